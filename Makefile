@@ -1,0 +1,59 @@
+# Needs Python 3.11 to 3.13, git and make; everything else goes into .venv.
+
+PYTHON ?= python3
+VENV := .venv
+PORT ?= 5000
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint format mlproject benchmarks ui clean
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1@\2/p' $(MAKEFILE_LIST) | awk -F@ '{ printf "%-18s %s\n", $$1, $$2 }'
+
+setup: $(STAMP)  ## build .venv with the pinned versions (does nothing when it is up to date)
+
+# The pins of conda.yaml serve as pip constraints, so that .venv and the environment of `mlflow run` agree. The stamp
+# comes last: an interrupted build is taken up again.
+$(STAMP): pyproject.toml conda.yaml
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) not found: install Python 3.11, or name it: make $(MAKECMDGOALS) PYTHON=python3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' || \
+		{ echo "$(PYTHON) is $$($(PYTHON) -V 2>&1), dlperf needs Python 3.11 to 3.13: make $(MAKECMDGOALS) PYTHON=python3.11" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	@sed -n 's/^ *- *\([A-Za-z0-9._-]*==[^ #]*\).*/\1/p' conda.yaml > $(VENV)/constraints.txt
+	@for attempt in 1 2 3; do \
+		$(BIN)/python -m pip install --disable-pip-version-check --retries 10 --timeout 60 \
+			--constraint $(VENV)/constraints.txt --editable '.[dev]' && exit 0; \
+		echo "installing failed (attempt $$attempt of 3)" >&2; sleep $$((attempt * 5)); \
+	done; exit 1
+	@touch $@
+
+demo: setup  ## train a small ResNet on embedded data under MLflow and print the table
+	PATH="$$(cd $(BIN) && pwd):$$PATH" $(BIN)/mlflow run . --env-manager local
+	@echo "To see the runs: make ui, then open http://127.0.0.1:$(PORT)"
+
+test: setup  ## run the tests (one process: TensorFlow's own threads use the cores)
+	$(BIN)/python -m pytest
+
+lint: setup  ## check style, docstrings, formatting and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: setup  ## sort the imports and format the code
+	$(BIN)/ruff check --select I --fix .
+	$(BIN)/ruff format .
+
+mlproject: setup  ## render the MLproject files from the parameter declarations
+	$(BIN)/python -m dlperf.mlproject
+
+benchmarks: setup  ## measure against the notebook's way (takes a while; leave the machine alone)
+	$(BIN)/python -m benchmarks.cutout
+
+ui: setup  ## open MLflow's user interface on 127.0.0.1 (PORT=5000)
+	$(BIN)/mlflow ui --host 127.0.0.1 --port $(PORT)
+
+clean:  ## remove .venv, builds and caches (never runs or data)
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""Measurements of dlperf beside the notebook it replaces: each module runs alone and can be called."""

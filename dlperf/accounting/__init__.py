@@ -1,0 +1,1 @@
+"""Closed forms for parameters and multiplications: neither TensorFlow nor MLflow is imported here."""

@@ -1,0 +1,219 @@
+"""The command line: `dlperf NAME --parameter value`, and the same for each script in entrypoints/.
+
+Options are generated from the parameters' declarations. What the user wrote is checked here, before anything heavy is
+imported, and handed to `dlperf.sweep.start` as text. Neither TensorFlow nor MLflow is imported for `--help` or to
+refuse a value.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dlperf import __version__, problems
+from dlperf.errors import BadInput, DlperfError, Ended
+from dlperf.parameters import Description, describe, parse
+
+if TYPE_CHECKING:
+    from dlperf.trial import Problem
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command `dlperf`.
+
+    Args:
+        argv: The arguments after the program's name; those of this process if None.
+
+    Returns:
+        The exit status: 0 done, 1 failed, 2 bad input, 3 something outside is missing, 130 and 143 ended by a signal.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    return _answer(_Dlperf(), arguments or ["--help"], "dlperf")
+
+
+def entry_point(name: str, argv: Sequence[str] | None = None) -> int:
+    """Run one problem, as its script in entrypoints/ does.
+
+    Args:
+        name: One of `dlperf.problems.NAMES`.
+        argv: The arguments after the script's name; those of this process if None.
+
+    Returns:
+        The exit status, as for `main`.
+    """
+    command = _EntryPoint(problems.load(name))
+    return _answer(command, list(sys.argv[1:] if argv is None else argv), f"python entrypoints/{name}.py")
+
+
+class _EntryPoint(click.Command):
+    """The command of one problem: an option per parameter, each of which takes one value."""
+
+    def __init__(self, problem: Problem[Any]) -> None:
+        """Make the options from the problem's declarations."""
+        self.problem = problem
+        self.descriptions = {each.name: each for each in describe(problem.parameters)}
+        super().__init__(
+            problem.name,
+            # What click does not know is refused in `_raw`, where closest names are at hand; `multiple` lets a
+            # parameter that is given twice be refused, where click alone would take the last.
+            context_settings={"ignore_unknown_options": True, "allow_extra_args": True, "max_content_width": 100},
+            params=[
+                click.Option([f"--{each.name}"], multiple=True, metavar=_metavar(each), help=_help(each))
+                for each in self.descriptions.values()
+            ],
+            help=problem.summary,
+            short_help=problem.summary,
+            options_metavar="[--PARAMETER VALUE]...",
+        )
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse as click does, but say in our own line that the last option lacks its value."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.BadOptionUsage as error:
+            name = (error.option_name or "").lstrip("-")
+            if name not in self.descriptions:  # --help=x
+                raise
+            return ctx.exit(self._refuse(self._no_value(name)))
+
+    def invoke(self, ctx: click.Context) -> int:
+        """Check what was given and start; an error that is the user's to read becomes a line and an exit status."""
+        try:
+            raw = self._raw(ctx.params, ctx.args)
+            parse(self.problem.parameters, raw)
+        except BadInput as error:
+            return self._refuse(error)
+        try:
+            # Here and not above: it imports MLflow.
+            from dlperf.sweep import start
+
+            return start(self.problem, raw)
+        except DlperfError as error:
+            self._complain(error)
+            return error.exit_status
+        except Ended as ended:
+            self._complain(ended)
+            return ended.exit_status
+
+    def _raw(self, options: dict[str, tuple[str, ...]], extra: Sequence[str]) -> dict[str, str]:
+        """One text per parameter from click's options and from the arguments that it could not place."""
+        raw: dict[str, str] = {}
+        for name, given in options.items():
+            if len(given or ()) > 1:
+                each = f"--{name} {given[0]} and --{name} {given[1]}"
+                comma_list = f", or as a comma list: {','.join(given)}" if self.descriptions[name].grid else ""
+                raise BadInput(name, given[1], f"given twice ({each}); give it once{comma_list}")
+            if given:
+                raw[name] = given[0]
+        for name, written in raw.items():
+            # `--m --depth 8`: click takes the next option for the value of the first.
+            if written.startswith("--") and written[2:].partition("=")[0] in self.descriptions:
+                raise self._no_value(name)
+        if extra and not extra[0].startswith("--"):
+            raise BadInput("argument", extra[0], "not expected; parameters are written --NAME VALUE")
+        if extra:
+            name, equals, written = extra[0][2:].partition("=")
+            value_follows = not equals and len(extra) > 1 and not extra[1].startswith("--")
+            raw = {name: extra[1] if value_follows else written, **raw}
+        return raw
+
+    def _no_value(self, name: str) -> BadInput:
+        """The error for an option without its value."""
+        return BadInput(name, "", f"--{name} needs a value: {self.descriptions[name].allowed}")
+
+    def _refuse(self, error: BadInput) -> int:
+        """Say what is wrong and give the exit status; end the run that `mlflow run` made before it started us."""
+        self._complain(error)
+        if os.environ.get("MLFLOW_RUN_ID"):
+            # The user's mistake has been said: an unreachable tracking server must not hide it under its own error.
+            with contextlib.suppress(Exception):
+                from dlperf.sweep import refuse
+
+                refuse(error)
+        return error.exit_status
+
+    def _complain(self, message: object) -> None:
+        """Write one line to the standard error."""
+        _complain(f"dlperf {self.problem.name}", message)
+
+
+class _Dlperf(click.Group):
+    """The command `dlperf`: one sub-command per problem, each imported when it is asked for."""
+
+    def __init__(self) -> None:
+        """Describe the command; sub-commands come from `dlperf.problems`."""
+        super().__init__(
+            "dlperf",
+            help="Deep-learning performance experiments, tracked in MLflow. `dlperf NAME --help` lists the parameters.",
+            context_settings={"max_content_width": 100},
+            subcommand_metavar="NAME [--PARAMETER VALUE]...",
+        )
+        click.version_option(__version__, prog_name="dlperf")(self)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The problems in their own order, not sorted."""
+        return list(problems.NAMES)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the problem and make its command."""
+        return _EntryPoint(problems.load(cmd_name)) if cmd_name in problems.NAMES else None
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the sub-command, or name the closest."""
+        name = args[0]
+        if name not in problems.NAMES and not name.startswith("-"):
+            closest = difflib.get_close_matches(name, problems.NAMES, n=1)
+            hint = f"; did you mean {closest[0]}?" if closest else ""
+            ctx.fail(f"unknown entry point {name}{hint} (valid: {', '.join(problems.NAMES)})")
+        return super().resolve_command(ctx, args)
+
+
+def _answer(command: click.Command, argv: list[str], program: str) -> int:
+    """Run a click command and return the exit status; a bug's exception passes, with its traceback."""
+    try:
+        # Not `command.main`: it takes any EOFError for the user's, also one from a pipe between processes.
+        with command.make_context(program, argv) as context:
+            status: int = command.invoke(context)
+            return status
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except click.ClickException as error:
+        _complain("dlperf", error.format_message())
+        return error.exit_code
+    except KeyboardInterrupt:
+        _complain("dlperf", "interrupted")
+        return 128 + signal.SIGINT
+    except BrokenPipeError:
+        # Whoever read our output has gone (`| head`): Python's flush at exit must not fail on it once more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _complain("dlperf", "the output was closed")
+        return 128 + signal.SIGPIPE
+
+
+def _complain(who: str, message: object) -> None:
+    """Write one line to the standard error, also if a value in the message has line breaks."""
+    with contextlib.suppress(BrokenPipeError):
+        print(f"{who}: {' '.join(str(message).splitlines())}", file=sys.stderr, flush=True)
+
+
+def _metavar(description: Description) -> str:
+    """What stands for the value in the help."""
+    word = "true|false" if description.type is bool else description.type_text
+    word = word if "|" in word else word.upper()
+    return f"{word},..." if description.grid else word
+
+
+def _help(description: Description) -> str:
+    """The help text of one option: meaning, what is allowed, default."""
+    if description.follows:
+        return f"{description.meaning} [default: follows from {description.follows}]"
+    return f"{description.meaning} [default: {description.default}]" if description.default else description.meaning

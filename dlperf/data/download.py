@@ -1,0 +1,175 @@
+"""Downloads one published archive into a folder: complete and verified, or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import gzip
+import hashlib
+import os
+import shutil
+import sys
+import tarfile
+import tempfile
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from dlperf.errors import EnvironmentMissing
+
+# urllib and rich are imported where they are used: `--help` imports this module, and hardly any start downloads.
+
+CHUNK_BYTES = 1 << 18
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A published .tar.gz file, known to the byte.
+
+    Attributes:
+        url: Where it is.
+        size: Its length in bytes.
+        sha256: Its SHA-256, 64 hexadecimal characters.
+        members: Full names of the regular files to take out of it; everything else in it is ignored.
+    """
+
+    url: str
+    size: int
+    sha256: str
+    members: tuple[str, ...]
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The names of the members without their folders: what `fetch` leaves behind."""
+        return tuple(PurePosixPath(member).name for member in self.members)
+
+
+def fetch(archive: Archive, folder: Path, timeout: float = 20.0) -> None:
+    """Make `folder` hold the archive's members, downloading them unless they are there.
+
+    The folder appears under its name in one rename, when every file in it is complete. Several processes may call
+    this at once: one downloads, the others wait for it and find the files. What a killed process left is removed by
+    the next.
+
+    Args:
+        archive: What to download.
+        folder: The folder to create; an incomplete one of that name is replaced.
+        timeout: Seconds without a byte from the server after which it counts as unreachable.
+
+    Raises:
+        EnvironmentMissing: The server cannot be reached, what it sent is not the archive, or the folder cannot be
+            written; nothing is left behind but an empty lock file.
+    """
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with _lock(folder):
+            if all((folder / file).is_file() for file in archive.files):
+                return
+            _remove_leftovers(folder)
+            # Beside the target, because a rename is atomic only within one file system.
+            with tempfile.TemporaryDirectory(prefix=_leftover_prefix(folder), dir=folder.parent) as work:
+                packed, unpacked = Path(work, "archive.tar.gz"), Path(work, "unpacked")
+                _receive(archive, packed, timeout)
+                _extract(archive, packed, unpacked)
+                if folder.exists():
+                    folder.rename(Path(work, "incomplete"))
+                unpacked.rename(folder)
+    except OSError as problem:
+        raise EnvironmentMissing(f"{folder} could not be written ({_one_line(problem)})") from problem
+
+
+@contextlib.contextmanager
+def _lock(folder: Path) -> Iterator[None]:
+    """Hold the download for this process alone; the system drops the lock even if the process is killed."""
+    # The file stays: a lock file that is removed can be held by two processes, one of them on the removed file.
+    descriptor = os.open(folder.with_name(f".{folder.name}.lock"), os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"waiting for another process that is downloading into {folder}", file=sys.stderr)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _leftover_prefix(folder: Path) -> str:
+    return f".{folder.name}.part-"
+
+
+def _remove_leftovers(folder: Path) -> None:
+    # Only called with the lock held, so whoever made these is dead.
+    for leftover in folder.parent.glob(f"{_leftover_prefix(folder)}*"):
+        shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _receive(archive: Archive, file: Path, timeout: float) -> None:
+    """Stream the archive into a file and compare its length and its hash with the published ones."""
+    import http.client
+    import urllib.error
+    import urllib.request
+
+    digest, received = hashlib.sha256(), 0
+    with file.open("wb") as out, _progress(archive) as show:
+        try:
+            with urllib.request.urlopen(archive.url, timeout=timeout) as response:
+                # One byte more than announced is enough to know that it is another file.
+                while chunk := response.read(min(CHUNK_BYTES, archive.size + 1 - received)):
+                    out.write(chunk)
+                    digest.update(chunk)
+                    received += len(chunk)
+                    show(received)
+        except urllib.error.HTTPError as problem:
+            raise EnvironmentMissing(f"{archive.url} answered {_one_line(problem)}") from problem
+        except urllib.error.URLError as problem:
+            raise EnvironmentMissing(f"{archive.url} could not be reached ({_one_line(problem.reason)})") from problem
+        except (OSError, http.client.HTTPException) as problem:
+            raise EnvironmentMissing(f"the download of {archive.url} broke off ({_one_line(problem)})") from problem
+    if received != archive.size:
+        amount = f"{received:,}" if received < archive.size else f"more than {archive.size:,}"
+        raise EnvironmentMissing(f"{archive.url} sent {amount} bytes instead of {archive.size:,}")
+    if digest.hexdigest() != archive.sha256:
+        raise EnvironmentMissing(f"{archive.url} sent a file with SHA-256 {digest.hexdigest()}, not {archive.sha256}")
+
+
+@contextlib.contextmanager
+def _progress(archive: Archive) -> Iterator[Callable[[int], None]]:
+    """Show a progress bar on standard error; gives a function to call with the number of bytes received so far."""
+    from rich import progress
+    from rich.console import Console
+
+    columns = (
+        progress.TextColumn("{task.description}"),
+        progress.BarColumn(),
+        progress.DownloadColumn(),
+        progress.TransferSpeedColumn(),
+        progress.TimeRemainingColumn(),
+    )
+    with progress.Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task(f"downloading {PurePosixPath(archive.url).name}", total=archive.size)
+        yield lambda received: bar.update(task, completed=received)
+
+
+def _extract(archive: Archive, packed: Path, folder: Path) -> None:
+    """Copy the expected regular files out of the archive, under our own names for them.
+
+    Nothing is extracted by the name, type, owner or mode that the archive states, so no entry can leave the folder.
+    """
+    folder.mkdir()
+    try:
+        with tarfile.open(packed, "r:gz") as tar:
+            for entry in tar:
+                if entry.name in archive.members and entry.isreg() and (content := tar.extractfile(entry)):
+                    with content, (folder / PurePosixPath(entry.name).name).open("wb") as out:
+                        shutil.copyfileobj(content, out, CHUNK_BYTES)
+    except (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error) as problem:
+        raise EnvironmentMissing(f"{archive.url} is no readable .tar.gz file ({_one_line(problem)})") from problem
+    missing = [file for file in archive.files if not (folder / file).is_file()]
+    if missing:
+        raise EnvironmentMissing(f"{archive.url} does not hold {', '.join(missing)} as regular files")
+
+
+def _one_line(problem: object) -> str:
+    return " ".join(str(problem).split()) or type(problem).__name__

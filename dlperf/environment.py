@@ -1,0 +1,112 @@
+"""What a run ran on: versions, hardware, commit, command; and the memory it took."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import shlex
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+import dlperf
+
+_PACKAGES = ("tensorflow", "keras", "mlflow", "numpy", "pandas", "scikit-learn", "scipy", "matplotlib")
+_SETTINGS = re.compile(r"(TF_|XLA_|OMP_|MALLOC_|CUDA_VISIBLE_DEVICES$|KERAS_BACKEND$)")
+
+
+def cores() -> int:
+    """Return the cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def hardware() -> str:
+    """Return one line that says what computed: GPUs where TensorFlow sees any, else the CPU, its cores and memory."""
+    return "; ".join([*gpus(), f"{_cpu_model()}, {cores()} cores, {psutil.virtual_memory().total / 2**30:.0f} GiB"])
+
+
+def gpus() -> list[str]:
+    """Return the names of the GPUs, if TensorFlow is loaded and sees any."""
+    tensorflow: Any = sys.modules.get("tensorflow")
+    if tensorflow is None:
+        return []
+    devices = tensorflow.config.list_physical_devices("GPU")
+    return [str(tensorflow.config.experimental.get_device_details(d).get("device_name", "GPU")) for d in devices]
+
+
+def describe() -> dict[str, Any]:
+    """Return what `environment.json` holds; neither host name nor user name stands in it."""
+    versions = {"python": platform.python_version(), "dlperf": dlperf.__version__}
+    for package in _PACKAGES:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return {
+        "command": command(),
+        "git_commit": git_commit(),
+        "versions": versions,
+        "platform": platform.platform(),
+        "cpu": _cpu_model(),
+        "cores": cores(),
+        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
+        "gpus": gpus(),
+        "settings": {name: value for name, value in sorted(os.environ.items()) if _SETTINGS.match(name)},
+    }
+
+
+def command() -> str:
+    """Return the command line, with the script's path as seen from the working directory."""
+    program = Path(sys.argv[0])
+    shown = os.path.relpath(program) if program.is_absolute() and program.suffix == ".py" else program.name
+    if program.suffix == ".py":
+        return shlex.join(["python", shown if not shown.startswith("..") else program.name, *sys.argv[1:]])
+    return shlex.join([shown, *sys.argv[1:]])
+
+
+def git_commit() -> str | None:
+    """Return the commit of the sources that run, with "+changes" if they differ from it; None outside a clone."""
+    root = Path(__file__).resolve().parent.parent
+    if not (root / ".git").exists():
+        return None
+    try:
+        commit = _git(root, "rev-parse", "HEAD")
+        return commit + ("+changes" if _git(root, "status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def reset_peak_memory() -> None:
+    """Let the peak of resident memory be counted from now on (Linux; elsewhere it stays that of the process)."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        return
+
+
+def peak_memory_mb() -> float | None:
+    """Return the peak resident memory in MB (10^6 bytes) since `reset_peak_memory`, or None where it is unknown."""
+    try:
+        status = Path("/proc/self/status").read_text()
+    except OSError:
+        return None
+    found = re.search(r"VmHWM:\s+(\d+) kB", status)
+    return int(found.group(1)) * 1024 / 1e6 if found else None
+
+
+def _git(root: Path, *arguments: str) -> str:
+    done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True, timeout=10)
+    return done.stdout.strip()
+
+
+def _cpu_model() -> str:
+    try:
+        found = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    except OSError:
+        found = None
+    return found.group(1).strip() if found else platform.processor() or platform.machine()

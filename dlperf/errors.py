@@ -1,0 +1,60 @@
+"""What can go wrong, said in one line, with the exit status it ends the program with."""
+
+from __future__ import annotations
+
+import signal
+
+
+class DlperfError(Exception):
+    """Base of the errors a user is told about in one line, without a traceback."""
+
+    exit_status = 1
+
+
+class BadInput(DlperfError):
+    """A parameter or a file the user gave cannot be used: exit status 2.
+
+    Args:
+        parameter: Name of the parameter.
+        value: The value as the user wrote it.
+        allowed: What would have been accepted, as the end of a sentence.
+    """
+
+    exit_status = 2
+
+    def __init__(self, parameter: str, value: object, allowed: str) -> None:
+        """Keep the parts, so that callers can test them."""
+        super().__init__(f"{parameter}={value}: {allowed}")
+        self.parameter, self.value, self.allowed = parameter, value, allowed
+
+
+class EnvironmentMissing(DlperfError):
+    """Something outside the program is missing or unreachable: exit status 3."""
+
+    exit_status = 3
+
+
+class TrialFailed(DlperfError):
+    """A trial could not be finished (a loss that is not finite, a failed child): exit status 1."""
+
+
+class Ended(BaseException):
+    """The program was asked to stop by a signal, or the launcher it belongs to died.
+
+    Not an `Exception`: nothing that handles failures of a trial may swallow it.
+    """
+
+    def __init__(self, signal_number: signal.Signals, reason: str) -> None:
+        """Remember the signal for the exit status and the reason for the run's tag."""
+        super().__init__(reason)
+        self.signal_number, self.reason = signal_number, reason
+
+    @property
+    def exit_status(self) -> int:
+        """128 plus the signal's number, as shells report it: 130 for Ctrl-C, 143 for SIGTERM."""
+        return 128 + int(self.signal_number)
+
+
+def one_line(error: BaseException) -> str:
+    """Return an error's text in one line of at most 500 characters; its type where it has no text."""
+    return (" ".join(str(error).split()) or type(error).__name__)[:500]

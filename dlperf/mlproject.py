@@ -1,0 +1,110 @@
+"""Renders MLproject from the parameters' declarations: `python -m dlperf.mlproject`, checked with `--check`."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from dlperf import problems
+from dlperf.parameters import describe
+
+CONDA_ENVIRONMENT = "conda_env: conda.yaml\n"
+"""The environment section of MLproject at the repository root."""
+
+_HEADER = """\
+# Rendered from the parameter declarations in dlperf/problems: do not edit, run `python -m dlperf.mlproject`.
+# Every default is quoted: YAML would read true as a boolean and 1e-1 as a string, and MLflow logs what YAML read.
+"""
+_WIDTH = 120
+
+
+def render(environment: str) -> str:
+    """Render a project file with an entry point for each of `dlperf.problems.NAMES`.
+
+    Args:
+        environment: The YAML of the section that names the environment, such as CONDA_ENVIRONMENT.
+
+    Returns:
+        The file's text.
+    """
+    lines = [*_HEADER.splitlines(), "name: dlperf", "", *environment.splitlines(), "", "entry_points:"]
+    for position, name in enumerate(problems.NAMES):
+        lines.extend([""] * (position > 0))
+        lines.extend(_entry_point(name))
+    return "\n".join(lines) + "\n"
+
+
+def _entry_point(name: str) -> Iterator[str]:
+    """The lines of one entry point."""
+    problem = problems.load(name)
+    descriptions = list(describe(problem.parameters))
+    declared = [each for each in descriptions if each.default]
+    undeclared = [each for each in descriptions if not each.default]
+    yield from _comment(problem.summary, indent=2)
+    yield f"  {name}:"
+    # MLflow logs declared defaults before the program starts, and a logged parameter can't change.
+    yield "    parameters:" if declared else "    parameters: {}"
+    for each in declared:
+        yield from _comment(each.meaning, indent=6)
+        yield f"      {each.name}: {{type: string, default: {json.dumps(each.default, ensure_ascii=False)}}}"
+    if undeclared:
+        yield from _comment(
+            f"No fixed default, so not declared; -P {undeclared[0].name}=... reaches the program all the same:",
+            indent=4,
+        )
+    for each in undeclared:
+        source = f"follows from {each.follows}" if each.follows else "empty unless given"
+        yield from _comment(f"- {each.name}: {source}. {each.meaning}", indent=4, hanging="  ")
+    command = " ".join([f"python entrypoints/{name}.py", *(f"--{each.name} {{{each.name}}}" for each in declared)])
+    yield "    command: >-"
+    # Folding puts the lines together again; that none breaks between --name and its value is for people.
+    for line in textwrap.wrap(command.replace(" {", "\0{"), _WIDTH - 6, break_long_words=False, break_on_hyphens=False):
+        yield " " * 6 + line.replace("\0", " ")
+
+
+def _comment(words: str, indent: int, hanging: str = "") -> list[str]:
+    """A YAML comment, wrapped."""
+    prefix = " " * indent + "# "
+    return textwrap.wrap(
+        words,
+        _WIDTH,
+        initial_indent=prefix,
+        subsequent_indent=prefix + hanging,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+@click.command()
+@click.option("--check", is_flag=True, help="Write nothing; exit status 1 if the committed file differs.")
+def main(check: bool) -> None:
+    """Render MLproject at the repository root from the parameter declarations.
+
+    Args:
+        check: Compare only.
+
+    Raises:
+        ClickException: With `check`, the file is missing or differs.
+    """
+    path = Path(__file__).resolve().parents[1] / "MLproject"
+    rendered = render(CONDA_ENVIRONMENT)
+    if not check:
+        path.write_text(rendered, encoding="utf-8")
+        return
+    committed = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    expected = rendered.splitlines()
+    if committed != expected:
+        pairs = zip(committed, expected, strict=False)
+        same = next((i for i, (a, b) in enumerate(pairs) if a != b), min(len(committed), len(expected)))
+        wanted = expected[same].strip() if same < len(expected) else "the end of the file"
+        raise click.ClickException(
+            f"MLproject, line {same + 1}: the declarations say `{wanted}`; run `python -m dlperf.mlproject`"
+        )
+
+
+if __name__ == "__main__":
+    main()

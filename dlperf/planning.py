@@ -1,0 +1,41 @@
+"""`dry_run`: the trials that would run, and an estimate of their time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from dlperf.trial import P, Problem
+
+# Multiplications per second of a training, as a share of what NumPy's matrix product reaches on the same cores:
+# convolutions of 16 to 64 channels are too small to keep a core's multipliers busy.
+_SHARE_OF_MATRIX_PRODUCT = 0.35
+_SIZE = 1024
+
+
+def show(problem: Problem[P], trials: Sequence[P]) -> None:
+    """Print each trial with its estimated hours on this machine's CPU, and the sum."""
+    import pandas as pd
+
+    from dlperf import terminal
+
+    rate = matrix_product_rate() * _SHARE_OF_MATRIX_PRODUCT
+    hours = [problem.work(trial) / rate / 3600 for trial in trials]
+    rows = {"trial": [problem.trial_name(trial) for trial in trials], "estimated hours": hours}
+    terminal.show_table(f"{problem.name}: nothing is run", pd.DataFrame(rows))
+    print(
+        f"{len(trials)} trials, about {sum(hours):.2g} hours on this CPU, judged by its matrix product; no run was made"
+    )
+
+
+def matrix_product_rate() -> float:
+    """Return this machine's single-precision multiplications per second in a large matrix product, best of five."""
+    import numpy as np
+
+    matrix = np.ones((_SIZE, _SIZE), np.float32)
+    seconds = []
+    for _ in range(6):  # the first one warms up
+        begun = time.perf_counter()
+        matrix @ matrix
+        seconds.append(time.perf_counter() - begun)
+    return _SIZE**3 / min(seconds[1:])

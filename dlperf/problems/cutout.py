@@ -1,0 +1,398 @@
+"""Problem 4: cutout and batch augmentation on a CIFAR ResNet.
+
+Sources: the notebook's Problem 4 (protocol=notebook); DeVries & Taylor 2017, "Improved Regularization of Convolutional
+Neural Networks with Cutout"; Hoffer et al. 2019, "Augment your batch" (its ResNet-44 recipe: SGD, momentum 0.9, weight
+decay 1e-4, drops at epochs 81, 122 and 164 of 200); He et al. 2015, section 4.2 (the network, 45k/5k split, crop and
+flip).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+from dlperf import data
+from dlperf.accounting.resnet import blocks_per_stage, count_resnet
+from dlperf.errors import BadInput
+from dlperf.parameters import parameter
+from dlperf.problems.training_parameters import ImageParameters
+from dlperf.trial import Context, DataUsed, Problem, SavedModel, StoredTrial, Summary, TrialResult
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from dlperf.data.dataset import ImageDataset
+
+_MOMENTUM = 0.9
+# Chunks of at most this many rows train ResNet-44 in about 1 GB, and larger ones are no faster on a CPU.
+_MICRO_BATCH = 128
+_VALIDATION_SHARE = 0.1
+# Published means and standard deviations of CIFAR-10's channels, as Hoffer's and DeVries' code normalises with.
+_CHANNEL_MEAN, _CHANNEL_STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
+_SHIFT_SHARE = 0.1
+_CROP_PADDING = 4
+
+
+class CutoutParameters(ImageParameters):
+    """Parameters of the cutout problem."""
+
+    m: int = parameter(
+        4, ge=0, grid=True, help="copies of each image, each with its own cutout; 0 is the baseline without cutout"
+    )
+    depth: int = parameter(44, help="layers of the ResNet, 6n + 2")
+    copies_in: Literal["epoch", "batch"] = parameter(
+        follows="protocol",
+        help="epoch: m copies of the data set, m times the steps (the notebook); batch: the m copies of an image stand "
+        "in one batch of m x batch_size, the steps stay (Hoffer et al.)",
+    )
+    micro_batch: int = parameter(
+        follows="m and batch_size",
+        ge=1,
+        unit="images",
+        help="larger batches are split into chunks of this size, at most, with accumulated gradients, so that memory "
+        "does not grow with m; batch-normalisation statistics are those of a chunk",
+    )
+    cutout_length: int = parameter(follows="protocol", ge=1, le=64, unit="pixels", help="side of the masked square")
+    epochs: int = parameter(follows="protocol and m", ge=1, unit="epochs", help="passes over the training set, at most")
+    learning_rate: float = parameter(follows="protocol", gt=0, help="initial learning rate")
+    weight_decay: float = parameter(
+        follows="protocol", ge=0, help="added to the gradient: weight_decay x weight, for kernels only"
+    )
+    patience: int = parameter(
+        follows="protocol",
+        ge=0,
+        unit="epochs",
+        help="stop after so many epochs without a better validation accuracy; 0 never stops; in the corrected protocol "
+        "only after the last learning-rate drop, and with the best weights restored",
+    )
+    target_accuracy: float = parameter(
+        0.94, gt=0, le=1, help="epochs and seconds to this validation accuracy are reported"
+    )
+
+    @classmethod
+    def following(cls, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Defaults of the protocol."""
+        notebook = given["protocol"] == "notebook"
+        copies_in = given.get("copies_in", "epoch" if notebook else "batch")
+        rows = given["batch_size"] * (given["m"] or 1 if copies_in == "batch" else 1)
+        return {
+            **super().following(given),
+            "copies_in": copies_in,
+            "micro_batch": min(rows, max(_MICRO_BATCH, given["batch_size"])),
+            "cutout_length": 12 if notebook else 16,
+            "epochs": 200 if notebook and given["m"] == 0 else 100,
+            "learning_rate": 0.001 if notebook else 0.1,
+            "weight_decay": 0.0002 if notebook else 0.0001,  # 0.0002 is what Keras's l2(1e-4) adds to the gradient
+            "patience": 20 if notebook else 0,
+        }
+
+    def check(self) -> None:
+        """Refuse a depth that is not 6n + 2.
+
+        Raises:
+            BadInput: Naming the nearest depths.
+        """
+        try:
+            blocks_per_stage(self.depth)
+        except ValueError as error:
+            raise BadInput("depth", self.depth, str(error)) from error
+
+    @property
+    def notebook(self) -> bool:
+        """Whether the protocol is the notebook's."""
+        return self.protocol == "notebook"
+
+    @property
+    def copies(self) -> int:
+        """Copies made of each image: one, unmasked, for m=0."""
+        return self.m or 1
+
+    def learning_rate_at(self, epoch: int) -> float:
+        """Learning rate of an epoch (from 1).
+
+        The notebook's m=0 drops after its 0-based epochs 80, 120, 160 and 180, so the first epoch with a lower rate is
+        the 82nd; its runs with cutout keep the rate. Corrected: a tenth after 81, 122 and 164 of 200 epochs, in
+        proportion when `epochs` differs.
+        """
+        if not self.notebook:
+            drops = sum(epoch > round(self.epochs * drop / 200) for drop in (81, 122, 164))
+            return self.learning_rate * (1.0, 0.1, 0.01, 0.001)[drops]
+        if self.m:
+            return self.learning_rate
+        passed = sum(epoch - 1 > drop for drop in (80, 120, 160, 180))
+        return self.learning_rate * (1.0, 1e-1, 1e-2, 1e-3, 0.5e-3)[passed]
+
+
+def check(trials: Sequence[CutoutParameters]) -> None:
+    """Verify the data before a run exists.
+
+    Raises:
+        BadInput: If data_dir, a file in it or train_examples cannot be used.
+        EnvironmentMissing: If there is no data and it cannot be downloaded.
+    """
+    for parameters in {(p.dataset, p.data_dir, p.train_examples, p.protocol): p for p in trials}.values():
+        available = data.train_size(parameters.dataset) - _validation_size(parameters)
+        if parameters.train_examples > available:
+            allowed = (
+                f"at most {available} with dataset={parameters.dataset} and protocol={parameters.protocol}; 0 takes all"
+            )
+            raise BadInput("train_examples", parameters.train_examples, allowed)
+        data.check(parameters.dataset, parameters.data_dir, parameters.train_examples)
+
+
+def run_trial(parameters: CutoutParameters, context: Context) -> TrialResult:
+    """Train one network and test it once.
+
+    Raises:
+        TrialFailed: If the loss is not finite, or the state on disk is damaged.
+    """
+    with context.clock.account("setup"):
+        # TensorFlow is imported here, so that help and bad input need not wait for it.
+        from dlperf.compiled_epoch import CompiledEpoch, configure_runtime
+        from dlperf.training import Schedule, evaluate, train
+
+        configure_runtime(parameters.threads)
+        dataset = data.load(parameters.dataset, parameters.data_dir)
+        train_split, validation_split = _split(dataset, parameters)
+        augment, prepare = pipelines(parameters, train_split[0])
+        model = network(parameters)
+        engine = CompiledEpoch(
+            model,
+            _optimizer(parameters),
+            *train_split,
+            augment=augment,
+            prepare=prepare,
+            batch_size=parameters.batch_size,
+            copies_in_epoch=parameters.copies if parameters.copies_in == "epoch" else 1,
+            copies_in_batch=parameters.copies if parameters.copies_in == "batch" else 1,
+            micro_batch=parameters.micro_batch,
+            random_seed=parameters.random_seed,
+        )
+        validation, test = (
+            engine.hold(*split) for split in (validation_split, (dataset.test_images, dataset.test_labels))
+        )
+    splits = {"train": len(train_split[0]), "validation": len(validation_split[0]), "test": len(dataset.test_images)}
+    if parameters.notebook:
+        del splits["validation"]  # its test set is its validation set
+    with context.clock.account("tracking"):
+        context.report.data(DataUsed(dataset.name, dataset.digest, dataset.source, splits))
+        context.report.facts(
+            {"num_params": str(model.count_params())},
+            {"dlperf.validation": "test" if parameters.notebook else "split"},
+        )
+    schedule = Schedule(
+        epochs=parameters.epochs,
+        learning_rate=parameters.learning_rate_at,
+        patience=parameters.patience,
+        only_last_plateau=not parameters.notebook,
+        restore_best_weights=not parameters.notebook and parameters.patience > 0,
+    )
+    training = train(engine, validation, schedule, context)
+    tested = evaluate(engine, test, context)
+    reached = training.first_reaching(parameters.target_accuracy)
+    metrics = {
+        "epochs_run": training.epoch,
+        "best_epoch": training.best_epoch,
+        "stopped_early": int(training.stopped_early),
+        "test_loss": tested.mean_loss,
+        "test_accuracy": tested.accuracy,
+        "test_error": 1.0 - tested.accuracy,
+        "num_params": model.count_params(),
+    }
+    if reached:
+        metrics["epochs_to_target"] = reached
+        metrics["seconds_to_target"] = sum(m["epoch_seconds"] for m in training.history[:reached])
+    with context.clock.account("reporting"):
+        figures = {"cutout_examples": _example_figure(parameters, dataset)}
+        saved = _saved_model(parameters, model, train_split[0], dataset) if parameters.save_model else None
+    return TrialResult(metrics, {"dlperf.target_reached": str(reached is not None).lower()}, figures, saved)
+
+
+def summarize(trials: Sequence[StoredTrial[CutoutParameters]]) -> Summary:
+    """Make the notebook's figure and the assignment's table of finished trials."""
+    import pandas as pd
+
+    from dlperf import plots
+
+    trials = sorted(trials, key=lambda t: (t.parameters.m, t.parameters.random_seed))
+    table = pd.DataFrame([_row(trial) for trial in trials])
+    epochs = pd.concat(
+        pd.DataFrame({"m": str(t.parameters.m), "epoch": range(1, len(t.history["epoch_seconds"]) + 1), **t.history})
+        for t in trials
+    )
+    first = trials[0].parameters
+    title = f"ResNet-{first.depth} on {first.dataset}"
+    figures = {
+        "validation_error_by_m": plots.epoch_curves(
+            epochs, "validation_error", "m", title=f"{title}: validation error by copies per image (m)"
+        ),
+        "learning_rate": plots.epoch_curves(epochs, "learning_rate", "m", title=f"{title}: learning rate", log=True),
+    }
+    return Summary({"cutout": table, "epochs": epochs}, figures)
+
+
+def work(parameters: CutoutParameters) -> float:
+    """Estimate the multiplications of a trial: three forward passes' worth per training example, one per validation."""
+    available = data.train_size(parameters.dataset) - _validation_size(parameters)
+    examples = parameters.copies * (parameters.train_examples or available)
+    evaluated = data.train_size(parameters.dataset) // 5 if parameters.notebook else _validation_size(parameters)
+    forward = count_resnet(parameters.depth).multiplications
+    return float(forward * (3 * examples + evaluated) * parameters.epochs)
+
+
+def network(parameters: CutoutParameters, *, fused_batch_norm: bool = True) -> Any:
+    """Build the protocol's ResNet."""
+    from dlperf.models.resnet import resnet
+
+    if parameters.notebook:
+        return resnet(
+            parameters.depth,
+            random_seed=parameters.random_seed,
+            weight_decay=parameters.weight_decay,
+            fused_batch_norm=fused_batch_norm,
+        )
+    return resnet(
+        parameters.depth,
+        random_seed=parameters.random_seed,
+        projection=False,
+        conv_bias=False,
+        weight_decay=parameters.weight_decay,
+        decay_dense=True,
+        batch_norm_momentum=0.9,
+        batch_norm_epsilon=1e-5,
+        fused_batch_norm=fused_batch_norm,
+    )
+
+
+def pipelines(
+    parameters: CutoutParameters, train_images: np.ndarray
+) -> tuple[Callable[..., Any], Callable[[Any], Any]]:
+    """Return what makes training examples of uint8 images, and what prepares images for evaluation.
+
+    Notebook: pixels in [0, 1], for m=0 less the training set's per-pixel mean; for m >= 1 the mask of each copy, drawn
+    once for all epochs; then a shift of up to a tenth and a flip. Corrected: normalised channels, random crop of the
+    zero-padded image, flip, then for m >= 1 a fresh mask.
+    """
+    from keras import ops
+
+    from dlperf import augment as a
+
+    _, height, width, _ = train_images.shape
+    if not parameters.notebook:
+
+        def corrected(images: Any, image: Any, copy: Any, draws: Any) -> Any:
+            offsets = ops.cast(draws[:, 0:2] * (2 * _CROP_PADDING + 1), "int32")
+            centres = ops.cast(draws[:, 3:5] * ops.array([height, width], "float32"), "int32") if parameters.m else None
+            return a.corrected_pipeline(
+                images, _CHANNEL_MEAN, _CHANNEL_STD, offsets, draws[:, 2] < 0.5, centres, parameters.cutout_length
+            )
+
+        return corrected, lambda images: a.normalise(images, _CHANNEL_MEAN, _CHANNEL_STD)
+
+    mean = None if parameters.m else (train_images.mean(axis=0) / 255).astype("float32")
+
+    def notebook(images: Any, image: Any, copy: Any, draws: Any) -> Any:
+        centres = a.frozen_centres(parameters.random_seed, image, copy, height, width) if parameters.m else None
+        reach = ops.array([_SHIFT_SHARE * height, _SHIFT_SHARE * width], "float32")
+        offsets = (2.0 * draws[:, 0:2] - 1.0) * reach
+        return a.notebook_pipeline(images, mean, centres, parameters.cutout_length, offsets, draws[:, 2] < 0.5)
+
+    return notebook, lambda images: a.scale(images, mean)
+
+
+def _validation_size(parameters: CutoutParameters) -> int:
+    """Images split off the training set: none in the notebook's protocol, which validates on the test set."""
+    return 0 if parameters.notebook else int(data.train_size(parameters.dataset) * _VALIDATION_SHARE)
+
+
+def _split(dataset: ImageDataset, parameters: CutoutParameters) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
+    """Return training and validation images and labels."""
+    import numpy as np
+
+    total, held = len(dataset.train_images), _validation_size(parameters)
+    size = parameters.train_examples or total - held
+    if parameters.notebook:
+        train = dataset.train_images[:size], dataset.train_labels[:size]
+        return train, (dataset.test_images, dataset.test_labels)
+    order = np.random.default_rng([parameters.random_seed, total]).permutation(total)
+    chosen, held_out = order[:size], order[total - held :]
+    return tuple((dataset.train_images[i], dataset.train_labels[i]) for i in (chosen, held_out))  # type: ignore[return-value]
+
+
+def _optimizer(parameters: CutoutParameters) -> Any:
+    import keras
+
+    if parameters.notebook:
+        return keras.optimizers.Adam(parameters.learning_rate)
+    return keras.optimizers.SGD(parameters.learning_rate, momentum=_MOMENTUM)
+
+
+def _row(trial: StoredTrial[CutoutParameters]) -> dict[str, Any]:
+    parameters, metrics, errors = trial.parameters, trial.metrics, trial.history["validation_error"]
+    return {
+        "m": parameters.m,
+        "random_seed": parameters.random_seed,
+        "epochs": int(metrics["epochs_run"]),
+        "train_seconds": metrics["train_seconds"],
+        "seconds_per_epoch": metrics["train_seconds"] / metrics["epochs_run"],
+        "best_validation_error": min(errors),
+        "final_validation_error": errors[-1],
+        "test_error": metrics["test_error"],
+        "epochs_to_target": metrics.get("epochs_to_target", math.nan),
+        "seconds_to_target": metrics.get("seconds_to_target", math.nan),
+    }
+
+
+def _example_figure(parameters: CutoutParameters, dataset: ImageDataset) -> Any:
+    """Show two images before and after cutout, as the notebook does (its images 7 and 3)."""
+    import numpy as np
+
+    from dlperf import plots
+    from dlperf.augment import cutout
+
+    images = dataset.train_images[[7, 3]].astype("float32") / 255
+    rng = np.random.default_rng(parameters.random_seed)
+    centres = rng.integers(0, images.shape[1:3], (2, 2))
+    masked = np.asarray(cutout(images, centres, parameters.cutout_length))
+    names = [dataset.label_names[dataset.train_labels[i]] for i in (7, 3)]
+    pairs = zip(names, images, masked, strict=True)
+    return plots.image_grid(
+        [
+            [(name, before), (f"{name}, {parameters.cutout_length} x {parameters.cutout_length} cut out", after)]
+            for name, before, after in pairs
+        ]
+    )
+
+
+def _saved_model(
+    parameters: CutoutParameters, trained: Any, train_images: np.ndarray, dataset: ImageDataset
+) -> SavedModel:
+    """Make a model of Keras's own layers that takes pixels 0 to 255, so that it loads without dlperf."""
+    import keras
+    import numpy as np
+
+    plain = network(parameters, fused_batch_norm=False)
+    plain.set_weights(trained.get_weights())
+    if parameters.notebook:
+        mean = np.zeros(train_images.shape[1:]) if parameters.m else train_images.mean(axis=0)
+        normalise = keras.layers.Normalization(axis=(1, 2, 3), mean=mean, variance=np.full(mean.shape, 255.0**2))
+    else:
+        variance = np.square(np.multiply(_CHANNEL_STD, 255))
+        normalise = keras.layers.Normalization(axis=-1, mean=np.multiply(_CHANNEL_MEAN, 255), variance=variance)
+    model = keras.Sequential([keras.Input(train_images.shape[1:]), normalise, plain])
+    return SavedModel(model, dataset.test_images[:2].astype("float32"))
+
+
+PROBLEM = Problem(
+    name="cutout",
+    summary="ResNet with cutout batch augmentation: validation error and time by copies per image (m).",
+    parameters=CutoutParameters,
+    varying=("m", "random_seed"),
+    check=check,
+    data_digest=lambda parameters: data.load(parameters.dataset, parameters.data_dir).digest,
+    run_trial=run_trial,
+    summarize=summarize,
+    work=work,
+    demo={"m": "0,4", "dataset": "digits", "depth": "8", "epochs": "6"},
+)

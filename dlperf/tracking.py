@@ -1,0 +1,392 @@
+"""The tracking contract on MLflow: the only module that imports mlflow."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+import sys
+import time
+import warnings
+from collections.abc import Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+import psutil
+
+# A dead server must be told in seconds, not in minutes; whoever wants to wait longer sets these.
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+
+import mlflow
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
+from mlflow.tracking.context.registry import resolve_tags
+
+import dlperf
+from dlperf import environment
+from dlperf.clock import Clock
+from dlperf.errors import BadInput, Ended, EnvironmentMissing, one_line
+from dlperf.parameters import Given, declared_defaults, describe, from_texts, same_value
+from dlperf.trial import DataUsed, Demo, P, Problem, SavedModel, StoredTrial, Summary
+
+if TYPE_CHECKING:
+    import matplotlib.figure
+
+EPOCH_METRICS = (
+    "train_loss",
+    "train_accuracy",
+    "validation_loss",
+    "validation_accuracy",
+    "validation_error",
+    "learning_rate",
+    "epoch_seconds",
+    "examples_per_second",
+)
+_PARENT = "mlflow.parentRunId"
+_MADE_UP_NAME = re.compile(r"[a-z]+-[a-z]+-\d+")
+
+
+class Store:
+    """The tracking server that MLflow's own settings name, and the experiment runs go to."""
+
+    def __init__(self) -> None:
+        """Connect.
+
+        Raises:
+            EnvironmentMissing: If the server cannot be reached or refuses.
+        """
+        self.client = mlflow.MlflowClient()
+        self.uri = mlflow.get_tracking_uri()
+        try:
+            self.experiment_id = self._experiment()
+        except Exception as error:
+            raise EnvironmentMissing(f"the tracking server {self.uri} cannot be used: {one_line(error)}") from error
+
+    def _experiment(self) -> str:
+        name = os.environ.get("MLFLOW_EXPERIMENT_NAME")
+        if os.environ.get("MLFLOW_EXPERIMENT_ID") or not name:
+            return str(self.client.get_experiment(os.environ.get("MLFLOW_EXPERIMENT_ID") or "0").experiment_id)
+        found = self.client.get_experiment_by_name(name)
+        return str(found.experiment_id if found else self.client.create_experiment(name))
+
+    def adopted(self) -> Run | None:
+        """Return the run that `mlflow run` made for this program (MLFLOW_RUN_ID), or None.
+
+        Raises:
+            EnvironmentMissing: If there is no such run.
+        """
+        run_id = os.environ.get("MLFLOW_RUN_ID")
+        if not run_id:
+            return None
+        try:
+            return Run(self, self.client.get_run(run_id))
+        except mlflow.MlflowException as error:
+            raise EnvironmentMissing(f"MLFLOW_RUN_ID={run_id}: {one_line(error)}") from error
+
+    def create(self, name: str, parent: Run | None = None) -> Run:
+        """Make a run, below `parent` if given."""
+        tags = {**resolve_tags(), **({_PARENT: parent.id} if parent else {})}
+        return Run(self, self.client.create_run(self.experiment_id, run_name=name, tags=tags))
+
+    def children(self, parent: Run) -> dict[str, Run]:
+        """Return the runs below `parent` by trial key; of several with one key a finished one, else the newest."""
+        found: dict[str, Run] = {}
+        # Newest first.
+        for run in self._search(f"tags.`{_PARENT}` = '{parent.id}'"):
+            key = run.data.tags.get("dlperf.trial_key", run.data.tags.get("dlperf.problem"))
+            if key and (key not in found or (not found[key].finished and run.info.status == "FINISHED")):
+                found[key] = Run(self, run)
+        return found
+
+    def end_stale_runs(self) -> None:
+        """End the runs of this machine that stand as RUNNING though their process is gone (SIGKILL, out of memory)."""
+        for run in self._search("attributes.status = 'RUNNING' and tags.`dlperf.problem` LIKE '%'"):
+            if _process_is_gone(run.data.tags.get("dlperf.process", "")):
+                self.client.set_tag(run.info.run_id, "dlperf.ended", "killed")
+                self.client.set_tag(run.info.run_id, "dlperf.failure", "its process was killed")
+                self.client.set_terminated(run.info.run_id, "KILLED")
+
+    def read_trial(self, problem: Problem[P], run_id: str) -> StoredTrial[P]:
+        """Read a trial back."""
+        run = self.client.get_run(run_id)
+        history = {
+            name: self.client.get_metric_history(run_id, name) for name in EPOCH_METRICS if name in run.data.metrics
+        }
+        return StoredTrial(
+            run_id=run_id,
+            parameters=from_texts(problem.parameters, run.data.params),
+            params=run.data.params,
+            metrics=run.data.metrics,
+            history={name: [m.value for m in sorted(points, key=lambda m: m.step)] for name, points in history.items()},
+            tags=run.data.tags,
+        )
+
+    def _search(self, filter_string: str) -> list[Any]:
+        found: list[Any] = []
+        token = None
+        while True:
+            page = self.client.search_runs([self.experiment_id], filter_string, max_results=1000, page_token=token)
+            found += page
+            token = page.token
+            if not token:
+                return found
+
+
+class Run:
+    """One MLflow run under the tracking contract; as a context manager it ends the run however the block ends.
+
+    It is the `dlperf.trial.Report` of a trial. An outage of the tracking server does not end a training: epochs wait
+    and are sent with the next one.
+    """
+
+    def __init__(self, store: Store, run: Any) -> None:
+        """Wrap an MLflow run."""
+        self._store, self._client, self._run = store, store.client, run
+        self.id: str = run.info.run_id
+        self._waiting: list[Metric] = []
+        self._logged_epochs: set[int] | None = None
+        self._final = set(run.data.metrics)
+        self._warned = False
+
+    @property
+    def params(self) -> dict[str, str]:
+        """The parameters it had when it was read."""
+        return dict(self._run.data.params)
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """The tags it had when it was read."""
+        return dict(self._run.data.tags)
+
+    @property
+    def finished(self) -> bool:
+        """Whether a dlperf program brought it to its end (its MLflow status may say RUNNING again: `--run-id`)."""
+        return self.tags.get("dlperf.ended") == "finished"
+
+    def __enter__(self) -> Self:
+        """Let the run stand as RUNNING, owned by this process."""
+        self._client.update_run(self.id, status="RUNNING")
+        self.set_tags({"dlperf.version": dlperf.__version__, "dlperf.process": _this_process()})
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End the run FINISHED, FAILED with the reason, or KILLED."""
+        killed = isinstance(error, Ended | KeyboardInterrupt)
+        try:
+            if error is None:
+                self.end("FINISHED")
+            else:
+                self.end("KILLED" if killed else "FAILED", one_line(error))
+        except Exception as unreachable:
+            message = f"run {self.id} could not be ended: {one_line(unreachable)}"
+            if error is None:
+                raise EnvironmentMissing(message) from unreachable
+            print(f"dlperf: {message}", file=sys.stderr)
+
+    def end(self, status: str, failure: str = "") -> None:
+        """End the run as `status`, FINISHED, FAILED or KILLED, with the reason where it is a failure."""
+        self.set_tags({"dlperf.ended": status.lower()} | ({"dlperf.failure": failure} if failure else {}))
+        if not failure and "dlperf.failure" in self.tags:
+            self._client.delete_tag(self.id, "dlperf.failure")
+        self._client.set_terminated(self.id, status)
+
+    @property
+    def owned_by_another(self) -> bool:
+        """Whether another process of this machine is running it."""
+        owner = self.tags.get("dlperf.process", "")
+        running = self._run.info.status == "RUNNING" and "dlperf.ended" not in self.tags
+        return running and owner.split(" ")[0] == socket.gethostname() and not _process_is_gone(owner)
+
+    def begin(
+        self, problem: Problem[Any] | Demo, name: str, role: str, params: Mapping[str, str], tags: Mapping[str, str]
+    ) -> None:
+        """Log what defines the run: name, tags, and the parameters that MLflow has not logged already.
+
+        Raises:
+            BadInput: If a logged parameter says another value.
+        """
+        logged = self.params
+        for key, value in params.items():
+            if key in logged and not same_value(problem.parameters, key, logged[key], value):
+                raise BadInput(key, value, f"run {self.id} has {key}={logged[key]}, and a run keeps its parameters")
+        new = [Param(key, value) for key, value in params.items() if key not in logged]
+        self._client.log_batch(self.id, params=new)
+        own = self._run.info.run_name or ""
+        if own == problem.name or _MADE_UP_NAME.fullmatch(own):
+            self._client.update_run(self.id, name=name)
+        self.set_tags({"dlperf.problem": problem.name, "dlperf.role": role, **tags})
+
+    def set_tags(self, tags: Mapping[str, str]) -> None:
+        """Set tags."""
+        self._client.log_batch(self.id, tags=[RunTag(key, value) for key, value in tags.items()])
+
+    def data(self, used: DataUsed) -> None:
+        """Log the data set as an input of the run."""
+        data_set = Dataset(
+            name=used.name,
+            digest=used.digest,
+            source_type="local",
+            source=json.dumps({"uri": used.source}),
+            profile=json.dumps({f"{split}_examples": count for split, count in used.splits.items()}),
+        )
+        self._client.log_inputs(
+            self.id, datasets=[DatasetInput(data_set, [InputTag("mlflow.data.context", "training")])]
+        )
+        self.set_tags({"dlperf.data_digest": used.digest})
+
+    def facts(self, params: Mapping[str, str], tags: Mapping[str, str]) -> None:
+        """Log parameters and tags that are known once the network is built, and what the run runs on."""
+        logged = self.params
+        self._client.log_batch(self.id, params=[Param(k, v) for k, v in params.items() if k not in logged])
+        self.set_tags(tags)
+        self.environment()
+
+    def environment(self) -> None:
+        """Log what the run runs on; a GPU is seen only once TensorFlow is loaded."""
+        self.set_tags({"dlperf.hardware": environment.hardware()})
+        self._client.log_dict(self.id, environment.describe(), "environment.json")
+
+    def epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
+        """Log an epoch's metrics once, now or, if the server does not answer, with a later epoch."""
+        try:
+            if self._logged_epochs is None:
+                history = self._client.get_metric_history(self.id, EPOCH_METRICS[0])
+                self._logged_epochs = {metric.step for metric in history}
+        except Exception as error:
+            self._warn(error)
+        if self._logged_epochs is not None and epoch in self._logged_epochs:
+            return
+        now = int(time.time() * 1000)
+        self._waiting += [Metric(key, value, now, epoch) for key, value in metrics.items()]
+        try:
+            self._flush()
+        except Exception as error:
+            self._warn(error)
+
+    def final_metrics(self, metrics: Mapping[str, float]) -> None:
+        """Log final metrics, and the epochs that still wait.
+
+        Raises:
+            EnvironmentMissing: If the server does not answer; the trial's state is kept, so that nothing is lost.
+        """
+        now = int(time.time() * 1000)
+        # A trial that was killed here and goes on has logged some of them.
+        self._waiting += [Metric(key, value, now, 0) for key, value in metrics.items() if key not in self._final]
+        self._final.update(metrics)
+        try:
+            self._flush()
+        except Exception as error:
+            raise EnvironmentMissing(
+                f"{self._store.uri} does not take the results ({one_line(error)}); nothing is lost, "
+                f"go on with MLFLOW_RUN_ID={self.id} once it answers"
+            ) from error
+
+    def summary(self, summary: Summary) -> None:
+        """Log tables (CSV) and figures, and show the first table in the run's description."""
+        for name, table in summary.tables.items():
+            self._client.log_text(self.id, table.to_csv(index=False), f"tables/{name}.csv")
+        for name, figure in summary.figures.items():
+            self.figure(name, figure)
+        for table in list(summary.tables.values())[:1]:
+            self.set_tags({"mlflow.note.content": table.to_markdown(index=False, floatfmt=".4g")})
+
+    def figure(self, name: str, figure: matplotlib.figure.Figure) -> None:
+        """Log one figure as plots/NAME.png."""
+        self._client.log_figure(self.id, figure, f"plots/{name}.png", save_kwargs={"dpi": 120})
+
+    def model(self, saved: SavedModel) -> None:
+        """Log a trained Keras model with its input example."""
+        requirements = [f"{name}=={version}" for name, version in _model_requirements().items()]
+        with warnings.catch_warnings(), mlflow.start_run(run_id=self.id, nested=True):
+            warnings.simplefilter("ignore")
+            mlflow.keras.log_model(
+                saved.model, name="model", input_example=saved.input_example, pip_requirements=requirements
+            )
+
+    def accounts(self, clock: Clock) -> None:
+        """Log the time accounts that have not been logged and the peak memory: the last thing a trial does."""
+        metrics = clock.metrics()
+        peak = environment.peak_memory_mb()
+        self.final_metrics(metrics | ({"peak_memory_mb": peak} if peak is not None else {}))
+
+    def _flush(self) -> None:
+        if self._waiting:
+            for begin in range(0, len(self._waiting), 900):  # the API takes 1000 metrics a call
+                self._client.log_batch(self.id, metrics=self._waiting[begin : begin + 900])
+            self._waiting = []
+
+    def _warn(self, error: Exception) -> None:
+        if not self._warned:
+            print(f"dlperf: the tracking server does not answer, training goes on: {one_line(error)}", file=sys.stderr)
+        self._warned = True
+
+
+def resumed_raw(problem: Problem[Any], run: Run, raw: Mapping[str, str]) -> dict[str, str]:
+    """Return what was given when `run` first started, if `raw` does not contradict it.
+
+    `mlflow run --run-id` passes the declared defaults again, so a value equal to its default says nothing.
+
+    Args:
+        problem: The problem that is started.
+        run: A run that a dlperf program has begun.
+        raw: What is given now.
+
+    Raises:
+        BadInput: If another value is given for a parameter that defines the trials, or the run is another problem's.
+    """
+    if run.tags["dlperf.problem"] != problem.name:
+        raise BadInput("MLFLOW_RUN_ID", run.id, f"is a run of {run.tags['dlperf.problem']}, not of {problem.name}")
+    given: dict[str, str] = json.loads(run.tags["dlperf.given"])
+    defaults = declared_defaults(problem.parameters)
+    for each in describe(problem.parameters):
+        now = raw.get(each.name, "")
+        if each.follows == "the machine" and each.name in run.params:
+            given[each.name] = run.params[each.name]
+        if not now or same_value(problem.parameters, each.name, now, defaults.get(each.name, "")):
+            continue
+        if each.operational:
+            given[each.name] = now
+        elif not same_value(problem.parameters, each.name, now, run.params.get(each.name, "")):
+            kept = (
+                f"run {run.id} has {each.name}={run.params.get(each.name, '')}, and a resumed run keeps its parameters"
+            )
+            raise BadInput(each.name, now, kept)
+    return given
+
+
+def begun(run: Run | None) -> bool:
+    """Whether a dlperf program has begun this run before, so that it is to be resumed."""
+    return run is not None and "dlperf.given" in run.tags
+
+
+def identity_tags(problem: Problem[P] | Demo, given: Given[P]) -> dict[str, str]:
+    """Return the tags that a run has from its begin, apart from problem and role."""
+    protocols = dict.fromkeys(getattr(trial, "protocol", "") for trial in given.trials)
+    tags = {"dlperf.given": json.dumps(given.given), "dlperf.protocol": ",".join(filter(None, protocols))}
+    if isinstance(problem, Problem) and len(given.trials) == 1:
+        tags["dlperf.trial_key"] = problem.trial_key(given.trials[0])
+    return tags
+
+
+def _model_requirements() -> dict[str, str]:
+    versions = environment.describe()["versions"]
+    return {name: versions[name] for name in ("tensorflow", "keras", "numpy", "mlflow")}
+
+
+def _this_process() -> str:
+    return f"{socket.gethostname()} {os.getpid()} {psutil.Process().create_time():.0f}"
+
+
+def _process_is_gone(process: str) -> bool:
+    try:
+        host, pid, created = process.split()
+        if host != socket.gethostname():
+            return False
+        return abs(psutil.Process(int(pid)).create_time() - float(created)) > 2
+    except psutil.NoSuchProcess:
+        return True
+    except (ValueError, psutil.Error):
+        return False

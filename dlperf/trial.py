@@ -1,0 +1,184 @@
+"""What a problem is, what a trial gets and gives, and how a stored trial reads back."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+
+from dlperf.clock import Clock
+from dlperf.parameters import Parameters, defining
+
+if TYPE_CHECKING:
+    import matplotlib.figure
+    import pandas as pd
+
+P = TypeVar("P", bound=Parameters)
+
+
+@dataclass(frozen=True)
+class DataUsed:
+    """The data set of a trial, as the tracking store shows it.
+
+    Attributes:
+        name: Its name.
+        digest: Hash of its content.
+        source: Where it was read from, for people.
+        splits: Examples per split ("train", "validation", "test").
+    """
+
+    name: str
+    digest: str
+    source: str
+    splits: Mapping[str, int]
+
+
+class Report(Protocol):
+    """What a running trial tells: the tracking layer logs it, a test may just collect it."""
+
+    def data(self, used: DataUsed) -> None:
+        """Tell the data set, before training starts."""
+
+    def facts(self, params: Mapping[str, str], tags: Mapping[str, str]) -> None:
+        """Tell parameters that follow from the built network (`num_params`) and tags, before training starts."""
+
+    def epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
+        """Tell the metrics of epoch number `epoch` (from 1); may be called again for one already told."""
+
+
+@dataclass
+class Context:
+    """What a trial is given to run in.
+
+    Attributes:
+        name: The run's name, for the progress bar.
+        report: Listens to the trial.
+        clock: Its time accounts.
+        state_file: Where its state is kept between epochs; None keeps none.
+        show_progress: Draw a progress bar or epoch lines on the terminal.
+    """
+
+    name: str
+    report: Report
+    clock: Clock = field(default_factory=Clock)
+    state_file: Path | None = None
+    show_progress: bool = False
+
+
+@dataclass(frozen=True)
+class SavedModel:
+    """A trained Keras model for the store, with an example of its input, float32 (batch, ...)."""
+
+    model: Any
+    input_example: Any
+
+
+@dataclass
+class TrialResult:
+    """What a trial gives at its end.
+
+    Attributes:
+        metrics: Final metrics by name.
+        tags: Further tags by name.
+        figures: Figures that show the trial itself, by file name without ending; comparisons are `summarize`'s.
+        model: The trained model where it is to be kept.
+    """
+
+    metrics: dict[str, float]
+    tags: dict[str, str] = field(default_factory=dict)
+    figures: dict[str, matplotlib.figure.Figure] = field(default_factory=dict)
+    model: SavedModel | None = None
+
+
+@dataclass(frozen=True)
+class StoredTrial(Generic[P]):
+    """A finished trial as the tracking store has it.
+
+    Attributes:
+        run_id: Its run.
+        parameters: Typed parameters.
+        params: All logged parameters as text, those that follow from the built network included.
+        metrics: Final metrics by name.
+        history: Epoch metrics by name, one value per epoch in order.
+        tags: Tags by name.
+    """
+
+    run_id: str
+    parameters: P
+    params: Mapping[str, str]
+    metrics: Mapping[str, float]
+    history: Mapping[str, Sequence[float]]
+    tags: Mapping[str, str]
+
+
+@dataclass
+class Summary:
+    """What `summarize` makes of trials.
+
+    Attributes:
+        tables: Data frames by file name without ending; the first is the one shown on the terminal.
+        figures: Figures by file name without ending.
+    """
+
+    tables: dict[str, pd.DataFrame]
+    figures: dict[str, matplotlib.figure.Figure]
+
+
+@dataclass(frozen=True)
+class Problem(Generic[P]):
+    """One problem of the project.
+
+    Attributes:
+        name: As on the command line.
+        summary: One line for the help.
+        parameters: Their declarations.
+        varying: The parameters that name a trial (`cutout m=4 random_seed=0`).
+        check: Verifies before any run exists that trials can be run: the data is there and well formed. Raises BadInput
+            or EnvironmentMissing.
+        data_digest: Hash of the data a trial uses.
+        run_trial: Runs one trial.
+        summarize: Tables and figures of finished trials; a pure function of what is stored.
+        work: Estimated scalar multiplications a trial takes, for `dry_run`.
+        demo: Parameters of the reduced start in the demo, as text.
+    """
+
+    name: str
+    summary: str
+    parameters: type[P]
+    varying: tuple[str, ...]
+    check: Callable[[Sequence[P]], None]
+    data_digest: Callable[[P], str]
+    run_trial: Callable[[P, Context], TrialResult]
+    summarize: Callable[[Sequence[StoredTrial[P]]], Summary]
+    work: Callable[[P], float]
+    demo: Mapping[str, str]
+
+    def trial_name(self, parameters: P) -> str:
+        """Return the run name of a trial."""
+        values = defining(parameters)
+        return " ".join([self.name, *(f"{name}={values[name]}" for name in self.varying)])
+
+    def trial_key(self, parameters: P) -> str:
+        """Return the hash of all that defines a trial: problem, defining parameters, data."""
+        identity = {"problem": self.name, "data": self.data_digest(parameters), **defining(parameters)}
+        return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Demo:
+    """The entry point `main`: the reduced start of every problem, below one run.
+
+    Attributes:
+        name: As on the command line.
+        summary: One line for the help.
+        parameters: Their declarations.
+        problems: The problems it starts, by name, in order.
+    """
+
+    name: str
+    summary: str
+    parameters: type[Parameters]
+    problems: tuple[str, ...]

@@ -1,0 +1,76 @@
+"""Keeps the tests off the user's own folders, and says which of them need the real CIFAR-10.
+
+Nothing heavy is imported here: some tests measure what a start imports.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from dlperf.data import cifar10
+
+# Before any test module imports TensorFlow, which reads it once.
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+
+REAL_FILE_BYTES = 10_000 * 3_073
+
+session_folder: pytest.StashKey[tempfile.TemporaryDirectory[str]] = pytest.StashKey()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Point state and cache at a folder of this session; child processes inherit that."""
+    folder = config.stash[session_folder] = tempfile.TemporaryDirectory(prefix="dlperf-tests-")
+    os.environ["DLPERF_STATE_DIR"] = os.path.join(folder.name, "state")
+    os.environ["XDG_CACHE_HOME"] = os.path.join(folder.name, "cache")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Remove the session's folder."""
+    config.stash[session_folder].cleanup()
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip tests marked `cifar10`, with the reason, where DLPERF_DATA_DIR does not lead to the full data."""
+    if item.get_closest_marker("cifar10") and (reason := why_no_real_cifar10()):
+        pytest.skip(reason)
+
+
+def why_no_real_cifar10() -> str:
+    """Why the full CIFAR-10 is not at hand, "" if it is."""
+    place = os.environ.get("DLPERF_DATA_DIR")
+    if not place:
+        return "needs the full CIFAR-10: set DLPERF_DATA_DIR to its folder"
+    for folder in (Path(place, cifar10.FOLDER), Path(place)):
+        sizes = [path.stat().st_size for file in cifar10.FILES if (path := folder / file).is_file()]
+        if sizes == [REAL_FILE_BYTES] * len(cifar10.FILES):
+            return ""
+    return f"needs the full CIFAR-10: DLPERF_DATA_DIR={place} does not hold its six files of {REAL_FILE_BYTES:,} bytes"
+
+
+@pytest.fixture
+def tiny_cifar10(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+    """A factory of valid data folders with few records in each file, which this process takes for full ones.
+
+    Call it with `records` (per file, at least 1) and `random_seed`; it returns the folder that holds
+    `cifar-10-batches-bin/`, for use as `data_dir`.
+    """
+
+    def make(records: int = 20, random_seed: int = 0) -> Path:
+        import numpy as np
+
+        draw = np.random.default_rng(random_seed)
+        monkeypatch.setattr(cifar10, "RECORDS_PER_FILE", records)
+        folder = tmp_path / f"tiny-{records}-{random_seed}" / cifar10.FOLDER
+        folder.mkdir(parents=True)
+        for file in cifar10.FILES:
+            content = draw.integers(0, 256, (records, cifar10.RECORD_BYTES), dtype=np.uint8)
+            content[:, 0] = draw.integers(0, 10, records)
+            content.tofile(folder / file)
+        return folder.parent
+
+    return make
