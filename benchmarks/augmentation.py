@@ -25,7 +25,7 @@ BATCH_SIZE = 64
 NOTEBOOK_LENGTH = 12
 CORRECTED_LENGTH = 16
 REPEATS = 7
-# CIFAR-10's channel statistics, as He et al.'s successors quote them: their values do not matter to the time.
+# About CIFAR-10's channel statistics: their values do not matter to the time.
 CHANNEL_MEAN = np.array([0.4914, 0.4822, 0.4465], np.float32)
 CHANNEL_STD = np.array([0.2470, 0.2435, 0.2616], np.float32)
 

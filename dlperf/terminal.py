@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -22,9 +23,8 @@ def show_table(title: str, table: pd.DataFrame) -> None:
         )
     for row in table.itertuples(index=False):
         shown.add_row(*(_cell(value) for value in row))
-    console = Console()
-    # Into a file or a pipe, where rich would take 80 columns, the table keeps its lines.
-    console.print(shown, width=None if console.is_terminal else 160)
+    # Into a file or a pipe rich would take 80 columns and break the words of a wide table.
+    Console(width=None if sys.stdout.isatty() else 160).print(shown)
 
 
 def say_where(tracking_uri: str, experiment_id: str, run_id: str) -> None:

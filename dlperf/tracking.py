@@ -302,7 +302,7 @@ class Run:
         requirements = [f"{name}=={version}" for name, version in _model_requirements().items()]
         with warnings.catch_warnings(), mlflow.start_run(run_id=self.id, nested=True):
             warnings.simplefilter("ignore")
-            mlflow.keras.log_model(
+            mlflow.tensorflow.log_model(
                 saved.model, name="model", input_example=saved.input_example, pip_requirements=requirements
             )
 

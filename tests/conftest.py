@@ -16,6 +16,7 @@ from dlperf.data import cifar10
 
 # Before any test module imports TensorFlow, which reads it once.
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 
 REAL_FILE_BYTES = 10_000 * 3_073
 

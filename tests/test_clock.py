@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dlperf.clock import ACCOUNTS, Clock
+
+
+def counting_clock() -> Clock:
+    """A clock whose every look takes one second."""
+    ticks = itertools.count()
+    return Clock(lambda: float(next(ticks)))
+
+
+def test_an_inner_account_pauses_the_outer() -> None:
+    times = iter([0.0, 10.0, 12.0, 15.0, 20.0, 20.0])
+    clock = Clock(lambda: next(times))
+    with clock.account("train"), clock.account("tracking"):
+        pass
+    assert clock.seconds("train") == (12 - 10) + (20 - 15)
+    assert clock.seconds("tracking") == 15 - 12
+    assert clock.wall == 20
+
+
+@given(st.lists(st.sampled_from(ACCOUNTS), min_size=1, max_size=8))
+def test_accounts_never_exceed_the_wall(names: list[str]) -> None:
+    clock = counting_clock()
+
+    def nest(rest: list[str]) -> None:
+        if rest:
+            with clock.account(rest[0]):
+                nest(rest[1:])
+
+    nest(names)
+    seconds = clock.snapshot()
+    wall = seconds.pop("wall")
+    # All but the looks before the first account and after the last one.
+    assert sum(seconds.values()) == wall - 2
+
+
+def test_accounts_of_an_earlier_start_are_carried() -> None:
+    first, second = counting_clock(), counting_clock()
+    with first.account("train"):
+        pass
+    with second.account("train"):
+        second.carry(first.snapshot())
+    assert second.seconds("train") == 2
+    # Three looks of the first clock up to its snapshot, three of the second.
+    assert second.metrics()["wall_seconds"] == 3 + 3
+
+
+def test_an_exception_closes_the_account() -> None:
+    clock = counting_clock()
+    with pytest.raises(KeyError), clock.account("train"):
+        raise KeyError
+    with clock.account("evaluation"):
+        pass
+    assert clock.seconds("train") == 1
+    assert clock.seconds("evaluation") == 1

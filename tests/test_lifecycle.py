@@ -1,0 +1,351 @@
+"""Entry points as subprocesses: what a user starts, kills, and goes on with; read back through MLflow's API."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+SMALL = ["--dataset", "digits", "--depth", "8", "--train_examples", "320"]
+
+
+@dataclass
+class Desk:
+    """A working directory with a store and a state folder of its own."""
+
+    folder: Path
+
+    @property
+    def uri(self) -> str:
+        return f"sqlite:///{self.folder}/mlflow.db"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        own = {"MLFLOW_TRACKING_URI": self.uri, "DLPERF_STATE_DIR": str(self.folder / "state")}
+        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+        return {**os.environ, **own, "PATH": path, "PYTHONUNBUFFERED": "1"}
+
+    @property
+    def client(self) -> Any:
+        import mlflow
+
+        return mlflow.MlflowClient(self.uri)
+
+    def runs(self) -> dict[str, Any]:
+        """Runs by name."""
+        return {run.info.run_name: run for run in self.client.search_runs(["0"])}
+
+    def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "entrypoints/cutout.py", *SMALL, *arguments]
+        return self.popen(command, **environment)
+
+    def popen(self, command: list[str], **environment: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env={**self.environment, **environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def finish(self, *arguments: str, **environment: str) -> tuple[int, str]:
+        process = self.start(*arguments, **environment)
+        output, _ = process.communicate(timeout=300)
+        return process.returncode, output
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    desk = Desk(tmp_path)
+    yield desk
+    # Nothing a failed test has started may outlive it.
+    for process in _processes_of(desk):
+        process.kill()
+
+
+def _processes_of(desk: Desk) -> list[Any]:
+    import psutil
+
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get("MLFLOW_TRACKING_URI") == desk.uri:
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+def wait_for_line(process: subprocess.Popen[str], text: str) -> list[str]:
+    """Read the output up to a line that contains `text`."""
+    assert process.stdout is not None
+    lines: list[str] = []
+    for line in process.stdout:
+        lines.append(line)
+        if text in line:
+            return lines
+    raise AssertionError(f"{text!r} never came:\n{''.join(lines)}")
+
+
+def eventually(condition: Callable[[], bool], seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "did not come true in time"
+        time.sleep(0.3)
+
+
+def curves(desk: Desk, run_id: str) -> dict[str, list[tuple[int, float]]]:
+    """The epoch metrics that do not depend on the clock."""
+    names = ["train_loss", "train_accuracy", "validation_loss", "validation_error", "learning_rate"]
+    return {name: [(m.step, m.value) for m in desk.client.get_metric_history(run_id, name)] for name in names}
+
+
+FINAL_NAMES = {
+    *("train_seconds", "compile_seconds", "evaluation_seconds", "tracking_seconds", "checkpoint_seconds"),
+    *("setup_seconds", "reporting_seconds", "wall_seconds", "epochs_run", "best_epoch", "stopped_early"),
+    *("test_loss", "test_accuracy", "test_error", "num_params", "peak_memory_mb"),
+}
+EPOCH_NAMES = {
+    *("train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "validation_error"),
+    *("learning_rate", "epoch_seconds", "examples_per_second"),
+}
+TAG_NAMES = {
+    f"dlperf.{name}"
+    for name in (
+        *("problem", "role", "protocol", "validation", "trial_key", "version", "hardware", "data_digest"),
+        *("target_reached", "ended"),
+    )
+}
+
+
+def test_a_trial_carries_every_name_of_the_contract(desk: Desk) -> None:
+    status, output = desk.finish("--m", "2", "--epochs", "3", "--target_accuracy", "0.11", "--save_model", "true")
+    assert status == 0, output
+    (run,) = desk.runs().values()
+    assert (run.info.status, run.info.run_name) == ("FINISHED", "cutout m=2 random_seed=0")
+    metrics, tags = run.data.metrics, run.data.tags
+    assert metrics.keys() >= FINAL_NAMES | EPOCH_NAMES
+    assert tags.keys() >= TAG_NAMES
+    assert (tags["dlperf.role"], tags["dlperf.validation"], tags["dlperf.ended"]) == ("trial", "test", "finished")
+    for name in EPOCH_NAMES:
+        assert [m.step for m in desk.client.get_metric_history(run.info.run_id, name)] == [1, 2, 3]
+    assert run.data.params["learning_rate"] == "0.001"
+    assert (run.data.params["epochs"], run.data.params["cutout_length"]) == ("3", "12")
+
+    accounts = {name: value for name, value in metrics.items() if name.endswith("_seconds")}
+    wall = accounts.pop("wall_seconds")
+    for name in ("epoch_seconds", "seconds_to_target"):  # shares of train_seconds
+        accounts.pop(name, None)
+    assert 0.95 * wall <= sum(accounts.values()) <= wall
+    assert tags["dlperf.target_reached"] == str("epochs_to_target" in metrics).lower()
+    seconds = [m.value for m in desk.client.get_metric_history(run.info.run_id, "epoch_seconds")]
+    assert metrics["train_seconds"] == pytest.approx(sum(seconds), rel=1e-6)
+
+    files = {f.path for path in ("plots", "tables", None) for f in desk.client.list_artifacts(run.info.run_id, path)}
+    assert files >= {"environment.json", "tables/cutout.csv", "plots/cutout_examples.png"}
+    assert files >= {"plots/validation_error_by_m.png", "plots/learning_rate.png"}
+    (used,) = run.inputs.dataset_inputs
+    assert (used.dataset.name, used.dataset.digest) == ("digits", tags["dlperf.data_digest"])
+    assert json.loads(used.dataset.profile) == {"train_examples": 320, "test_examples": 360}
+    assert not (desk.folder / "state" / run.info.run_id).exists()
+
+    _the_saved_model_predicts_what_was_measured(desk, run)
+
+
+def _the_saved_model_predicts_what_was_measured(desk: Desk, run: Any) -> None:
+    """Loads without dlperf's own layers and takes pixels."""
+    import mlflow
+
+    from dlperf import data
+
+    mlflow.set_tracking_uri(desk.uri)
+    (model,) = run.outputs.model_outputs
+    digits = data.load("digits")
+    predict = mlflow.pyfunc.load_model(f"models:/{model.model_id}").predict
+    answers = np.asarray(predict(digits.test_images.astype("float32"))).argmax(1)
+    assert (answers == digits.test_labels).mean() == pytest.approx(run.data.metrics["test_accuracy"], abs=0.003)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--m", "2", "--epochs", "6"),
+        ("--m", "2", "--epochs", "6", "--protocol", "corrected", "--patience", "2"),
+    ],
+    ids=["notebook", "corrected with early stopping"],
+)
+def test_a_killed_run_goes_on_to_the_same_bits(desk: Desk, arguments: tuple[str, ...]) -> None:
+    status, output = desk.finish(*arguments)
+    assert status == 0, output
+    (whole,) = desk.client.search_runs(["0"])
+
+    process = desk.start(*arguments)
+    wait_for_line(process, "epoch 2/6")
+    time.sleep(0.3)  # into the third epoch
+    process.kill()
+    process.communicate()
+    killed = next(r for r in desk.client.search_runs(["0"]) if r.info.run_id != whole.info.run_id)
+    assert killed.info.status == "RUNNING"  # nobody could tell MLflow
+    assert (desk.folder / "state" / killed.info.run_id / "state.npz").exists()
+    # The declared defaults come again, as `mlflow run --run-id` passes them.
+    status, output = desk.finish("--m", "4", MLFLOW_RUN_ID=killed.info.run_id)
+    assert status == 0, output
+    assert "epoch 1/6" not in output
+    assert "epoch 6/6" in output or "--patience" in arguments
+
+    resumed = desk.client.get_run(killed.info.run_id)
+    assert resumed.info.status == "FINISHED"
+    assert curves(desk, resumed.info.run_id) == curves(desk, whole.info.run_id)
+    same = ["test_loss", "test_error", "best_epoch", "epochs_run", "stopped_early"]
+    assert [resumed.data.metrics[n] for n in same] == [whole.data.metrics[n] for n in same]
+    accounts = resumed.data.metrics
+    seconds = [m.value for m in desk.client.get_metric_history(resumed.info.run_id, "epoch_seconds")]
+    assert accounts["train_seconds"] == pytest.approx(sum(seconds), rel=0.05)
+    named = [n for n in FINAL_NAMES if n.endswith("_seconds") and n != "wall_seconds"]
+    assert 0.9 * accounts["wall_seconds"] <= sum(accounts[n] for n in named) <= accounts["wall_seconds"]
+
+    status, output = desk.finish(MLFLOW_RUN_ID=resumed.info.run_id)
+    assert (status, "is finished" in output) == (0, True), output
+
+
+def test_a_sweep_killed_and_resumed_skips_its_finished_trials(desk: Desk) -> None:
+    process = desk.start("--m", "0,1,2", "--epochs", "3")
+    wait_for_line(process, "cutout m=1 random_seed=0  epoch 1/3")
+    process.kill()
+    process.communicate()
+    before = desk.runs()
+    parent = before["cutout m=0,1,2"]
+    finished = before["cutout m=0 random_seed=0"]
+    assert finished.info.status == "FINISHED"
+
+    status, output = desk.finish("--m", "0,1", MLFLOW_RUN_ID=parent.info.run_id)
+    assert status == 2, output
+    assert "m=0,1: run" in output
+    assert "has m=0,1,2, and a resumed run keeps its parameters" in output
+
+    status, output = desk.finish(MLFLOW_RUN_ID=parent.info.run_id)
+    assert status == 0, output
+    assert "cutout m=0 random_seed=0: finished before, skipped" in output
+    assert "m=1 random_seed=0  epoch 1/3" not in output
+    after = desk.runs()
+    assert len(after) == 4
+    assert {run.info.status for run in after.values()} == {"FINISHED"}
+    assert after["cutout m=0 random_seed=0"].info.end_time == finished.info.end_time
+    table = desk.client.download_artifacts(parent.info.run_id, "tables/cutout.csv", str(desk.folder))
+    assert [row.split(",")[0] for row in Path(table).read_text().splitlines()] == ["m", "0", "1", "2"]
+    for m in (0, 1, 2):
+        child = after[f"cutout m={m} random_seed=0"]
+        assert child.data.tags["mlflow.parentRunId"] == parent.info.run_id
+        assert child.data.params["m"] == str(m)
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_the_run_killed(desk: Desk, number: signal.Signals, status: int) -> None:
+    process = desk.start("--m", "0,1", "--epochs", "50")
+    wait_for_line(process, "epoch 1/50")
+    asked = time.monotonic()
+    process.send_signal(number)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == status
+    assert time.monotonic() - asked < 15
+    assert "Traceback" not in output
+    for run in desk.runs().values():
+        assert (run.info.status, run.data.tags["dlperf.ended"]) == ("KILLED", "killed")
+        assert run.data.tags["dlperf.failure"] == f"ended by {number.name}"
+
+
+def test_a_loss_that_is_not_finite_fails_the_trial_but_not_the_sweep(desk: Desk) -> None:
+    status, output = desk.finish("--m", "0", "--learning_rate", "1000000000000000000", "--protocol", "corrected")
+    assert status == 1, output
+    assert "Traceback" not in output
+    (run,) = desk.runs().values()
+    assert (run.info.status, run.data.tags["dlperf.ended"]) == ("FAILED", "failed")
+    assert "not finite in epoch 1" in run.data.tags["dlperf.failure"]
+
+
+def test_mlflow_run_and_its_death(desk: Desk) -> None:
+    """`mlflow run` is killed as a whole machine's out-of-memory killer would: only itself."""
+    mlflow_run = [str(Path(sys.executable).parent / "mlflow"), "run", str(ROOT), "--env-manager", "local"]
+    parameters = ["-P", "dataset=digits", "-P", "depth=8", "-P", "epochs=50", "-P", "m=0,1"]
+    process = desk.popen([*mlflow_run, "-e", "cutout", *parameters])
+    wait_for_line(process, "epoch 1/50")
+    process.kill()
+    eventually(lambda: all(run.info.status != "RUNNING" for run in desk.runs().values()))
+    eventually(lambda: not _processes_of(desk), seconds=10)
+    for run in desk.runs().values():
+        assert (run.info.status, run.data.tags["dlperf.ended"]) == ("KILLED", "killed")
+        assert "the `mlflow run` that started it died" in run.data.tags["dlperf.failure"]
+
+
+def test_mlflow_run_with_bad_input_leaves_a_failed_run(desk: Desk) -> None:
+    mlflow_run = [str(Path(sys.executable).parent / "mlflow"), "run", str(ROOT), "--env-manager", "local"]
+    process = desk.popen([*mlflow_run, "-e", "cutout", "-P", "depth=45", "-P", "dataset=digits"])
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert "dlperf cutout: depth=45: must be 6n + 2 (8, 14, 20, 26, 32, 38, 44, ...); nearest: 44 and 50" in output
+    (run,) = desk.runs().values()
+    assert run.info.status == "FAILED"
+    assert run.data.tags["dlperf.failure"].startswith("depth=45: ")
+
+
+def test_stale_runs_of_killed_processes_are_ended(desk: Desk) -> None:
+    process = desk.start("--m", "0", "--epochs", "50")
+    wait_for_line(process, "epoch 1/50")
+    process.kill()
+    process.communicate()
+    (stale,) = desk.client.search_runs(["0"])
+    assert stale.info.status == "RUNNING"
+    assert desk.finish("--m", "1", "--epochs", "1")[0] == 0
+    ended = desk.client.get_run(stale.info.run_id)
+    assert (ended.info.status, ended.data.tags["dlperf.failure"]) == ("KILLED", "its process was killed")
+
+
+def test_an_unreachable_tracking_server_is_status_3(desk: Desk) -> None:
+    status, output = desk.finish("--epochs", "1", MLFLOW_TRACKING_URI="http://127.0.0.1:9")
+    assert status == 3
+    assert "the tracking server http://127.0.0.1:9 cannot be used" in output
+    assert "Traceback" not in output
+
+
+def test_dry_run_runs_nothing(desk: Desk) -> None:
+    status, output = desk.finish("--m", "0,4", "--dry_run", "true")
+    assert status == 0, output
+    assert "cutout m=4 random_seed=0" in output
+    assert not (desk.folder / "mlflow.db").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--m", "abc"], "m=abc: "),
+        (["--m", "-1"], "m=-1: "),
+        (["--m", "4,4"], "m=4,4: 4 stands twice"),
+        (["--depth", "45"], "depth=45: must be 6n + 2"),
+        (["--protocol", "x"], "protocol=x: must be one of notebook, corrected"),
+        (["--nosuch", "1"], "nosuch=1: unknown parameter"),
+        (["--dataset", "cifar10", "--data_dir", "/nowhere"], "data_dir=/nowhere: "),
+        (["--train_examples", "1438"], "train_examples=1438: "),
+        (["--train_examples", "1437", "--protocol", "corrected"], "train_examples=1437: at most 1294 "),
+    ],
+)
+def test_bad_input_is_one_line_and_status_2(desk: Desk, arguments: list[str], message: str) -> None:
+    own = [a for i, a in enumerate(SMALL) if a not in arguments and SMALL[i - 1] not in arguments]
+    command = [sys.executable, "entrypoints/cutout.py", *own, *arguments]
+    done = subprocess.run(command, cwd=ROOT, env=desk.environment, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.startswith(f"dlperf cutout: {message}")
+    assert done.stderr.count("\n") == 1
+    assert not (desk.folder / "mlflow.db").exists()
