@@ -12,6 +12,7 @@ corrected pipeline is compared with the same shift.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import statistics
 import time
@@ -139,7 +140,7 @@ def ours_us(
     return statistics.median(figures)
 
 
-def _images(count: int) -> tuple[np.ndarray, str]:
+def sample_images(count: int) -> tuple[np.ndarray, str]:
     """Images to measure on, uint8 (count, 32, 32, 3), and what they are."""
     from dlperf import data
     from dlperf.errors import DlperfError
@@ -158,6 +159,7 @@ def main() -> None:
     parser.add_argument("--m", type=int, default=4, help="copies of each image (default 4)")
     parser.add_argument("--images", type=int, default=4096, help="distinct images (default 4096)")
     parser.add_argument("--threads", type=int, default=1, help="threads TensorFlow may use (default 1)")
+    parser.add_argument("--json", action="store_true", help="print the figures as JSON instead of a table")
     arguments = parser.parse_args()
 
     import tensorflow as tf
@@ -165,8 +167,13 @@ def main() -> None:
     from rich.table import Table
 
     tf.config.threading.set_intra_op_parallelism_threads(arguments.threads)
-    images, source = _images(arguments.images)
+    images, source = sample_images(arguments.images)
     reference = notebook_way_us(images, arguments.m)
+    protocols: tuple[Protocol, ...] = ("notebook", "corrected")
+    figures = {protocol: ours_us(images, arguments.m, protocol) for protocol in protocols}
+    if arguments.json:
+        print(json.dumps({"notebook_way": reference, **figures}))
+        return
     table = Table(title=f"Augmentation of {source}, m={arguments.m}, {arguments.threads} thread(s)")
     table.add_column("way")
     table.add_column("CPU µs per image", justify="right")
@@ -178,7 +185,7 @@ def main() -> None:
         "corrected": ("corrected protocol: normalise, crop, flip, cutout", 20),
     }
     for protocol, (name, target) in names.items():
-        figure = ours_us(images, arguments.m, protocol)
+        figure = figures[protocol]
         table.add_row(name, f"{figure:.1f}", f"{reference / figure:.1f}", f"{target}")
     Console().print(table)
 

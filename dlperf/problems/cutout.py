@@ -9,7 +9,7 @@ flip).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from dlperf import data
@@ -17,21 +17,14 @@ from dlperf.accounting.resnet import blocks_per_stage, count_resnet
 from dlperf.errors import BadInput
 from dlperf.parameters import parameter
 from dlperf.problems.training_parameters import ImageParameters
-from dlperf.trial import Context, DataUsed, Problem, SavedModel, StoredTrial, Summary, TrialResult
+from dlperf.trial import Context, DataUsed, Problem, StoredTrial, Summary, TrialResult
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from dlperf.data.dataset import ImageDataset
 
-_MOMENTUM = 0.9
 # Chunks of at most this many rows train ResNet-44 in about 1 GB, and larger ones are no faster on a CPU.
 _MICRO_BATCH = 128
 _VALIDATION_SHARE = 0.1
-# Published means and standard deviations of CIFAR-10's channels, as Hoffer's and DeVries' code normalises with.
-_CHANNEL_MEAN, _CHANNEL_STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
-_SHIFT_SHARE = 0.1
-_CROP_PADDING = 4
 
 
 class CutoutParameters(ImageParameters):
@@ -108,6 +101,11 @@ class CutoutParameters(ImageParameters):
         """Copies made of each image: one, unmasked, for m=0."""
         return self.m or 1
 
+    @property
+    def validation_size(self) -> int:
+        """Images split off the training set: none in the notebook's protocol, which validates on the test set."""
+        return 0 if self.notebook else int(data.train_size(self.dataset) * _VALIDATION_SHARE)
+
     def learning_rate_at(self, epoch: int) -> float:
         """Learning rate of an epoch (from 1).
 
@@ -132,7 +130,7 @@ def check(trials: Sequence[CutoutParameters]) -> None:
         EnvironmentMissing: If there is no data and it cannot be downloaded.
     """
     for parameters in {(p.dataset, p.data_dir, p.train_examples, p.protocol): p for p in trials}.values():
-        available = data.train_size(parameters.dataset) - _validation_size(parameters)
+        available = data.train_size(parameters.dataset) - parameters.validation_size
         if parameters.train_examples > available:
             allowed = (
                 f"at most {available} with dataset={parameters.dataset} and protocol={parameters.protocol}; 0 takes all"
@@ -149,26 +147,12 @@ def run_trial(parameters: CutoutParameters, context: Context) -> TrialResult:
     """
     with context.clock.account("setup"):
         # TensorFlow is imported here, so that help and bad input need not wait for it.
-        from dlperf.compiled_epoch import CompiledEpoch, configure_runtime
+        from dlperf.problems.cutout_protocols import compiled_epoch, saved_model, split
         from dlperf.training import Schedule, evaluate, train
 
-        configure_runtime(parameters.threads)
         dataset = data.load(parameters.dataset, parameters.data_dir)
-        train_split, validation_split = _split(dataset, parameters)
-        augment, prepare = pipelines(parameters, train_split[0])
-        model = network(parameters)
-        engine = CompiledEpoch(
-            model,
-            _optimizer(parameters),
-            *train_split,
-            augment=augment,
-            prepare=prepare,
-            batch_size=parameters.batch_size,
-            copies_in_epoch=parameters.copies if parameters.copies_in == "epoch" else 1,
-            copies_in_batch=parameters.copies if parameters.copies_in == "batch" else 1,
-            micro_batch=parameters.micro_batch,
-            random_seed=parameters.random_seed,
-        )
+        train_split, validation_split = split(dataset, parameters)
+        engine = compiled_epoch(parameters, *train_split)
         validation, test = (
             engine.hold(*split) for split in (validation_split, (dataset.test_images, dataset.test_labels))
         )
@@ -178,7 +162,7 @@ def run_trial(parameters: CutoutParameters, context: Context) -> TrialResult:
     with context.clock.account("tracking"):
         context.report.data(DataUsed(dataset.name, dataset.digest, dataset.source, splits))
         context.report.facts(
-            {"num_params": str(model.count_params())},
+            {"num_params": str(engine.model.count_params())},
             {"dlperf.validation": "test" if parameters.notebook else "split"},
         )
     schedule = Schedule(
@@ -198,14 +182,14 @@ def run_trial(parameters: CutoutParameters, context: Context) -> TrialResult:
         "test_loss": tested.mean_loss,
         "test_accuracy": tested.accuracy,
         "test_error": 1.0 - tested.accuracy,
-        "num_params": model.count_params(),
+        "num_params": engine.model.count_params(),
     }
     if reached:
         metrics["epochs_to_target"] = reached
         metrics["seconds_to_target"] = sum(m["epoch_seconds"] for m in training.history[:reached])
     with context.clock.account("reporting"):
         figures = {"cutout_examples": _example_figure(parameters, dataset)}
-        saved = _saved_model(parameters, model, train_split[0], dataset) if parameters.save_model else None
+        saved = saved_model(parameters, engine.model, train_split[0], dataset) if parameters.save_model else None
     return TrialResult(metrics, {"dlperf.target_reached": str(reached is not None).lower()}, figures, saved)
 
 
@@ -234,98 +218,11 @@ def summarize(trials: Sequence[StoredTrial[CutoutParameters]]) -> Summary:
 
 def work(parameters: CutoutParameters) -> float:
     """Estimate the multiplications of a trial: three forward passes' worth per training example, one per validation."""
-    available = data.train_size(parameters.dataset) - _validation_size(parameters)
+    available = data.train_size(parameters.dataset) - parameters.validation_size
     examples = parameters.copies * (parameters.train_examples or available)
-    evaluated = data.train_size(parameters.dataset) // 5 if parameters.notebook else _validation_size(parameters)
+    evaluated = data.train_size(parameters.dataset) // 5 if parameters.notebook else parameters.validation_size
     forward = count_resnet(parameters.depth).multiplications
     return float(forward * (3 * examples + evaluated) * parameters.epochs)
-
-
-def network(parameters: CutoutParameters, *, fused_batch_norm: bool = True) -> Any:
-    """Build the protocol's ResNet."""
-    from dlperf.models.resnet import resnet
-
-    if parameters.notebook:
-        return resnet(
-            parameters.depth,
-            random_seed=parameters.random_seed,
-            weight_decay=parameters.weight_decay,
-            fused_batch_norm=fused_batch_norm,
-        )
-    return resnet(
-        parameters.depth,
-        random_seed=parameters.random_seed,
-        projection=False,
-        conv_bias=False,
-        weight_decay=parameters.weight_decay,
-        decay_dense=True,
-        batch_norm_momentum=0.9,
-        batch_norm_epsilon=1e-5,
-        fused_batch_norm=fused_batch_norm,
-    )
-
-
-def pipelines(
-    parameters: CutoutParameters, train_images: np.ndarray
-) -> tuple[Callable[..., Any], Callable[[Any], Any]]:
-    """Return what makes training examples of uint8 images, and what prepares images for evaluation.
-
-    Notebook: pixels in [0, 1], for m=0 less the training set's per-pixel mean; for m >= 1 the mask of each copy, drawn
-    once for all epochs; then a shift of up to a tenth and a flip. Corrected: normalised channels, random crop of the
-    zero-padded image, flip, then for m >= 1 a fresh mask.
-    """
-    from keras import ops
-
-    from dlperf import augment as a
-
-    _, height, width, _ = train_images.shape
-    if not parameters.notebook:
-
-        def corrected(images: Any, image: Any, copy: Any, draws: Any) -> Any:
-            offsets = ops.cast(draws[:, 0:2] * (2 * _CROP_PADDING + 1), "int32")
-            centres = ops.cast(draws[:, 3:5] * ops.array([height, width], "float32"), "int32") if parameters.m else None
-            return a.corrected_pipeline(
-                images, _CHANNEL_MEAN, _CHANNEL_STD, offsets, draws[:, 2] < 0.5, centres, parameters.cutout_length
-            )
-
-        return corrected, lambda images: a.normalise(images, _CHANNEL_MEAN, _CHANNEL_STD)
-
-    mean = None if parameters.m else (train_images.mean(axis=0) / 255).astype("float32")
-
-    def notebook(images: Any, image: Any, copy: Any, draws: Any) -> Any:
-        centres = a.frozen_centres(parameters.random_seed, image, copy, height, width) if parameters.m else None
-        reach = ops.array([_SHIFT_SHARE * height, _SHIFT_SHARE * width], "float32")
-        offsets = (2.0 * draws[:, 0:2] - 1.0) * reach
-        return a.notebook_pipeline(images, mean, centres, parameters.cutout_length, offsets, draws[:, 2] < 0.5)
-
-    return notebook, lambda images: a.scale(images, mean)
-
-
-def _validation_size(parameters: CutoutParameters) -> int:
-    """Images split off the training set: none in the notebook's protocol, which validates on the test set."""
-    return 0 if parameters.notebook else int(data.train_size(parameters.dataset) * _VALIDATION_SHARE)
-
-
-def _split(dataset: ImageDataset, parameters: CutoutParameters) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
-    """Return training and validation images and labels."""
-    import numpy as np
-
-    total, held = len(dataset.train_images), _validation_size(parameters)
-    size = parameters.train_examples or total - held
-    if parameters.notebook:
-        train = dataset.train_images[:size], dataset.train_labels[:size]
-        return train, (dataset.test_images, dataset.test_labels)
-    order = np.random.default_rng([parameters.random_seed, total]).permutation(total)
-    chosen, held_out = order[:size], order[total - held :]
-    return tuple((dataset.train_images[i], dataset.train_labels[i]) for i in (chosen, held_out))  # type: ignore[return-value]
-
-
-def _optimizer(parameters: CutoutParameters) -> Any:
-    import keras
-
-    if parameters.notebook:
-        return keras.optimizers.Adam(parameters.learning_rate)
-    return keras.optimizers.SGD(parameters.learning_rate, momentum=_MOMENTUM)
 
 
 def _row(trial: StoredTrial[CutoutParameters]) -> dict[str, Any]:
@@ -363,25 +260,6 @@ def _example_figure(parameters: CutoutParameters, dataset: ImageDataset) -> Any:
             for name, before, after in pairs
         ]
     )
-
-
-def _saved_model(
-    parameters: CutoutParameters, trained: Any, train_images: np.ndarray, dataset: ImageDataset
-) -> SavedModel:
-    """Make a model of Keras's own layers that takes pixels 0 to 255, so that it loads without dlperf."""
-    import keras
-    import numpy as np
-
-    plain = network(parameters, fused_batch_norm=False)
-    plain.set_weights(trained.get_weights())
-    if parameters.notebook:
-        mean = np.zeros(train_images.shape[1:]) if parameters.m else train_images.mean(axis=0)
-        normalise = keras.layers.Normalization(axis=(1, 2, 3), mean=mean, variance=np.full(mean.shape, 255.0**2))
-    else:
-        variance = np.square(np.multiply(_CHANNEL_STD, 255))
-        normalise = keras.layers.Normalization(axis=-1, mean=np.multiply(_CHANNEL_MEAN, 255), variance=variance)
-    model = keras.Sequential([keras.Input(train_images.shape[1:]), normalise, plain])
-    return SavedModel(model, dataset.test_images[:2].astype("float32"))
 
 
 PROBLEM = Problem(
