@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dlperf import __version__, problems
+from dlperf.declaration import Description
 from dlperf.errors import BadInput, DlperfError, Ended
-from dlperf.parameters import Description, describe, parse
+from dlperf.parameters import describe, parse
 
 if TYPE_CHECKING:
     from dlperf.trial import Problem

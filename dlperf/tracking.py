@@ -56,9 +56,9 @@ class Store:
         Raises:
             EnvironmentMissing: If the server cannot be reached or refuses.
         """
-        self.client = mlflow.MlflowClient()
         self.uri = mlflow.get_tracking_uri()
         try:
+            self.client = mlflow.MlflowClient()
             self.experiment_id = self._experiment()
         except Exception as error:
             raise EnvironmentMissing(f"the tracking server {self.uri} cannot be used: {one_line(error)}") from error

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from dlperf import cli, problems
+from dlperf.declaration import parameter
 from dlperf.errors import BadInput, Ended, EnvironmentMissing, TrialFailed
-from dlperf.parameters import Parameters, parameter
+from dlperf.parameters import Parameters
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -22,6 +22,7 @@ LINES = [
     {"dlperf.models", "dlperf.data", "dlperf.augment"},
     {"dlperf.trial"},
     {"dlperf.clock", "dlperf.parameters", "dlperf.accounting", "dlperf.environment"},
+    {"dlperf.declaration"},
     {"dlperf.errors", "dlperf"},
 ]
 
@@ -78,7 +79,7 @@ def test_mlflow_and_tensorflow_have_their_places(path: Path) -> None:
     assert "tensorflow" not in roots or module in TENSORFLOW
 
 
-@pytest.mark.parametrize("package", ["accounting", "parameters", "errors", "clock"])
+@pytest.mark.parametrize("package", ["accounting", "parameters", "declaration", "errors", "clock"])
 def test_the_base_is_plain_python(package: str) -> None:
     paths = [p for p in MODULES if name_of(p).startswith(f"dlperf.{package}")]
     assert paths

@@ -12,7 +12,8 @@ import yaml
 from mlflow.projects._project_spec import EntryPoint, load_project
 
 from dlperf import mlproject, problems
-from dlperf.parameters import Parameters, declared_defaults, parameter
+from dlperf.declaration import parameter
+from dlperf.parameters import Parameters, declared_defaults
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dlperf.declaration import parameter, text
 from dlperf.errors import BadInput
 from dlperf.parameters import (
     Parameters,
@@ -15,11 +16,9 @@ from dlperf.parameters import (
     defining,
     describe,
     from_texts,
-    parameter,
     parse,
     same_value,
     sweep_texts,
-    text,
     texts,
 )
 

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from dlperf import data
 from dlperf.accounting.resnet import blocks_per_stage, count_resnet
+from dlperf.declaration import parameter
 from dlperf.errors import BadInput
-from dlperf.parameters import parameter
 from dlperf.problems.training_parameters import ImageParameters
 from dlperf.trial import Context, DataUsed, Problem, StoredTrial, Summary, TrialResult
 

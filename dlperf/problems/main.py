@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dlperf.parameters import Parameters, parameter
+from dlperf.declaration import parameter
+from dlperf.parameters import Parameters
 from dlperf.problems.training_parameters import MAX_RANDOM_SEED
 from dlperf.trial import Demo
 

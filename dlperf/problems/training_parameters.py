@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from dlperf.declaration import parameter
 from dlperf.environment import cores
-from dlperf.parameters import Parameters, parameter
+from dlperf.parameters import Parameters
 
 MAX_RANDOM_SEED = 2**32 - 1
 

@@ -1,0 +1,278 @@
+"""The declaration of one parameter: how a user's text is read by it, and what it says about itself."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, Literal, TypeAlias, get_args, get_origin
+
+from pydantic import Field
+from pydantic.fields import FieldInfo
+
+from dlperf.errors import BadInput
+
+Value: TypeAlias = bool | int | float | str
+"""What a parameter can hold."""
+
+_NO_DEFAULT: Any = object()
+_INTEGER = re.compile(r"-?[0-9]+")
+# float() alone also takes underscores and the digits of other scripts, which no other reader of a logged text would.
+_FLOAT = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?")
+_BOUNDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
+_TYPES: dict[type, tuple[str, str]] = {  # the type's name, and how a sentence calls one of its values
+    int: ("integer", "an integer"),
+    float: ("number", "a number"),
+    bool: ("true or false", "true or false"),
+    str: ("text", "text"),
+}
+
+
+def parameter(
+    default: Any = _NO_DEFAULT,
+    *,
+    help: str,
+    unit: str = "",
+    grid: bool = False,
+    operational: bool = False,
+    follows: str = "",
+    ge: float | None = None,
+    gt: float | None = None,
+    le: float | None = None,
+    lt: float | None = None,
+) -> Any:
+    """Declare a field of a `Parameters` model.
+
+    Args:
+        default: The fixed default. A parameter with `grid` may have a tuple of them. None of either with `follows`.
+        help: What the parameter means, without its type, bounds, choices and default, which are added from here.
+        unit: What a number counts ("pixels", "seconds"), "" for none.
+        grid: The parameter takes a comma list on the command line and spans the grid of trials.
+        operational: The parameter does not define the result (`data_dir`, `dry_run`): it is left out of the trial's
+            key, and may differ when a run is resumed.
+        follows: There is no fixed default: it follows from this ("protocol and m", "the machine"), and the model's
+            `following` computes it.
+        ge: The value is at least this.
+        gt: The value is above this.
+        le: The value is at most this.
+        lt: The value is below this.
+
+    Returns:
+        The Pydantic field, as the right-hand side of the declaration.
+
+    Raises:
+        TypeError: Neither or both of `default` and `follows` are given, or several defaults without `grid`.
+    """
+    if (default is _NO_DEFAULT) != bool(follows):
+        raise TypeError("a parameter has either a default or says what its value follows from")
+    defaults: list[Any] = [] if follows else list(default) if isinstance(default, tuple) else [default]
+    if isinstance(default, tuple) and not (grid and defaults):
+        raise TypeError("only a parameter that spans the grid can have several defaults, and at least one")
+    return Field(
+        **({} if follows else {"default": defaults[0]}),
+        description=help,
+        ge=ge,
+        gt=gt,
+        le=le,
+        lt=lt,
+        json_schema_extra={
+            "unit": unit,
+            "grid": grid,
+            "operational": operational,
+            "follows": follows,
+            "defaults": defaults,
+        },
+    )
+
+
+@dataclass(frozen=True)
+class Description:
+    """What one declaration says, for the reader of a text, the command line's help and MLproject.
+
+    Attributes:
+        name: The parameter's name.
+        type: int, float, bool or str.
+        choices: The accepted texts; empty where any value of the type is one.
+        bounds: Pairs of "at least", "above", "at most" or "below" and the bound.
+        defaults: The fixed default (several where the grid spans them); empty where the value follows from others.
+        follows: What the default follows from; "" where it is fixed.
+        unit: What a number counts; "" for none.
+        help: What the parameter means.
+        grid: It takes a comma list and spans the grid.
+        operational: It does not define the result.
+    """
+
+    name: str
+    type: type
+    choices: tuple[str, ...]
+    bounds: tuple[tuple[str, float], ...]
+    defaults: tuple[Value, ...]
+    follows: str
+    unit: str
+    help: str
+    grid: bool
+    operational: bool
+
+    @classmethod
+    def of(cls, field: FieldInfo, name: str, owner: str) -> Description:
+        """Read a declaration made with `parameter`.
+
+        Args:
+            field: The Pydantic field.
+            name: Its name.
+            owner: The name of its model, for the error.
+
+        Returns:
+            What it says.
+
+        Raises:
+            TypeError: It has a type that is not supported, or was not declared with `parameter`.
+        """
+        metadata = field.json_schema_extra
+        choices = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
+        kind = str if choices and all(isinstance(choice, str) for choice in choices) else field.annotation
+        if kind not in _TYPES or not isinstance(metadata, dict) or "follows" not in metadata:
+            raise TypeError(f"{owner}.{name}: declare it as int, float, bool, str or Literal, with parameter()")
+        settings: dict[str, Any] = metadata
+        bounds = [
+            (words, getattr(constraint, bound))
+            for constraint in field.metadata
+            for bound, words in _BOUNDS.items()
+            if getattr(constraint, bound, None) is not None
+        ]
+        return cls(
+            name=name,
+            type=kind,
+            choices=choices,
+            bounds=tuple(bounds),
+            defaults=tuple(settings["defaults"]),
+            follows=settings["follows"],
+            unit=settings["unit"],
+            help=field.description or "",
+            grid=settings["grid"],
+            operational=settings["operational"],
+        )
+
+    @property
+    def type_text(self) -> str:
+        """The type in words: "integer", "number", "true or false", "text", or the choices with bars between."""
+        return "|".join(self.choices) if self.choices else _TYPES[self.type][0]
+
+    @property
+    def allowed(self) -> str:
+        """What is accepted, to follow "must be": "an integer (pixels), at least 0, or a comma list of them"."""
+        parts = [f"one of {', '.join(self.choices)}" if self.choices else _TYPES[self.type][1]]
+        if self.unit:
+            parts[0] += f" ({self.unit})"
+        if self.bounds:
+            parts.append(" and ".join(f"{words} {text(bound)}" for words, bound in self.bounds))
+        if self.grid:
+            parts.append("or a comma list of them")
+        return ", ".join(parts)
+
+    @property
+    def default(self) -> str | None:
+        """The fixed default as text (a comma list where the grid spans several); None where it follows from others."""
+        return None if self.follows else ",".join(text(value) for value in self.defaults)
+
+    @property
+    def meaning(self) -> str:
+        """Help and what is allowed, as sentences: "Side of the square. An integer (pixels), at least 0."."""
+        sentences = [self.help] if self.allowed == "text" else [self.help, self.allowed]
+        return " ".join(f"{each[:1].upper()}{each[1:].rstrip('.')}." for each in sentences)
+
+    def read(self, written: str) -> Value:
+        """Read one value.
+
+        Args:
+            written: The text of one value, without commas where the parameter spans the grid.
+
+        Returns:
+            The value, of the declared type.
+
+        Raises:
+            BadInput: It is not of the type, out of bounds, or none of the choices.
+        """
+        try:
+            value = self._convert(written if self.type is str and not self.grid else written.strip())
+        except ValueError:
+            raise BadInput(self.name, written, f"must be {self.allowed}") from None
+        return value
+
+    def read_list(self, written: str) -> tuple[Value, ...]:
+        """Read what may be a comma list, if the parameter spans the grid; otherwise one value.
+
+        Args:
+            written: The text as the user gave it; blanks around commas do not matter.
+
+        Returns:
+            The values in the order given, duplicates included.
+
+        Raises:
+            BadInput: One of them is not accepted.
+        """
+        items = written.split(",") if self.grid else [written]
+        values = []
+        for item in items:
+            try:
+                values.append(self.read(item))
+            except BadInput as error:
+                which = f"{item.strip() or 'an empty item'} is not accepted, each " if len(items) > 1 else ""
+                raise BadInput(self.name, written, which + error.allowed) from None
+        return tuple(values)
+
+    def _convert(self, written: str) -> Value:
+        """Text to value; ValueError for anything that is not accepted (int() raises it for absurdly long ones too)."""
+        value: Value
+        if self.type is bool:
+            value = {"true": True, "false": False}.get(written.lower(), "")
+            accepted = value != ""
+        elif self.type is int:
+            accepted = _INTEGER.fullmatch(written) is not None
+            value = int(written) if accepted else 0
+        elif self.type is float:
+            accepted = _FLOAT.fullmatch(written) is not None
+            value = float(written) if accepted else 0.0
+            accepted = accepted and math.isfinite(value)
+        else:
+            value = written
+            accepted = written in self.choices if self.choices else not self.grid or ("," not in value and value != "")
+        if not (accepted and all(_within(value, words, bound) for words, bound in self.bounds)):
+            raise ValueError
+        return value
+
+
+def _within(value: Any, words: str, bound: float) -> bool:
+    """Whether a number keeps a bound."""
+    comparisons: dict[str, bool] = {
+        "at least": value >= bound,
+        "above": value > bound,
+        "at most": value <= bound,
+        "below": value < bound,
+    }
+    return comparisons[words]
+
+
+def text(value: Value) -> str:
+    """The canonical plain text of a value: "true", "4", "0.001" (never an exponent), or the string itself.
+
+    Args:
+        value: The value.
+
+    Returns:
+        A text that `Description.read` reads back to an equal value.
+
+    Raises:
+        TypeError: It is no value that a parameter can hold.
+    """
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int):
+        return int.__repr__(value)
+    if isinstance(value, float):
+        plain = format(Decimal(float.__repr__(value)), "f")
+        return plain.rstrip("0").removesuffix(".") if "." in plain else plain
+    if isinstance(value, str):
+        return value
+    raise TypeError(f"a parameter can't hold {value!r}")

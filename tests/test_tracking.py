@@ -1,0 +1,219 @@
+"""The tracking layer on a real SQLite store, read back through MLflow's own client."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import signal
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pytest
+
+from dlperf import problems, tracking
+from dlperf.errors import BadInput, Ended, EnvironmentMissing
+from dlperf.parameters import parse, texts
+from dlperf.tracking import Store, begun, identity_tags, resumed_raw
+from dlperf.trial import DataUsed
+
+PROBLEM: Any = problems.load("cutout")
+EPOCH = {"train_loss": 1.0, "epoch_seconds": 2.0}
+
+
+@pytest.fixture(scope="module")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty store: MLflow's migrations take seconds, a copy takes none."""
+    path = tmp_path_factory.mktemp("store") / "mlflow.db"
+    mlflow.MlflowClient(f"sqlite:///{path}").get_experiment("0")
+    return path
+
+
+@pytest.fixture
+def store(tmp_path: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
+    shutil.copy(empty_database, tmp_path)
+    for name in ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME"):
+        monkeypatch.delenv(name, raising=False)
+    mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/mlflow.db")
+    return Store()
+
+
+def begin(store: Store, raw: dict[str, str], **logged: str) -> tracking.Run:
+    """Begin a run, in which MLflow has logged some parameters before, as `mlflow run` does."""
+    made = store.create("calm-fox-7")
+    for name, value in logged.items():
+        store.client.log_param(made.id, name, value)
+    run = tracking.Run(store, store.client.get_run(made.id))
+    given = parse(PROBLEM.parameters, {"dataset": "digits", **raw})
+    run.begin(PROBLEM, "cutout m=4", "trial", texts(given.trials[0]), identity_tags(PROBLEM, given))
+    return run
+
+
+def reread(store: Store, run: tracking.Run) -> tracking.Run:
+    return tracking.Run(store, store.client.get_run(run.id))
+
+
+def steps(store: Store, run: tracking.Run, name: str = "train_loss") -> list[int]:
+    return [m.step for m in store.client.get_metric_history(run.id, name)]
+
+
+def test_parameters_mlflow_has_logged_stay_as_they_are(store: Store) -> None:
+    run = begin(store, {"learning_rate": "1e-3"}, learning_rate="1e-3", m="4")
+    logged = reread(store, run)
+    assert logged.params["learning_rate"] == "1e-3"
+    assert logged.params["epochs"] == "100"
+    assert store.client.get_run(run.id).info.run_name == "cutout m=4"  # the made-up name is replaced
+
+
+def test_a_logged_parameter_with_another_value_is_refused(store: Store) -> None:
+    with pytest.raises(BadInput, match=r"m=4: run .* has m=7"):
+        begin(store, {}, m="7")
+
+
+def test_a_name_the_user_chose_is_kept(store: Store) -> None:
+    run = tracking.Run(store, store.client.create_run("0", run_name="my run"))
+    given = parse(PROBLEM.parameters, {"dataset": "digits"})
+    run.begin(PROBLEM, "cutout m=4", "trial", texts(given.trials[0]), {})
+    assert store.client.get_run(run.id).info.run_name == "my run"
+
+
+def test_an_epoch_is_logged_once_however_often_it_is_told(store: Store) -> None:
+    run = begin(store, {})
+    run.epoch(1, EPOCH)
+    run.epoch(2, EPOCH)
+    resumed = reread(store, run)
+    for epoch in (1, 2, 3):
+        resumed.epoch(epoch, EPOCH)
+    assert steps(store, run) == [1, 2, 3]
+
+
+def test_epochs_wait_while_the_server_is_away(
+    store: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = begin(store, {})
+    run.epoch(1, EPOCH)
+    with monkeypatch.context() as away:
+
+        def refuse(*_: object, **__: object) -> None:
+            raise mlflow.MlflowException("connection refused")
+
+        away.setattr(store.client, "log_batch", refuse)
+        run.epoch(2, EPOCH)
+        run.epoch(3, EPOCH)
+        with pytest.raises(EnvironmentMissing, match=f"nothing is lost, go on with MLFLOW_RUN_ID={run.id}"):
+            run.final_metrics({"test_error": 0.5})
+    assert capsys.readouterr().err.count("training goes on") == 1
+    assert steps(store, run) == [1]
+    run.epoch(4, EPOCH)
+    assert steps(store, run) == [1, 2, 3, 4]
+    assert reread(store, run)._run.data.metrics["test_error"] == 0.5
+
+
+def test_final_metrics_are_logged_once(store: Store) -> None:
+    run = begin(store, {})
+    run.final_metrics({"test_error": 0.5})
+    reread(store, run).final_metrics({"test_error": 0.7, "wall_seconds": 3.0})
+    assert [m.value for m in store.client.get_metric_history(run.id, "test_error")] == [0.5]
+    assert steps(store, run, "wall_seconds") == [0]
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "ended"),
+    [
+        (None, "FINISHED", "finished"),
+        (ValueError("two\nlines"), "FAILED", "failed"),
+        (KeyboardInterrupt(), "KILLED", "killed"),
+        (Ended(signal.SIGTERM, "ended by SIGTERM"), "KILLED", "killed"),
+    ],
+)
+def test_a_run_ends_as_its_block_does(store: Store, error: BaseException | None, status: str, ended: str) -> None:
+    run = begin(store, {})
+    passed_on = pytest.raises(type(error)) if error else contextlib.nullcontext()
+    with passed_on, run:
+        assert store.client.get_run(run.id).info.status == "RUNNING"
+        if error:
+            raise error
+    logged = store.client.get_run(run.id)
+    assert (logged.info.status, logged.data.tags["dlperf.ended"]) == (status, ended)
+    assert ("dlperf.failure" in logged.data.tags) == (error is not None)
+    if isinstance(error, ValueError):
+        assert logged.data.tags["dlperf.failure"] == "two lines"
+
+
+def test_a_resumed_run_that_finishes_loses_its_failure(store: Store) -> None:
+    run = begin(store, {})
+    with pytest.raises(ValueError, match="first"), run:
+        raise ValueError("first")
+    with reread(store, run):
+        pass
+    tags = store.client.get_run(run.id).data.tags
+    assert tags["dlperf.ended"] == "finished"
+    assert "dlperf.failure" not in tags
+
+
+def test_a_resumed_run_keeps_its_parameters(store: Store) -> None:
+    run = reread(store, begin(store, {"m": "8", "epochs": "7"}))
+    assert begun(run)
+    # What `mlflow run --run-id` passes: the declared defaults, m=4 among them.
+    raw = resumed_raw(PROBLEM, run, {"m": "4", "depth": "44", "protocol": "notebook"})
+    assert (raw["m"], raw["epochs"]) == ("8", "7")
+    assert raw["threads"] == run.params["threads"]  # kept from the machine it began on
+    assert resumed_raw(PROBLEM, run, {"epochs": "7", "data_dir": "/moved"})["data_dir"] == "/moved"
+    with pytest.raises(BadInput, match=r"epochs=9: run .* has epochs=7, and a resumed run keeps its parameters"):
+        resumed_raw(PROBLEM, run, {"epochs": "9"})
+    with pytest.raises(BadInput, match=r"learning_rate=0\.5: run .* has learning_rate=0\.001"):
+        resumed_raw(PROBLEM, run, {"learning_rate": "0.5"})
+
+
+def test_children_prefer_the_finished_run_of_a_trial(store: Store) -> None:
+    parent = store.create("sweep")
+    made = [store.create("trial", parent=parent) for _ in range(3)]
+    for number, run in enumerate(made):
+        store.client.set_tag(run.id, "dlperf.trial_key", "key")
+        store.client.set_terminated(run.id, "FINISHED" if number == 1 else "FAILED")
+    assert {key: run.id for key, run in store.children(parent).items()} == {"key": made[1].id}
+
+
+def test_only_runs_whose_process_is_gone_are_stale(store: Store) -> None:
+    gone, alive, elsewhere, foreign = (begin(store, {}) for _ in range(4))
+    for run, process in ((gone, None), (alive, tracking._this_process()), (elsewhere, "other-host 1 1")):
+        run.__enter__()
+        store.client.set_tag(run.id, "dlperf.process", process or tracking._this_process().replace(" ", " 9999999", 1))
+    store.client.update_run(foreign.id, status="RUNNING")
+    store.end_stale_runs()
+    statuses = [store.client.get_run(run.id).info.status for run in (gone, alive, elsewhere, foreign)]
+    assert statuses == ["KILLED", "RUNNING", "RUNNING", "RUNNING"]
+
+
+def test_a_run_that_another_process_owns_is_not_taken_over(store: Store) -> None:
+    run = begin(store, {})
+    run.__enter__()
+    assert reread(store, run).owned_by_another
+    run.end("KILLED", "by hand")
+    assert not reread(store, run).owned_by_another
+
+
+def test_the_data_set_is_an_input(store: Store) -> None:
+    run = begin(store, {})
+    run.data(DataUsed("digits", "abc", "embedded", {"train": 3, "test": 2}))
+    logged = store.client.get_run(run.id)
+    (used,) = logged.inputs.dataset_inputs
+    assert (used.dataset.name, used.dataset.digest, used.dataset.profile) == (
+        "digits",
+        "abc",
+        '{"train_examples": 3, "test_examples": 2}',
+    )
+    assert logged.data.tags["dlperf.data_digest"] == "abc"
+
+
+def test_an_unknown_run_id_is_said(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_RUN_ID", "nosuch")
+    with pytest.raises(EnvironmentMissing, match="MLFLOW_RUN_ID=nosuch"):
+        store.adopted()
+
+
+def test_a_file_store_is_refused_in_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    mlflow.set_tracking_uri(f"file:{tmp_path}/mlruns")
+    with pytest.raises(EnvironmentMissing, match="cannot be used") as raised:
+        Store()
+    assert "\n" not in str(raised.value)
