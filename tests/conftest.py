@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from dlperf.data import cifar10
+from tests.desk import Desk, processes_of
 
 # Before any test module imports TensorFlow, which reads it once.
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
@@ -51,6 +52,15 @@ def why_no_real_cifar10() -> str:
         if sizes == [REAL_FILE_BYTES] * len(cifar10.FILES):
             return ""
     return f"needs the full CIFAR-10: DLPERF_DATA_DIR={place} does not hold its six files of {REAL_FILE_BYTES:,} bytes"
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    """A desk; nothing that a failed test has started there outlives it."""
+    desk = Desk(tmp_path)
+    yield desk
+    for process in processes_of(desk):
+        process.kill()
 
 
 @pytest.fixture

@@ -3,108 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
-SMALL = ["--dataset", "digits", "--depth", "8", "--train_examples", "320"]
-
-
-@dataclass
-class Desk:
-    """A working directory with a store and a state folder of its own."""
-
-    folder: Path
-
-    @property
-    def uri(self) -> str:
-        return f"sqlite:///{self.folder}/mlflow.db"
-
-    @property
-    def environment(self) -> dict[str, str]:
-        own = {"MLFLOW_TRACKING_URI": self.uri, "DLPERF_STATE_DIR": str(self.folder / "state")}
-        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-        return {**os.environ, **own, "PATH": path, "PYTHONUNBUFFERED": "1"}
-
-    @property
-    def client(self) -> Any:
-        import mlflow
-
-        return mlflow.MlflowClient(self.uri)
-
-    def runs(self) -> dict[str, Any]:
-        """Runs by name."""
-        return {run.info.run_name: run for run in self.client.search_runs(["0"])}
-
-    def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
-        command = [sys.executable, "entrypoints/cutout.py", *SMALL, *arguments]
-        return self.popen(command, **environment)
-
-    def popen(self, command: list[str], **environment: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            command,
-            cwd=ROOT,
-            env={**self.environment, **environment},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
-
-    def finish(self, *arguments: str, **environment: str) -> tuple[int, str]:
-        process = self.start(*arguments, **environment)
-        output, _ = process.communicate(timeout=300)
-        return process.returncode, output
-
-
-@pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
-    desk = Desk(tmp_path)
-    yield desk
-    # Nothing a failed test has started may outlive it.
-    for process in _processes_of(desk):
-        process.kill()
-
-
-def _processes_of(desk: Desk) -> list[Any]:
-    import psutil
-
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if process.environ().get("MLFLOW_TRACKING_URI") == desk.uri:
-                found.append(process)
-        except psutil.Error:
-            continue
-    return found
-
-
-def wait_for_line(process: subprocess.Popen[str], text: str) -> list[str]:
-    """Read the output up to a line that contains `text`."""
-    assert process.stdout is not None
-    lines: list[str] = []
-    for line in process.stdout:
-        lines.append(line)
-        if text in line:
-            return lines
-    raise AssertionError(f"{text!r} never came:\n{''.join(lines)}")
-
-
-def eventually(condition: Callable[[], bool], seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "did not come true in time"
-        time.sleep(0.3)
+from tests.contract import FINAL_NAMES, assert_trial
+from tests.desk import MLFLOW_RUN, ROOT, SMALL, Desk, eventually, processes_of, wait_for_line
 
 
 def curves(desk: Desk, run_id: str) -> dict[str, list[tuple[int, float]]]:
@@ -113,55 +23,18 @@ def curves(desk: Desk, run_id: str) -> dict[str, list[tuple[int, float]]]:
     return {name: [(m.step, m.value) for m in desk.client.get_metric_history(run_id, name)] for name in names}
 
 
-FINAL_NAMES = {
-    *("train_seconds", "compile_seconds", "evaluation_seconds", "tracking_seconds", "checkpoint_seconds"),
-    *("setup_seconds", "reporting_seconds", "wall_seconds", "epochs_run", "best_epoch", "stopped_early"),
-    *("test_loss", "test_accuracy", "test_error", "num_params", "peak_memory_mb"),
-}
-EPOCH_NAMES = {
-    *("train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "validation_error"),
-    *("learning_rate", "epoch_seconds", "examples_per_second"),
-}
-TAG_NAMES = {
-    f"dlperf.{name}"
-    for name in (
-        *("problem", "role", "protocol", "validation", "trial_key", "version", "hardware", "data_digest"),
-        *("target_reached", "ended"),
-    )
-}
-
-
 def test_a_trial_carries_every_name_of_the_contract(desk: Desk) -> None:
     status, output = desk.finish("--m", "2", "--epochs", "3", "--target_accuracy", "0.11", "--save_model", "true")
     assert status == 0, output
     (run,) = desk.runs().values()
-    assert (run.info.status, run.info.run_name) == ("FINISHED", "cutout m=2 random_seed=0")
-    metrics, tags = run.data.metrics, run.data.tags
-    assert metrics.keys() >= FINAL_NAMES | EPOCH_NAMES
-    assert tags.keys() >= TAG_NAMES
-    assert (tags["dlperf.role"], tags["dlperf.validation"], tags["dlperf.ended"]) == ("trial", "test", "finished")
-    for name in EPOCH_NAMES:
-        assert [m.step for m in desk.client.get_metric_history(run.info.run_id, name)] == [1, 2, 3]
+    assert run.info.run_name == "cutout m=2 random_seed=0"
+    assert_trial(desk, run, epochs=3)
+    assert run.data.tags["dlperf.validation"] == "test"
     assert run.data.params["learning_rate"] == "0.001"
     assert (run.data.params["epochs"], run.data.params["cutout_length"]) == ("3", "12")
-
-    accounts = {name: value for name, value in metrics.items() if name.endswith("_seconds")}
-    wall = accounts.pop("wall_seconds")
-    for name in ("epoch_seconds", "seconds_to_target"):  # shares of train_seconds
-        accounts.pop(name, None)
-    assert 0.95 * wall <= sum(accounts.values()) <= wall
-    assert tags["dlperf.target_reached"] == str("epochs_to_target" in metrics).lower()
-    seconds = [m.value for m in desk.client.get_metric_history(run.info.run_id, "epoch_seconds")]
-    assert metrics["train_seconds"] == pytest.approx(sum(seconds), rel=1e-6)
-
-    files = {f.path for path in ("plots", "tables", None) for f in desk.client.list_artifacts(run.info.run_id, path)}
-    assert files >= {"environment.json", "tables/cutout.csv", "plots/cutout_examples.png"}
-    assert files >= {"plots/validation_error_by_m.png", "plots/learning_rate.png"}
     (used,) = run.inputs.dataset_inputs
-    assert (used.dataset.name, used.dataset.digest) == ("digits", tags["dlperf.data_digest"])
     assert json.loads(used.dataset.profile) == {"train_examples": 320, "test_examples": 360}
     assert not (desk.folder / "state" / run.info.run_id).exists()
-
     _the_saved_model_predicts_what_was_measured(desk, run)
 
 
@@ -278,21 +151,19 @@ def test_a_loss_that_is_not_finite_fails_the_trial_but_not_the_sweep(desk: Desk)
 
 def test_mlflow_run_and_its_death(desk: Desk) -> None:
     """`mlflow run` is killed as a whole machine's out-of-memory killer would: only itself."""
-    mlflow_run = [str(Path(sys.executable).parent / "mlflow"), "run", str(ROOT), "--env-manager", "local"]
     parameters = ["-P", "dataset=digits", "-P", "depth=8", "-P", "epochs=50", "-P", "m=0,1"]
-    process = desk.popen([*mlflow_run, "-e", "cutout", *parameters])
+    process = desk.popen([*MLFLOW_RUN, "-e", "cutout", *parameters])
     wait_for_line(process, "epoch 1/50")
     process.kill()
     eventually(lambda: all(run.info.status != "RUNNING" for run in desk.runs().values()))
-    eventually(lambda: not _processes_of(desk), seconds=10)
+    eventually(lambda: not processes_of(desk), seconds=10)
     for run in desk.runs().values():
         assert (run.info.status, run.data.tags["dlperf.ended"]) == ("KILLED", "killed")
         assert "the `mlflow run` that started it died" in run.data.tags["dlperf.failure"]
 
 
 def test_mlflow_run_with_bad_input_leaves_a_failed_run(desk: Desk) -> None:
-    mlflow_run = [str(Path(sys.executable).parent / "mlflow"), "run", str(ROOT), "--env-manager", "local"]
-    process = desk.popen([*mlflow_run, "-e", "cutout", "-P", "depth=45", "-P", "dataset=digits"])
+    process = desk.popen([*MLFLOW_RUN, "-e", "cutout", "-P", "depth=45", "-P", "dataset=digits"])
     output, _ = process.communicate(timeout=120)
     assert process.returncode == 1
     assert "dlperf cutout: depth=45: must be 6n + 2 (8, 14, 20, 26, 32, 38, 44, ...); nearest: 44 and 50" in output

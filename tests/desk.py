@@ -1,0 +1,94 @@
+"""Starting entry points as subprocesses, each at a desk of its own: store, state folder, working environment."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+SMALL = ["--dataset", "digits", "--depth", "8", "--train_examples", "320"]
+MLFLOW_RUN = [str(Path(sys.executable).parent / "mlflow"), "run", str(ROOT), "--env-manager", "local"]
+
+
+@dataclass
+class Desk:
+    """A working directory with a store and a state folder of its own."""
+
+    folder: Path
+
+    @property
+    def uri(self) -> str:
+        return f"sqlite:///{self.folder}/mlflow.db"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        own = {"MLFLOW_TRACKING_URI": self.uri, "DLPERF_STATE_DIR": str(self.folder / "state")}
+        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+        return {**os.environ, **own, "PATH": path, "PYTHONUNBUFFERED": "1"}
+
+    @property
+    def client(self) -> Any:
+        import mlflow
+
+        return mlflow.MlflowClient(self.uri)
+
+    def runs(self) -> dict[str, Any]:
+        """Runs by name."""
+        return {run.info.run_name: run for run in self.client.search_runs(["0"])}
+
+    def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "entrypoints/cutout.py", *SMALL, *arguments]
+        return self.popen(command, **environment)
+
+    def popen(self, command: list[str], **environment: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env={**self.environment, **environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def finish(self, *arguments: str, **environment: str) -> tuple[int, str]:
+        process = self.start(*arguments, **environment)
+        output, _ = process.communicate(timeout=300)
+        return process.returncode, output
+
+
+def processes_of(desk: Desk) -> list[Any]:
+    import psutil
+
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get("MLFLOW_TRACKING_URI") == desk.uri:
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+def wait_for_line(process: subprocess.Popen[str], text: str) -> list[str]:
+    """Read the output up to a line that contains `text`."""
+    assert process.stdout is not None
+    lines: list[str] = []
+    for line in process.stdout:
+        lines.append(line)
+        if text in line:
+            return lines
+    raise AssertionError(f"{text!r} never came:\n{''.join(lines)}")
+
+
+def eventually(condition: Callable[[], bool], seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "did not come true in time"
+        time.sleep(0.3)

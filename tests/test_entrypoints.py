@@ -1,0 +1,56 @@
+"""Every entry point runs: the demo as a whole, cutout on the real CIFAR-10 through `mlflow run`."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.contract import assert_trial
+from tests.desk import MLFLOW_RUN, ROOT, Desk
+
+SCRIPTS = sorted((ROOT / "entrypoints").glob("*.py"))
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
+def test_an_entry_point_helps_without_being_installed(script: str) -> None:
+    """From another folder and without the environment's dlperf: as in what MLflow builds of conda.yaml alone."""
+    code = f"import runpy, sys; sys.argv = ['{script}', '--help']; runpy.run_path('{script}', run_name='__main__')"
+    done = subprocess.run([sys.executable, "-c", code], cwd="/", capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "--random_seed" in done.stdout
+
+
+@pytest.mark.slow
+def test_the_demo_runs_every_problem_below_one_run(desk: Desk) -> None:
+    process = desk.popen([sys.executable, "entrypoints/main.py", "--random_seed", "1"])
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, output
+    runs = desk.runs()
+    assert runs.keys() == {"main", "cutout m=0,4", "cutout m=0 random_seed=1", "cutout m=4 random_seed=1"}
+    assert {run.info.status for run in runs.values()} == {"FINISHED"}
+    parents = {name: run.data.tags.get("mlflow.parentRunId") for name, run in runs.items()}
+    assert parents["main"] is None
+    assert parents["cutout m=0,4"] == runs["main"].info.run_id
+    for m in (0, 4):
+        trial = runs[f"cutout m={m} random_seed=1"]
+        assert parents[trial.info.run_name] == runs["cutout m=0,4"].info.run_id
+        assert_trial(desk, trial, epochs=6)
+    assert "best validation error" in " ".join(output.split())
+    assert "mlflow ui --backend-store-uri" in output
+
+
+@pytest.mark.slow
+@pytest.mark.cifar10
+def test_cutout_on_the_real_cifar10_under_mlflow_run(desk: Desk) -> None:
+    parameters = ["-P", "m=4", "-P", "depth=8", "-P", "epochs=2", "-P", "train_examples=2000"]
+    process = desk.popen([*MLFLOW_RUN, "-e", "cutout", *parameters])
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, output
+    (run,) = desk.runs().values()
+    assert_trial(desk, run, epochs=2)
+    assert run.data.params["dataset"] == "cifar10"
+    losses = [m.value for m in desk.client.get_metric_history(run.info.run_id, "train_loss")]
+    assert losses[1] < losses[0]
+    assert run.data.metrics["test_accuracy"] > 0.2
