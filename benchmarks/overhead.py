@@ -15,6 +15,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
@@ -38,9 +39,10 @@ def measure(depth: int, m: int, images: int, repeats: int) -> dict[str, float]:
     """
     pixels, _ = sample_images(images)
     labels = np.random.default_rng(0).integers(0, 10, images).astype("int32")
-    full, bare = _epochs(pixels, labels, depth, m)
-    full(1), bare()
-    pairs = [(_cpu(partial(full, epoch)), _cpu(bare)) for epoch in range(2, repeats + 2)]
+    with ExitStack() as stack:
+        full, bare = _epochs(pixels, labels, depth, m, stack)
+        full(1), bare()
+        pairs = [(_cpu(partial(full, epoch)), _cpu(bare)) for epoch in range(2, repeats + 2)]
     shares = [1 - bare_seconds / full_seconds for full_seconds, bare_seconds in pairs]
     return {
         "epoch_cpu_seconds": statistics.median(full_seconds for full_seconds, _ in pairs),
@@ -58,7 +60,7 @@ def _cpu(work: Callable[[], Any]) -> float:
 
 
 def _epochs(
-    pixels: np.ndarray, labels: np.ndarray, depth: int, m: int
+    pixels: np.ndarray, labels: np.ndarray, depth: int, m: int, stack: ExitStack
 ) -> tuple[Callable[[int], None], Callable[[], None]]:
     import keras
     import tensorflow as tf
@@ -77,7 +79,7 @@ def _epochs(
     run = Store().create("overhead")
     context = Context("overhead", run, Clock())
     console = Console(file=io.StringIO(), force_terminal=True, width=150)
-    progress = Progress("cutout m=4 random_seed=0", 1000, [], shown=True, console=console).__enter__()
+    progress = stack.enter_context(Progress("cutout m=4 random_seed=0", 1000, [], shown=True, console=console))
 
     def full(epoch: int) -> None:
         begun = time.perf_counter()

@@ -83,6 +83,6 @@ if __name__ == "__main__":
     parser.add_argument("way", choices=["notebook", "ours"])
     parser.add_argument("--depth", type=int, default=44)
     parser.add_argument("--m", type=int, default=4)
-    parser.add_argument("--images", type=int, default=512)
+    parser.add_argument("--images", type=int, default=320)
     parser.add_argument("--repeats", type=int, default=3)
     print(json.dumps({**measure(**vars(parser.parse_args())), "cores": cores()}))
