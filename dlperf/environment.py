@@ -17,7 +17,10 @@ import psutil
 import dlperf
 
 _PACKAGES = ("tensorflow", "keras", "mlflow", "numpy", "pandas", "scikit-learn", "scipy", "matplotlib")
-_SETTINGS = re.compile(r"(TF_|XLA_|OMP_|MALLOC_|CUDA_VISIBLE_DEVICES$|KERAS_BACKEND$)")
+# Variables that change what is computed or how fast; others with such names may hold paths of the user's.
+_SETTINGS = re.compile(
+    r"(TF_(ENABLE|XLA|NUM|GPU|FORCE|CUDNN|DETERMINISTIC)_|XLA_|OMP_|MALLOC_|CUDA_VISIBLE_|KERAS_BACKEND)"
+)
 
 
 def cores() -> int:
@@ -63,10 +66,10 @@ def describe() -> dict[str, Any]:
 def command() -> str:
     """Return the command line, with the script's path as seen from the working directory."""
     program = Path(sys.argv[0])
-    shown = os.path.relpath(program) if program.is_absolute() and program.suffix == ".py" else program.name
-    if program.suffix == ".py":
-        return shlex.join(["python", shown if not shown.startswith("..") else program.name, *sys.argv[1:]])
-    return shlex.join([shown, *sys.argv[1:]])
+    if program.suffix != ".py":
+        return shlex.join([program.name, *sys.argv[1:]])
+    within = Path(os.path.relpath(program))
+    return shlex.join(["python", program.name if ".." in within.parts else str(within), *sys.argv[1:]])
 
 
 def git_commit() -> str | None:

@@ -44,6 +44,7 @@ EPOCH_METRICS = (
     "examples_per_second",
 )
 _PARENT = "mlflow.parentRunId"
+_KIND = "mlflow.experimentKind"
 _MADE_UP_NAME = re.compile(r"[a-z]+-[a-z]+-\d+")
 
 
@@ -60,6 +61,7 @@ class Store:
         try:
             self.client = mlflow.MlflowClient()
             self.experiment_id = self._experiment()
+            self._show_as_training()
         except Exception as error:
             raise EnvironmentMissing(f"the tracking server {self.uri} cannot be used: {one_line(error)}") from error
 
@@ -69,6 +71,11 @@ class Store:
             return str(self.client.get_experiment(os.environ.get("MLFLOW_EXPERIMENT_ID") or "0").experiment_id)
         found = self.client.get_experiment_by_name(name)
         return str(found.experiment_id if found else self.client.create_experiment(name))
+
+    def _show_as_training(self) -> None:
+        """Let the UI open the experiment with its pages for trainings; one of unknown kind it takes for GenAI."""
+        if _KIND not in self.client.get_experiment(self.experiment_id).tags:
+            self.client.set_experiment_tag(self.experiment_id, _KIND, "custom_model_development")
 
     def adopted(self) -> Run | None:
         """Return the run that `mlflow run` made for this program (MLFLOW_RUN_ID), or None.
@@ -290,8 +297,10 @@ class Run:
             self._client.log_text(self.id, table.to_csv(index=False), f"tables/{name}.csv")
         for name, figure in summary.figures.items():
             self.figure(name, figure)
-        for table in list(summary.tables.values())[:1]:
-            self.set_tags({"mlflow.note.content": table.to_markdown(index=False, floatfmt=".4g")})
+        shown = next(iter(summary.tables.values())).dropna(axis="columns", how="all")
+        shown = shown.rename(columns=lambda name: name.replace("_", " ")).astype(object)
+        note = shown.where(shown.notna(), None).to_markdown(index=False, floatfmt=".4g", missingval="-")
+        self.set_tags({"mlflow.note.content": note})
 
     def figure(self, name: str, figure: matplotlib.figure.Figure) -> None:
         """Log one figure as plots/NAME.png."""

@@ -31,7 +31,11 @@ class CutoutParameters(ImageParameters):
     """Parameters of the cutout problem."""
 
     m: int = parameter(
-        4, ge=0, le=256, grid=True, help="copies of each image, each with its own cutout; 0 is the baseline without cutout"
+        4,
+        ge=0,
+        le=256,
+        grid=True,
+        help="copies of each image, each with its own cutout; 0 is the baseline without cutout",
     )
     depth: int = parameter(44, help="layers of the ResNet, 6n + 2")
     copies_in: Literal["epoch", "batch"] = parameter(

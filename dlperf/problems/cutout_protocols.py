@@ -47,6 +47,7 @@ def compiled_epoch(parameters: CutoutParameters, images: np.ndarray, labels: np.
         TrialFailed: If this process already computes with another number of threads.
     """
     configure_runtime(parameters.threads)
+    keras.utils.clear_session()  # an earlier trial of this process would leave its graphs in memory
     augmentation, preparation = pipelines(parameters, images)
     return CompiledEpoch(
         network(parameters),
