@@ -158,9 +158,9 @@ def crop_and_flip(images: Tensor, offsets: Tensor, flips: Tensor, padding: int =
 def cutout(images: Tensor, centres: Tensor, length: int) -> Tensor:
     """Set one square of each image to zero, clipped at the border.
 
-    DeVries and Taylor 2017, "Improved Regularization of Convolutional Neural Networks with Cutout", section 3. Rows
-    y - length // 2 up to, not including, y + length // 2 are masked, and columns likewise, as in the authors' code and
-    in the notebook; an odd length therefore masks length - 1 pixels each way. Zero is whatever the normalisation
+    DeVries and Taylor 2017, "Improved Regularization of Convolutional Neural Networks with Cutout", section 3. The
+    `length` rows from y - length // 2 on are masked, and columns likewise: for even lengths what the authors' code and
+    the notebook mask (theirs would mask one pixel less each way of an odd one). Zero is whatever the normalisation
     that went before made of it: black for pixels in [0, 1], the mean for centred ones.
 
     Args:
@@ -174,8 +174,8 @@ def cutout(images: Tensor, centres: Tensor, length: int) -> Tensor:
     half = length // 2
     rows = ops.arange(images.shape[1], dtype="int32")[None, :] - centres[:, :1]
     columns = ops.arange(images.shape[2], dtype="int32")[None, :] - centres[:, 1:]
-    rows_masked = ops.logical_and(rows >= -half, rows < half)[:, :, None, None]
-    columns_masked = ops.logical_and(columns >= -half, columns < half)[:, None, :, None]
+    rows_masked = ops.logical_and(rows >= -half, rows < length - half)[:, :, None, None]
+    columns_masked = ops.logical_and(columns >= -half, columns < length - half)[:, None, :, None]
     return ops.where(ops.logical_and(rows_masked, columns_masked), ops.zeros_like(images), images)
 
 

@@ -92,10 +92,13 @@ class _EntryPoint(click.Command):
         except BadInput as error:
             return self._refuse(error)
         try:
-            # Here and not above: it imports MLflow.
-            from dlperf.sweep import start
+            # Here and not above: the second imports MLflow, and takes seconds in which a signal may come.
+            from dlperf.interruption import answering
 
-            return start(self.problem, raw)
+            with answering():
+                from dlperf.sweep import start
+
+                return start(self.problem, raw)
         except DlperfError as error:
             self._complain(error)
             return error.exit_status

@@ -1,7 +1,7 @@
 """The compiled epoch: gather, augment, step and sum the metrics without leaving the graph.
 
-This and dlperf.distribution are the modules of the training path that name TensorFlow; models, losses, optimizers and
-augmentation are Keras 3.
+This module and the fused batch normalisation are what names TensorFlow; models, losses, optimizers and augmentation are
+Keras 3.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Augmentation = Callable[[Any, Any, Any, Any], Any]
 # images uint8 (rows, H, W, C) -> float32 (rows, H, W, C), for evaluation.
 Preparation = Callable[[Any], Any]
 
-DRAWS = 8
+DRAWS = 8  # per row; more than any augmentation takes so far
 _SEGMENT_SECONDS = 0.5
 _EVALUATION_ROWS = 250
 _runtime_threads: int | None = None
@@ -97,9 +97,9 @@ class HeldSplit:
 class CompiledEpoch:
     """Trains and evaluates one image classifier on data that lives in memory once, as uint8.
 
-    One call of the compiled function runs a *segment* of an epoch: as many steps as fit into about half a second, so
-    that signals are answered and progress is shown, while sums and state stay in the graph. How an epoch falls into
-    segments changes no bit of its result.
+    One call of the compiled function runs a *segment* of an epoch: as many steps as fit into about half a second, but at
+    least one, so that signals are answered and progress is shown, while sums and state stay in the graph. How an epoch falls
+    into segments changes no bit of its result.
 
     Batch augmentation (Hoffer et al. 2019): an epoch visits the ids 0 .. images * copies_in_epoch - 1, shuffled;
     id i is copy i % copies_in_epoch of image i // copies_in_epoch. A step takes `batch_size` ids, and
@@ -176,15 +176,18 @@ class CompiledEpoch:
     def compile(self) -> None:
         """Trace and compile everything an epoch and an evaluation need; weights and optimizer stay as they were.
 
-        Runs one chunk of each size that the epoch will need, since XLA compiles when a shape first comes.
+        XLA compiles when a shape first comes, so this runs a chunk of each size that the epoch will need, or the whole
+        step where its chunks cut through the copies of an image.
         """
         before = self.state()
-        remainder = self._ids % self._batch_size
-        for batch in {self._batch_size, remainder} - {0}:
+        for batch in {min(self._batch_size, self._ids), self._ids % self._batch_size} - {0}:
             rows = batch * self._copies_in_batch
-            chunk = rows // math.ceil(rows / self._micro_batch)
-            ids = np.arange(max(1, chunk // self._copies_in_batch), dtype=np.int32) % self._ids
-            self._train_steps(tf.constant(ids), 0, 1, np.int64(0), np.float64(0), np.int64(0))
+            chunks = math.ceil(rows / self._micro_batch)
+            sizes = {(i + 1) * rows // chunks - i * rows // chunks for i in range(chunks)}
+            whole = any(size % self._copies_in_batch for size in sizes)
+            for count in {batch} if whole else {size // self._copies_in_batch for size in sizes}:
+                ids = tf.range(count, dtype=tf.int32)
+                self._train_steps(ids, 0, 1, np.int64(0), np.float64(0), np.int64(0))
         self._evaluate_batches(self._images[:1], self._labels[:1], 0, 1, np.float64(0), np.int64(0))
         self.restore(before)
 
@@ -286,8 +289,9 @@ class CompiledEpoch:
         chunks = (total + self._micro_batch - 1) // self._micro_batch
         loss, correct = tf.constant(0.0, tf.float64), tf.constant(0, tf.int64)
         for chunk in tf.range(chunks):
-            # Chunks of equal size, give or take one row.
-            begin, end = chunk * total // chunks, (chunk + 1) * total // chunks
+            # Chunks of equal size, give or take one row. (At most 8,192 x 256 rows in chunks of at least one: the
+            # products fit into 64 bits, not into 32.)
+            begin, end = _border(chunk, total, chunks), _border(chunk + 1, total, chunks)
             share = tf.cast(end - begin, tf.float32) / tf.cast(total, tf.float32)
             chunk_seed = seed + tf.stack([tf.constant(0, tf.int64), tf.cast(chunk, tf.int64)])
             gradients, chunk_loss, chunk_correct = self._gradients(rows[:, begin:end], chunk_seed, share)
@@ -335,6 +339,11 @@ class CompiledEpoch:
             loss += tf.reduce_sum(tf.cast(losses, tf.float64))
             correct += _count_correct(labels[span], logits)
         return loss, correct
+
+
+def _border(chunk: tf.Tensor, total: tf.Tensor, chunks: tf.Tensor) -> tf.Tensor:
+    wide = tf.cast(chunk, tf.int64) * tf.cast(total, tf.int64) // tf.cast(chunks, tf.int64)
+    return tf.cast(wide, tf.int32)
 
 
 def _count_correct(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:

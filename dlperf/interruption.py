@@ -19,6 +19,9 @@ _POLL_SECONDS = 1.0
 # this time are the same wish, and the clean-up it started is let finish.
 _GRACE_SECONDS = 10.0
 
+_held = 0
+_pending: list[Ended] = []
+
 
 @contextmanager
 def answering() -> Iterator[None]:
@@ -37,7 +40,11 @@ def answering() -> Iterator[None]:
             return
         ending_since = time.monotonic()
         name = signal.Signals(number).name
-        raise Ended(signal.Signals(number), reasons[0] if reasons else f"ended by {name}")
+        ended = Ended(signal.Signals(number), reasons[0] if reasons else f"ended by {name}")
+        if _held:
+            _pending.append(ended)
+        else:
+            raise ended
 
     answered = [signal.SIGINT, signal.SIGTERM]
     if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup ignores it, and means it
@@ -53,6 +60,19 @@ def answering() -> Iterator[None]:
         stopped.set()
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def held() -> Iterator[None]:
+    """Let what is in the block be done whole: a signal is answered at its end."""
+    global _held
+    _held += 1
+    try:
+        yield
+    finally:
+        _held -= 1
+    if not _held and _pending:
+        raise _pending.pop()
 
 
 def launcher_chain() -> list[psutil.Process]:

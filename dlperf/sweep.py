@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import sys
+import tempfile
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +17,10 @@ import platformdirs
 from dlperf import environment, planning, problems, terminal
 from dlperf.clock import Clock
 from dlperf.errors import BadInput, DlperfError, EnvironmentMissing, TrialFailed, one_line
-from dlperf.interruption import answering
-from dlperf.parameters import Given, parse, sweep_texts, texts
-from dlperf.tracking import Run, Store, begun, identity_tags, resumed_raw
-from dlperf.trial import Context, Demo, P, Problem
+from dlperf.parameters import Given, Parameters, parse, sweep_texts, texts
+from dlperf.resume import begun, identity_tags, resumed_raw
+from dlperf.tracking import Run, Store, outages
+from dlperf.trial import Context, Demo, P, Problem, Summary
 
 
 def start(problem: Problem[Any] | Demo, raw: Mapping[str, str]) -> int:
@@ -37,23 +39,23 @@ def start(problem: Problem[Any] | Demo, raw: Mapping[str, str]) -> int:
         TrialFailed: If a trial failed; a sweep has finished the others by then.
         Ended: If a signal, or the death of the launcher, ended the program.
     """
-    with answering():
-        if isinstance(problem, Problem):
-            trials = parse(problem.parameters, raw).trials
-            if trials[0].dry_run:
-                planning.show(problem, trials)
-                return 0
-            if "MLFLOW_RUN_ID" not in os.environ:
-                problem.check(trials)  # what cannot run is to leave no run behind
-        store = Store()
-        store.end_stale_runs()
+    if isinstance(problem, Problem):
+        trials = parse(problem.parameters, raw).trials
+        if trials[0].dry_run or not os.environ.get("MLFLOW_RUN_ID"):
+            _check(problem, trials)  # what cannot run is to leave no run behind
+        if trials[0].dry_run:
+            planning.show(problem, trials)
+            return 0
+    store = Store()
+    with outages(store.uri):
         run = store.adopted() or store.create(problem.name)
+        store.end_stale_runs()
         if isinstance(problem, Demo):
             _run_demo(store, run, problem, raw)
         else:
             _run_problem(store, run, problem, raw)
-        terminal.say_where(store.uri, store.experiment_id, run.id)
-        return 0
+    terminal.say_where(store.uri, store.experiment_id, run.id)
+    return 0
 
 
 def refuse(error: BadInput) -> None:
@@ -65,11 +67,14 @@ def refuse(error: BadInput) -> None:
 
 def _run_demo(store: Store, run: Run, demo: Demo, raw: Mapping[str, str]) -> None:
     """Run the reduced start of every problem below `run`; one that fails does not stop the others."""
-    given = parse(demo.parameters, raw)
+    given = _given(run, demo, raw)
+    if given is None:
+        return
     failures: dict[str, Exception] = {}
     with run:
         run.begin(demo, demo.name, "sweep", texts(given.trials[0]), identity_tags(demo, given))
-        children = store.children(run)
+        run.environment()
+        children = store.children(run, "dlperf.problem")
         for name in demo.problems:
             problem = problems.load(name)
             child = children.get(name) or store.create(problem.name, parent=run)
@@ -80,70 +85,97 @@ def _run_demo(store: Store, run: Run, demo: Demo, raw: Mapping[str, str]) -> Non
         _raise_failures(failures, len(demo.problems))
 
 
-def _run_problem(store: Store, run: Run, problem: Problem[P], raw: Mapping[str, str]) -> None:
-    """Run the trials in `run`, going on with what it has, unless it is finished."""
+def _given(run: Run, problem: Problem[P] | Demo, raw: Mapping[str, str]) -> Given[Any] | None:
+    """Return what is to be run in `run`, or None if it is finished; what contradicts a begun run leaves it as it is."""
+    given = parse(problem.parameters, resumed_raw(problem, run, raw) if begun(run) else raw)
     if run.finished:
         print(f"run {run.id} is finished: nothing is left to do")
-        return
+        return None
     if run.owned_by_another:
         raise BadInput("MLFLOW_RUN_ID", run.id, "is still being run by another process; end that first")
-    with run:
-        clock = Clock()
-        given = parse(problem.parameters, resumed_raw(problem, run, raw) if begun(run) else raw)
-        with clock.account("setup"):
-            problem.check(given.trials)
-        if len(given.trials) == 1:
-            summary = _run_trial(store, run, problem, given, clock)
-        else:
-            summary = _run_sweep(store, run, problem, given, clock)
-        terminal.show_table(problem.name, next(iter(summary.tables.values())))
+    return given
 
 
-def _run_sweep(store: Store, parent: Run, problem: Problem[P], given: Given[P], clock: Clock) -> Any:
-    with clock.account("setup"):
-        tags = identity_tags(problem, given)
+def _run_problem(store: Store, run: Run, problem: Problem[P], raw: Mapping[str, str]) -> None:
+    """Run the trials in `run`, going on with what it has, unless it is finished."""
+    given = _given(run, problem, raw)
+    if given is None:
+        return
+    try:
+        with run:
+            clock = Clock()
+            with clock.account("setup"):
+                _check(problem, given.trials)
+            if len(given.trials) == 1:
+                summary = _run_trial(store, run, problem, given, clock)
+            else:
+                summary = _run_sweep(store, run, problem, given)
+    except _SweepFailed as failed:
+        terminal.show_table(problem.name, next(iter(failed.summary.tables.values())))
+        raise
+    _forget_state(run, given.trials[0])
+    terminal.show_table(problem.name, next(iter(summary.tables.values())))
+
+
+class _SweepFailed(TrialFailed):
+    """Some trials of a sweep failed; the others have a summary."""
+
+    def __init__(self, failures: Mapping[str, Exception], total: int, summary: Summary) -> None:
+        super().__init__(_reasons(failures, total))
+        self.summary = summary
+
+
+def _run_sweep(store: Store, parent: Run, problem: Problem[P], given: Given[P]) -> Summary:
     varied = " ".join(f"{name}={given.given[name]}" for name in problem.varying if "," in given.given.get(name, ""))
+    tags = identity_tags(problem, given)
     parent.begin(problem, f"{problem.name} {varied}", "sweep", sweep_texts(given.trials), tags)
     parent.environment()
     children = store.children(parent)
-    finished, failures = [], {}
+    finished: list[str] = []
+    failures: dict[str, Exception] = {}
     for trial in given.trials:
-        name, own = problem.trial_name(trial), Given((trial,), given.given)
+        name, values = problem.trial_name(trial), texts(trial)
+        # What the sweep was given, as it applies to this trial: its run can be gone on with by itself.
+        own = Given((trial,), {key: values[key] for key in given.given})
         child = children.get(problem.trial_key(trial)) or store.create(name, parent=parent)
         if child.finished:
             print(f"{name}: finished before, skipped")
         else:
             try:
-                with child:
+                with outages(store.uri), child:
                     _run_trial(store, child, problem, own, Clock())
             except EnvironmentMissing:
                 raise  # the next trial would meet the same
             except Exception as error:
                 failures[name] = _told(name, error)
                 continue
+            _forget_state(child, trial)
         finished.append(child.id)
     if not finished:
         _raise_failures(failures, len(given.trials))
-    with clock.account("reporting"):
-        summary = problem.summarize([store.read_trial(problem, run_id) for run_id in finished])
+    stored = [store.read_trial(problem, run_id) for run_id in finished]
+    summary = problem.summarize(stored)
     parent.summary(summary)
-    counts = {"trials_finished": len(finished), "trials_failed": len(failures), "wall_seconds": clock.wall}
-    parent.final_metrics(counts)
+    wall = sum(trial.metrics["wall_seconds"] for trial in stored)
+    counts = {"trials_finished": len(finished), "trials_failed": len(failures), "wall_seconds": wall}
+    parent.final_metrics(counts, again=True)
     if failures:
-        terminal.show_table(problem.name, next(iter(summary.tables.values())))
-    _raise_failures(failures, len(given.trials))
+        raise _SweepFailed(failures, len(given.trials), summary)
     return summary
 
 
-def _run_trial(store: Store, run: Run, problem: Problem[P], given: Given[P], clock: Clock) -> Any:
+def _run_trial(store: Store, run: Run, problem: Problem[P], given: Given[P], clock: Clock) -> Summary:
     trial = given.trials[0]
+    gc.collect()  # the networks of earlier trials, which stand in reference cycles
     environment.reset_peak_memory()
     with clock.account("setup"):
         tags = identity_tags(problem, given)
     with clock.account("tracking"):
         run.begin(problem, problem.trial_name(trial), "trial", texts(trial), tags)
-    folder = _state_dir(getattr(trial, "state_dir", "")) / run.id
-    context = Context(problem.trial_name(trial), run, clock, folder / "state.npz", show_progress=True)
+    state_file = _state_folder(run, trial) / "state.npz"
+    if "epochs_run" not in run.logged_metrics and "epoch_seconds" in run.logged_metrics and not state_file.exists():
+        print(f"dlperf: no state of run {run.id} in {state_file.parent}: it is trained from the start", file=sys.stderr)
+    context = Context(problem.trial_name(trial), run, clock, state_file, show_progress=True)
     result = problem.run_trial(trial, context)
     with clock.account("tracking"):
         run.final_metrics({**result.metrics, "train_seconds": clock.seconds("train")})
@@ -157,13 +189,37 @@ def _run_trial(store: Store, run: Run, problem: Problem[P], given: Given[P], clo
         if result.model:
             run.model(result.model)
     run.accounts(clock)
-    shutil.rmtree(folder, ignore_errors=True)
     return summary
 
 
-def _state_dir(given: str) -> Path:
+def _check(problem: Problem[P], trials: Sequence[P]) -> None:
+    """Verify before anything is trained that the data and a place for the state are there."""
+    problem.check(trials)
+    given = getattr(trials[0], "state_dir", "")
+    # A relative folder would lie in the temporary clone in which MLflow runs a project from Git.
+    if given and not Path(given).expanduser().is_absolute():
+        raise BadInput("state_dir", given, "must be an absolute path")
+    folder = _state_dir(trials[0])
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        name = "state_dir" if given else "DLPERF_STATE_DIR"
+        raise BadInput(name, folder, f"must be a folder that can be written to ({error.strerror})") from error
+
+
+def _state_dir(parameters: Parameters) -> Path:
     default = Path(platformdirs.user_cache_dir("dlperf")) / "state"
-    return Path(given or os.environ.get("DLPERF_STATE_DIR") or default).expanduser()
+    return Path(getattr(parameters, "state_dir", "") or os.environ.get("DLPERF_STATE_DIR") or default).expanduser()
+
+
+def _state_folder(run: Run, parameters: Parameters) -> Path:
+    return _state_dir(parameters) / run.id
+
+
+def _forget_state(run: Run, parameters: Parameters) -> None:
+    """Remove the state of a run that has ended FINISHED."""
+    shutil.rmtree(_state_folder(run, parameters), ignore_errors=True)
 
 
 def _told(name: str, error: Exception) -> Exception:
@@ -176,5 +232,9 @@ def _told(name: str, error: Exception) -> Exception:
 
 def _raise_failures(failures: Mapping[str, Exception], total: int) -> None:
     if failures:
-        reasons = "; ".join(f"{name}: {one_line(error)}" for name, error in failures.items())
-        raise TrialFailed(f"{len(failures)} of {total} failed: {reasons}")
+        raise TrialFailed(_reasons(failures, total))
+
+
+def _reasons(failures: Mapping[str, Exception], total: int) -> str:
+    reasons = "; ".join(f"{name}: {one_line(error)}" for name, error in failures.items())
+    return f"{len(failures)} of {total} failed: {reasons}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -9,7 +10,7 @@ import socket
 import sys
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -27,7 +28,8 @@ import dlperf
 from dlperf import environment
 from dlperf.clock import Clock
 from dlperf.errors import BadInput, Ended, EnvironmentMissing, one_line
-from dlperf.parameters import Given, declared_defaults, describe, from_texts, same_value
+from dlperf.interruption import held
+from dlperf.parameters import describe, from_texts, same_value
 from dlperf.trial import DataUsed, Demo, P, Problem, SavedModel, StoredTrial, Summary
 
 if TYPE_CHECKING:
@@ -61,7 +63,6 @@ class Store:
         try:
             self.client = mlflow.MlflowClient()
             self.experiment_id = self._experiment()
-            self._show_as_training()
         except Exception as error:
             raise EnvironmentMissing(f"the tracking server {self.uri} cannot be used: {one_line(error)}") from error
 
@@ -78,7 +79,7 @@ class Store:
             self.client.set_experiment_tag(self.experiment_id, _KIND, "custom_model_development")
 
     def adopted(self) -> Run | None:
-        """Return the run that `mlflow run` made for this program (MLFLOW_RUN_ID), or None.
+        """Return the run that `mlflow run` made for this program (MLFLOW_RUN_ID), or None, and work in its experiment.
 
         Raises:
             EnvironmentMissing: If there is no such run.
@@ -87,32 +88,43 @@ class Store:
         if not run_id:
             return None
         try:
-            return Run(self, self.client.get_run(run_id))
+            run = self.client.get_run(run_id)
         except mlflow.MlflowException as error:
             raise EnvironmentMissing(f"MLFLOW_RUN_ID={run_id}: {one_line(error)}") from error
+        if run.info.lifecycle_stage != "active":
+            raise EnvironmentMissing(f"MLFLOW_RUN_ID={run_id}: this run was deleted; restore it in MLflow first")
+        # `mlflow run --run-id` names the experiment of its own command line, which may be another one.
+        self.experiment_id = run.info.experiment_id
+        self._show_as_training()
+        return Run(self, run)
 
     def create(self, name: str, parent: Run | None = None) -> Run:
         """Make a run, below `parent` if given."""
-        tags = {**resolve_tags(), **({_PARENT: parent.id} if parent else {})}
+        tags = {**resolve_tags(), "dlperf.process": _this_process(), **({_PARENT: parent.id} if parent else {})}
+        if not parent:
+            self._show_as_training()
         return Run(self, self.client.create_run(self.experiment_id, run_name=name, tags=tags))
 
-    def children(self, parent: Run) -> dict[str, Run]:
-        """Return the runs below `parent` by trial key; of several with one key a finished one, else the newest."""
+    def children(self, parent: Run, tag: str = "dlperf.trial_key") -> dict[str, Run]:
+        """Return the runs below `parent` by the value of a tag; of several a finished one, else the newest."""
         found: dict[str, Run] = {}
         # Newest first.
         for run in self._search(f"tags.`{_PARENT}` = '{parent.id}'"):
-            key = run.data.tags.get("dlperf.trial_key", run.data.tags.get("dlperf.problem"))
+            key = run.data.tags.get(tag)
             if key and (key not in found or (not found[key].finished and run.info.status == "FINISHED")):
                 found[key] = Run(self, run)
         return found
 
     def end_stale_runs(self) -> None:
         """End the runs of this machine that stand as RUNNING though their process is gone (SIGKILL, out of memory)."""
-        for run in self._search("attributes.status = 'RUNNING' and tags.`dlperf.problem` LIKE '%'"):
-            if _process_is_gone(run.data.tags.get("dlperf.process", "")):
-                self.client.set_tag(run.info.run_id, "dlperf.ended", "killed")
-                self.client.set_tag(run.info.run_id, "dlperf.failure", "its process was killed")
-                self.client.set_terminated(run.info.run_id, "KILLED")
+        for found in self._search("attributes.status = 'RUNNING' and tags.`dlperf.process` LIKE '%'"):
+            run = Run(self, found)
+            if not _process_is_gone(run.tags["dlperf.process"]):
+                continue
+            if run.finished:
+                run.end("FINISHED")
+            else:
+                run.end("KILLED", "its process was killed")
 
     def read_trial(self, problem: Problem[P], run_id: str) -> StoredTrial[P]:
         """Read a trial back."""
@@ -167,14 +179,26 @@ class Run:
         return dict(self._run.data.tags)
 
     @property
+    def logged_metrics(self) -> set[str]:
+        """The names of the metrics it had when it was read."""
+        return set(self._run.data.metrics)
+
+    @property
     def finished(self) -> bool:
         """Whether a dlperf program brought it to its end (its MLflow status may say RUNNING again: `--run-id`)."""
         return self.tags.get("dlperf.ended") == "finished"
 
     def __enter__(self) -> Self:
         """Let the run stand as RUNNING, owned by this process."""
-        self._client.update_run(self.id, status="RUNNING")
-        self.set_tags({"dlperf.version": dlperf.__version__, "dlperf.process": _this_process()})
+        try:
+            with held():
+                self.set_tags({"dlperf.version": dlperf.__version__, "dlperf.process": _this_process()})
+                for tag in {"dlperf.ended", "dlperf.failure"} & self.tags.keys():
+                    self._client.delete_tag(self.id, tag)
+                self._client.update_run(self.id, status="RUNNING")
+        except Ended as ended:
+            self.end("KILLED", ended.reason)
+            raise
         return self
 
     def __exit__(
@@ -183,10 +207,11 @@ class Run:
         """End the run FINISHED, FAILED with the reason, or KILLED."""
         killed = isinstance(error, Ended | KeyboardInterrupt)
         try:
-            if error is None:
-                self.end("FINISHED")
-            else:
-                self.end("KILLED" if killed else "FAILED", one_line(error))
+            with held():
+                if error is None:
+                    self.end("FINISHED")
+                else:
+                    self.end("KILLED" if killed else "FAILED", one_line(error))
         except Exception as unreachable:
             message = f"run {self.id} could not be ended: {one_line(unreachable)}"
             if error is None:
@@ -196,8 +221,6 @@ class Run:
     def end(self, status: str, failure: str = "") -> None:
         """End the run as `status`, FINISHED, FAILED or KILLED, with the reason where it is a failure."""
         self.set_tags({"dlperf.ended": status.lower()} | ({"dlperf.failure": failure} if failure else {}))
-        if not failure and "dlperf.failure" in self.tags:
-            self._client.delete_tag(self.id, "dlperf.failure")
         self._client.set_terminated(self.id, status)
 
     @property
@@ -216,8 +239,11 @@ class Run:
             BadInput: If a logged parameter says another value.
         """
         logged = self.params
+        operational = {each.name for each in describe(problem.parameters) if each.operational}
         for key, value in params.items():
-            if key in logged and not same_value(problem.parameters, key, logged[key], value):
+            if key in operational or key not in logged:
+                continue
+            if not same_value(problem.parameters, key, logged[key], value):
                 raise BadInput(key, value, f"run {self.id} has {key}={logged[key]}, and a run keeps its parameters")
         new = [Param(key, value) for key, value in params.items() if key not in logged]
         self._client.log_batch(self.id, params=new)
@@ -273,15 +299,20 @@ class Run:
         except Exception as error:
             self._warn(error)
 
-    def final_metrics(self, metrics: Mapping[str, float]) -> None:
+    def final_metrics(self, metrics: Mapping[str, float], *, again: bool = False) -> None:
         """Log final metrics, and the epochs that still wait.
+
+        Args:
+            metrics: Values by name.
+            again: Log also what has been logged before, as the counts of a sweep that was gone on with.
 
         Raises:
             EnvironmentMissing: If the server does not answer; the trial's state is kept, so that nothing is lost.
         """
         now = int(time.time() * 1000)
         # A trial that was killed here and goes on has logged some of them.
-        self._waiting += [Metric(key, value, now, 0) for key, value in metrics.items() if key not in self._final]
+        new = {key: value for key, value in metrics.items() if again or key not in self._final}
+        self._waiting += [Metric(key, value, now, 0) for key, value in new.items()]
         self._final.update(metrics)
         try:
             self._flush()
@@ -323,6 +354,9 @@ class Run:
 
     def _flush(self) -> None:
         if self._waiting:
+            # While the history could not be read, epochs that stand there may have been added.
+            known = self._logged_epochs or set()
+            self._waiting = [m for m in self._waiting if m.step not in known or m.step == 0]
             for begin in range(0, len(self._waiting), 900):  # the API takes 1000 metrics a call
                 self._client.log_batch(self.id, metrics=self._waiting[begin : begin + 900])
             self._waiting = []
@@ -333,51 +367,17 @@ class Run:
         self._warned = True
 
 
-def resumed_raw(problem: Problem[Any], run: Run, raw: Mapping[str, str]) -> dict[str, str]:
-    """Return what was given when `run` first started, if `raw` does not contradict it.
-
-    `mlflow run --run-id` passes the declared defaults again, so a value equal to its default says nothing.
-
-    Args:
-        problem: The problem that is started.
-        run: A run that a dlperf program has begun.
-        raw: What is given now.
+@contextlib.contextmanager
+def outages(uri: str) -> Iterator[None]:
+    """Turn what MLflow raises in the block into one line about the tracking server.
 
     Raises:
-        BadInput: If another value is given for a parameter that defines the trials, or the run is another problem's.
+        EnvironmentMissing: If MLflow could not do what it was asked to.
     """
-    if run.tags["dlperf.problem"] != problem.name:
-        raise BadInput("MLFLOW_RUN_ID", run.id, f"is a run of {run.tags['dlperf.problem']}, not of {problem.name}")
-    given: dict[str, str] = json.loads(run.tags["dlperf.given"])
-    defaults = declared_defaults(problem.parameters)
-    for each in describe(problem.parameters):
-        now = raw.get(each.name, "")
-        if each.follows == "the machine" and each.name in run.params:
-            given[each.name] = run.params[each.name]
-        if not now or same_value(problem.parameters, each.name, now, defaults.get(each.name, "")):
-            continue
-        if each.operational:
-            given[each.name] = now
-        elif not same_value(problem.parameters, each.name, now, run.params.get(each.name, "")):
-            kept = (
-                f"run {run.id} has {each.name}={run.params.get(each.name, '')}, and a resumed run keeps its parameters"
-            )
-            raise BadInput(each.name, now, kept)
-    return given
-
-
-def begun(run: Run | None) -> bool:
-    """Whether a dlperf program has begun this run before, so that it is to be resumed."""
-    return run is not None and "dlperf.given" in run.tags
-
-
-def identity_tags(problem: Problem[P] | Demo, given: Given[P]) -> dict[str, str]:
-    """Return the tags that a run has from its begin, apart from problem and role."""
-    protocols = dict.fromkeys(getattr(trial, "protocol", "") for trial in given.trials)
-    tags = {"dlperf.given": json.dumps(given.given), "dlperf.protocol": ",".join(filter(None, protocols))}
-    if isinstance(problem, Problem) and len(given.trials) == 1:
-        tags["dlperf.trial_key"] = problem.trial_key(given.trials[0])
-    return tags
+    try:
+        yield
+    except mlflow.MlflowException as error:
+        raise EnvironmentMissing(f"the tracking server {uri} failed: {one_line(error)}") from error
 
 
 def _model_requirements() -> dict[str, str]:

@@ -165,7 +165,10 @@ def _save(engine: CompiledEpoch, training: Training, best: dict[str, np.ndarray]
     if context.state_file is None:
         return
     record = {"training": asdict(training), "clock": context.clock.snapshot()}
-    checkpoint.save(context.state_file, engine.state() | best, record)
+    try:
+        checkpoint.save(context.state_file, engine.state() | best, record)
+    except OSError as error:
+        raise TrialFailed(f"the state cannot be written to {context.state_file}: {error.strerror}") from error
 
 
 def _restored(engine: CompiledEpoch, context: Context) -> tuple[Training, dict[str, np.ndarray]]:

@@ -50,8 +50,8 @@ def slow_cutout(image: Array, centre: Array, length: int) -> Array:
     height, width = image.shape[:2]
     y, x = int(centre[0]), int(centre[1])
     mask = np.ones((height, width), np.float32)
-    y1, y2 = np.clip([y - length // 2, y + length // 2], 0, height)
-    x1, x2 = np.clip([x - length // 2, x + length // 2], 0, width)
+    y1, y2 = np.clip([y - length // 2, y - length // 2 + length], 0, height)
+    x1, x2 = np.clip([x - length // 2, x - length // 2 + length], 0, width)
     mask[y1:y2, x1:x2] = 0.0
     return image * mask[:, :, None]
 

@@ -46,7 +46,9 @@ def test_corrected_defaults_are_hoffers_recipe() -> None:
     rates = [published.learning_rate_at(epoch) for epoch in range(1, 201)]
     assert [e for e in range(2, 201) if rates[e - 1] != rates[e - 2]] == [82, 123, 165]
     assert [rates[0], rates[81], rates[122], rates[164]] == pytest.approx([0.1, 0.01, 0.001, 0.0001])
-    assert [e for e in range(2, 101) if p.learning_rate_at(e) != p.learning_rate_at(e - 1)] == [41, 62, 83]
+    assert [e for e in range(2, 101) if p.learning_rate_at(e) != p.learning_rate_at(e - 1)] == [42, 62, 83]
+    for epochs in (1, 2, 3):  # the first epoch has the initial rate, however few there are
+        assert resolve(protocol="corrected", epochs=epochs).learning_rate_at(1) == 0.1
 
 
 def test_what_is_given_wins_over_the_protocol() -> None:

@@ -15,7 +15,7 @@ TENSORFLOW = {"dlperf.compiled_epoch", "dlperf.models.batch_norm"}
 LINES = [
     {"dlperf.__main__", "dlperf.cli", "dlperf.mlproject"},
     {"dlperf.sweep"},
-    {"dlperf.tracking", "dlperf.planning", "dlperf.terminal", "dlperf.interruption"},
+    {"dlperf.tracking", "dlperf.resume", "dlperf.planning", "dlperf.terminal", "dlperf.interruption"},
     {"dlperf.problems", "dlperf.plots"},
     {"dlperf.training"},
     {"dlperf.compiled_epoch", "dlperf.progress", "dlperf.checkpoint"},

@@ -88,7 +88,7 @@ def test_a_killed_run_goes_on_to_the_same_bits(desk: Desk, arguments: tuple[str,
     seconds = [m.value for m in desk.client.get_metric_history(resumed.info.run_id, "epoch_seconds")]
     assert accounts["train_seconds"] == pytest.approx(sum(seconds), rel=0.05)
     named = [n for n in FINAL_NAMES if n.endswith("_seconds") and n != "wall_seconds"]
-    assert 0.9 * accounts["wall_seconds"] <= sum(accounts[n] for n in named) <= accounts["wall_seconds"]
+    assert 0.95 * accounts["wall_seconds"] <= sum(accounts[n] for n in named) <= accounts["wall_seconds"]
 
     status, output = desk.finish(MLFLOW_RUN_ID=resumed.info.run_id)
     assert (status, "is finished" in output) == (0, True), output
@@ -117,8 +117,7 @@ def test_a_sweep_killed_and_resumed_skips_its_finished_trials(desk: Desk) -> Non
     assert len(after) == 4
     assert {run.info.status for run in after.values()} == {"FINISHED"}
     assert after["cutout m=0 random_seed=0"].info.end_time == finished.info.end_time
-    table = desk.client.download_artifacts(parent.info.run_id, "tables/cutout.csv", str(desk.folder))
-    assert [row.split(",")[0] for row in Path(table).read_text().splitlines()] == ["m", "0", "1", "2"]
+    assert _rows(desk, parent.info.run_id) == ["0", "1", "2"]
     for m in (0, 1, 2):
         child = after[f"cutout m={m} random_seed=0"]
         assert child.data.tags["mlflow.parentRunId"] == parent.info.run_id
@@ -140,13 +139,93 @@ def test_a_signal_ends_the_run_killed(desk: Desk, number: signal.Signals, status
         assert run.data.tags["dlperf.failure"] == f"ended by {number.name}"
 
 
-def test_a_loss_that_is_not_finite_fails_the_trial_but_not_the_sweep(desk: Desk) -> None:
+def test_a_loss_that_is_not_finite_fails_the_trial(desk: Desk) -> None:
     status, output = desk.finish("--m", "0", "--learning_rate", "1000000000000000000", "--protocol", "corrected")
     assert status == 1, output
     assert "Traceback" not in output
     (run,) = desk.runs().values()
     assert (run.info.status, run.data.tags["dlperf.ended"]) == ("FAILED", "failed")
     assert "not finite in epoch 1" in run.data.tags["dlperf.failure"]
+
+
+def test_a_sweep_with_a_failed_trial_finishes_the_others_and_can_be_repaired(desk: Desk) -> None:
+    """The state of one killed trial is damaged; the sweep goes on around it, and later with it."""
+    process = desk.start("--m", "0,1,2", "--epochs", "3")
+    wait_for_line(process, "cutout m=1 random_seed=0  epoch 1/3")
+    process.kill()
+    process.communicate()
+    parent = desk.runs()["cutout m=0,1,2"].info.run_id
+    damaged = desk.folder / "state" / desk.runs()["cutout m=1 random_seed=0"].info.run_id / "state.npz"
+    damaged.write_bytes(b"not a state")
+
+    status, output = desk.finish(MLFLOW_RUN_ID=parent)
+    assert status == 1, output
+    assert "Traceback" not in output
+    runs = desk.runs()
+    assert {name: run.info.status for name, run in runs.items()} == {
+        "cutout m=0,1,2": "FAILED",
+        "cutout m=0 random_seed=0": "FINISHED",
+        "cutout m=1 random_seed=0": "FAILED",
+        "cutout m=2 random_seed=0": "FINISHED",
+    }
+    assert "cannot be read" in runs["cutout m=1 random_seed=0"].data.tags["dlperf.failure"]
+    assert "1 of 3 failed: cutout m=1" in runs["cutout m=0,1,2"].data.tags["dlperf.failure"]
+    assert (runs["cutout m=0,1,2"].data.metrics["trials_failed"], _rows(desk, parent)) == (1, ["0", "2"])
+
+    damaged.unlink()
+    # A child can be gone on with by itself, here through MLflow as a user would.
+    child = runs["cutout m=1 random_seed=0"].info.run_id
+    process = desk.popen([*MLFLOW_RUN, "-e", "cutout", "--run-id", child])
+    output, _ = process.communicate(timeout=200)
+    assert process.returncode == 0, output
+    assert "it is trained from the start" in output
+    status, output = desk.finish(MLFLOW_RUN_ID=parent)
+    assert status == 0, output
+    repaired = desk.runs()["cutout m=0,1,2"]
+    assert (repaired.info.status, repaired.data.metrics["trials_failed"], _rows(desk, parent)) == (
+        "FINISHED",
+        0,
+        ["0", "1", "2"],
+    )
+    assert repaired.data.tags["dlperf.ended"] == "finished"
+    assert "dlperf.failure" not in repaired.data.tags
+    for m in (0, 1, 2):
+        assert_trial(desk, desk.runs()[f"cutout m={m} random_seed=0"], epochs=3)
+
+
+def test_a_run_is_gone_on_with_where_it_is_and_as_what_it_is(desk: Desk) -> None:
+    """In its own experiment, whatever the command line says; and not by another entry point."""
+    process = desk.start("--m", "0,1", "--epochs", "3", MLFLOW_EXPERIMENT_NAME="elsewhere")
+    wait_for_line(process, "cutout m=1 random_seed=0  epoch 1/3")
+    process.send_signal(signal.SIGTERM)
+    process.communicate()
+    experiment = desk.client.get_experiment_by_name("elsewhere").experiment_id
+
+    def runs() -> dict[str, Any]:
+        return {run.info.run_name: run for run in desk.client.search_runs([experiment])}
+
+    parent = runs()["cutout m=0,1"]
+    assert parent.info.status == "KILLED"
+    process = desk.popen([*MLFLOW_RUN, "--run-id", parent.info.run_id])  # the entry point main
+    output, _ = process.communicate(timeout=200)
+    assert process.returncode == 1
+    assert "is a run of cutout, not of main" in output
+    assert runs()["cutout m=0,1"].data.tags == parent.data.tags
+
+    process = desk.popen([*MLFLOW_RUN, "-e", "cutout", "--run-id", parent.info.run_id])
+    output, _ = process.communicate(timeout=200)
+    assert process.returncode == 0, output
+    assert "cutout m=0 random_seed=0: finished before, skipped" in output
+    assert {name: run.info.status for name, run in runs().items()} == dict.fromkeys(
+        ["cutout m=0,1", "cutout m=0 random_seed=0", "cutout m=1 random_seed=0"], "FINISHED"
+    )
+    assert not desk.client.search_runs(["0"])
+
+
+def _rows(desk: Desk, run_id: str) -> list[str]:
+    """The first column of a sweep's table."""
+    table = desk.client.download_artifacts(run_id, "tables/cutout.csv", str(desk.folder))
+    return [row.split(",")[0] for row in Path(table).read_text().splitlines()[1:]]
 
 
 def test_mlflow_run_and_its_death(desk: Desk) -> None:
@@ -209,6 +288,9 @@ def test_dry_run_runs_nothing(desk: Desk) -> None:
         (["--nosuch", "1"], "nosuch=1: unknown parameter"),
         (["--dataset", "cifar10", "--data_dir", "/nowhere"], "data_dir=/nowhere: "),
         (["--train_examples", "1438"], "train_examples=1438: "),
+        (["--train_examples", "1438", "--dry_run", "true"], "train_examples=1438: "),
+        (["--state_dir", "relative"], "state_dir=relative: must be an absolute path"),
+        (["--state_dir", "/dev/null/x"], "state_dir=/dev/null/x: must be a folder that can be written to"),
         (["--train_examples", "1437", "--protocol", "corrected"], "train_examples=1437: at most 1294 "),
     ],
 )

@@ -14,7 +14,8 @@ import pytest
 from dlperf import problems, tracking
 from dlperf.errors import BadInput, Ended, EnvironmentMissing
 from dlperf.parameters import parse, texts
-from dlperf.tracking import Store, begun, identity_tags, resumed_raw
+from dlperf.resume import begun, identity_tags, resumed_raw
+from dlperf.tracking import Store
 from dlperf.trial import DataUsed
 
 PROBLEM: Any = problems.load("cutout")
@@ -158,7 +159,9 @@ def test_a_resumed_run_keeps_its_parameters(store: Store) -> None:
     raw = resumed_raw(PROBLEM, run, {"m": "4", "depth": "44", "protocol": "notebook"})
     assert (raw["m"], raw["epochs"]) == ("8", "7")
     assert raw["threads"] == run.params["threads"]  # kept from the machine it began on
-    assert resumed_raw(PROBLEM, run, {"epochs": "7", "data_dir": "/moved"})["data_dir"] == "/moved"
+    moved = parse(PROBLEM.parameters, resumed_raw(PROBLEM, run, {"epochs": "7", "data_dir": "/moved"}))
+    assert moved.trials[0].data_dir == "/moved"
+    run.begin(PROBLEM, "cutout m=8", "trial", texts(moved.trials[0]), {})  # not refused: it defines nothing
     with pytest.raises(BadInput, match=r"epochs=9: run .* has epochs=7, and a resumed run keeps its parameters"):
         resumed_raw(PROBLEM, run, {"epochs": "9"})
     with pytest.raises(BadInput, match=r"learning_rate=0\.5: run .* has learning_rate=0\.001"):
@@ -172,6 +175,26 @@ def test_children_prefer_the_finished_run_of_a_trial(store: Store) -> None:
         store.client.set_tag(run.id, "dlperf.trial_key", "key")
         store.client.set_terminated(run.id, "FINISHED" if number == 1 else "FAILED")
     assert {key: run.id for key, run in store.children(parent).items()} == {"key": made[1].id}
+
+
+def test_a_run_that_ended_and_is_gone_on_with_has_an_owner(store: Store) -> None:
+    run = begin(store, {})
+    run.end("KILLED", "ended by SIGINT")
+    resumed = reread(store, run)
+    assert not resumed.owned_by_another
+    resumed.__enter__()
+    assert reread(store, run).owned_by_another
+    assert not {"dlperf.ended", "dlperf.failure"} & reread(store, run).tags.keys()
+
+
+def test_a_run_that_was_killed_while_it_ended_is_finished(store: Store) -> None:
+    run = begin(store, {})
+    run.__enter__()
+    run.set_tags({"dlperf.ended": "finished", "dlperf.process": "x"})
+    gone = tracking._this_process().replace(" ", " 9999999", 1)
+    run.set_tags({"dlperf.process": gone})
+    store.end_stale_runs()
+    assert store.client.get_run(run.id).info.status == "FINISHED"
 
 
 def test_only_runs_whose_process_is_gone_are_stale(store: Store) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 FILTERS = (16, 32, 64)
+MAX_DEPTH = 1202  # the deepest that He et al. trained
 
 
 @dataclass(frozen=True)
@@ -29,8 +30,10 @@ def blocks_per_stage(depth: int) -> int:
     Raises:
         ValueError: If `depth` is not 6n + 2 with n >= 1; the message names the nearest depths that are.
     """
-    if depth >= 8 and depth % 6 == 2:
+    if 8 <= depth <= MAX_DEPTH and depth % 6 == 2:
         return (depth - 2) // 6
+    if depth > MAX_DEPTH:
+        raise ValueError(f"must be 6n + 2 and at most {MAX_DEPTH}")
     below = max(8, depth - (depth - 2) % 6)
     nearest = sorted({below, below + 6}) if depth > 8 else [8]
     raise ValueError(f"must be 6n + 2 (8, 14, 20, 26, 32, 38, 44, ...); nearest: {' and '.join(map(str, nearest))}")

@@ -44,15 +44,18 @@ class CutoutParameters(ImageParameters):
         "in one batch of m x batch_size, the steps stay (Hoffer et al.)",
     )
     micro_batch: int = parameter(
-        follows="m and batch_size",
+        follows="m, batch_size and copies_in",
         ge=1,
+        le=65536,
         unit="images",
         help="larger batches are split into chunks of this size, at most, with accumulated gradients, so that memory "
         "does not grow with m; batch-normalisation statistics are those of a chunk",
     )
     cutout_length: int = parameter(follows="protocol", ge=1, le=64, unit="pixels", help="side of the masked square")
-    epochs: int = parameter(follows="protocol and m", ge=1, unit="epochs", help="passes over the training set, at most")
-    learning_rate: float = parameter(follows="protocol", gt=0, help="initial learning rate")
+    epochs: int = parameter(
+        follows="protocol and m", ge=1, le=100_000, unit="epochs", help="passes over the training set, at most"
+    )
+    learning_rate: float = parameter(follows="protocol", ge=1e-9, help="initial learning rate")
     weight_decay: float = parameter(
         follows="protocol", ge=0, help="added to the gradient: weight_decay x weight, for kernels only"
     )
@@ -118,7 +121,7 @@ class CutoutParameters(ImageParameters):
         proportion when `epochs` differs.
         """
         if not self.notebook:
-            drops = sum(epoch > round(self.epochs * drop / 200) for drop in (81, 122, 164))
+            drops = sum(epoch > math.ceil(self.epochs * drop / 200) for drop in (81, 122, 164))
             return self.learning_rate * (1.0, 0.1, 0.01, 0.001)[drops]
         if self.m:
             return self.learning_rate
@@ -157,9 +160,8 @@ def run_trial(parameters: CutoutParameters, context: Context) -> TrialResult:
         dataset = data.load(parameters.dataset, parameters.data_dir)
         train_split, validation_split = split(dataset, parameters)
         engine = compiled_epoch(parameters, *train_split)
-        validation, test = (
-            engine.hold(*split) for split in (validation_split, (dataset.test_images, dataset.test_labels))
-        )
+        test = engine.hold(dataset.test_images, dataset.test_labels)
+        validation = test if parameters.notebook else engine.hold(*validation_split)
     splits = {"train": len(train_split[0]), "validation": len(validation_split[0]), "test": len(dataset.test_images)}
     if parameters.notebook:
         del splits["validation"]  # its test set is its validation set
@@ -206,7 +208,14 @@ def summarize(trials: Sequence[StoredTrial[CutoutParameters]]) -> Summary:
     trials = sorted(trials, key=lambda t: (t.parameters.m, t.parameters.random_seed))
     table = pd.DataFrame([_row(trial) for trial in trials])
     epochs = pd.concat(
-        pd.DataFrame({"m": str(t.parameters.m), "epoch": range(1, len(t.history["epoch_seconds"]) + 1), **t.history})
+        pd.DataFrame(
+            {
+                "m": str(t.parameters.m),
+                "random_seed": t.parameters.random_seed,
+                "epoch": range(1, len(t.history["epoch_seconds"]) + 1),
+                **t.history,
+            }
+        )
         for t in trials
     )
     first = trials[0].parameters

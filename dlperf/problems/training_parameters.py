@@ -24,6 +24,7 @@ class TrainingParameters(Parameters):
     threads: int = parameter(
         follows="the machine",
         ge=1,
+        le=1024,
         help="threads that compute: all cores unless given; results are equal to the bit only for the same number",
     )
     state_dir: str = parameter(
@@ -53,4 +54,4 @@ class ImageParameters(TrainingParameters):
         "cache directory, else a download",
     )
     train_examples: int = parameter(0, ge=0, unit="images", help="images to train on; 0 takes all")
-    batch_size: int = parameter(64, ge=1, unit="images", help="distinct images per step")
+    batch_size: int = parameter(64, ge=1, le=8192, unit="images", help="distinct images per step")
