@@ -97,9 +97,9 @@ class HeldSplit:
 class CompiledEpoch:
     """Trains and evaluates one image classifier on data that lives in memory once, as uint8.
 
-    One call of the compiled function runs a *segment* of an epoch: as many steps as fit into about half a second, but at
-    least one, so that signals are answered and progress is shown, while sums and state stay in the graph. How an epoch falls
-    into segments changes no bit of its result.
+    One call of the compiled function runs a *segment* of an epoch, as many steps as fit into half a second, but at
+    least one: so signals are answered and progress is shown, while sums and state stay in the graph. How an epoch is
+    cut into segments changes no bit of its result.
 
     Batch augmentation (Hoffer et al. 2019): an epoch visits the ids 0 .. images * copies_in_epoch - 1, shuffled;
     id i is copy i % copies_in_epoch of image i // copies_in_epoch. A step takes `batch_size` ids, and
