@@ -228,7 +228,8 @@ class Run:
         """Whether another process of this machine is running it."""
         owner = self.tags.get("dlperf.process", "")
         running = self._run.info.status == "RUNNING" and "dlperf.ended" not in self.tags
-        return running and owner.split(" ")[0] == socket.gethostname() and not _process_is_gone(owner)
+        here = owner.split(" ")[0] == socket.gethostname() and owner != _this_process()
+        return running and here and not _process_is_gone(owner)
 
     def begin(
         self, problem: Problem[Any] | Demo, name: str, role: str, params: Mapping[str, str], tags: Mapping[str, str]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
+import psutil
 import pytest
 
 from dlperf import problems, tracking
@@ -183,6 +184,7 @@ def test_a_run_that_ended_and_is_gone_on_with_has_an_owner(store: Store) -> None
     resumed = reread(store, run)
     assert not resumed.owned_by_another
     resumed.__enter__()
+    resumed.set_tags({"dlperf.process": another_process()})
     assert reread(store, run).owned_by_another
     assert not {"dlperf.ended", "dlperf.failure"} & reread(store, run).tags.keys()
 
@@ -208,9 +210,19 @@ def test_only_runs_whose_process_is_gone_are_stale(store: Store) -> None:
     assert statuses == ["KILLED", "RUNNING", "RUNNING", "RUNNING"]
 
 
+def another_process() -> str:
+    """What the process that started this one would have left in a run."""
+    host, _, _ = tracking._this_process().split()
+    parent = psutil.Process().parent()
+    assert parent is not None
+    return f"{host} {parent.pid} {parent.create_time():.0f}"
+
+
 def test_a_run_that_another_process_owns_is_not_taken_over(store: Store) -> None:
     run = begin(store, {})
     run.__enter__()
+    assert not reread(store, run).owned_by_another  # this one's
+    run.set_tags({"dlperf.process": another_process()})
     assert reread(store, run).owned_by_another
     run.end("KILLED", "by hand")
     assert not reread(store, run).owned_by_another
