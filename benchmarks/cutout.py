@@ -72,8 +72,8 @@ def overhead(repeats: int) -> pd.DataFrame:
     """Share of an epoch's CPU time around the bare compiled step."""
     rows = []
     for depth, target in OVERHEAD_TARGETS.items():
-        # Epochs of about ten seconds, so that both sides of a pair meet the same machine. Tracking is paid once an epoch, so
-        # its share is overstated: an epoch of the whole data set is twenty times as long or more.
+        # Epochs of about ten seconds, so that both sides of a pair meet the same machine. Tracking is paid once an
+        # epoch, so its share is overstated: an epoch of the whole data set is twenty times as long or more.
         images = 512 if depth == 44 else 2048
         figures = in_own_process("overhead", "--depth", depth, "--images", images, "--repeats", repeats)
         rows.append(
