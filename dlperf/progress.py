@@ -15,8 +15,8 @@ from rich.progress import Progress as Bar
 class Progress:
     """Epoch progress with loss, error, examples per second and time left.
 
-    On a terminal the bar is redrawn only when a segment ends, about twice a second: a refreshing thread would take its
-    share of the cores that train.
+    On a terminal the bar is redrawn only when a segment ends, every two seconds or so: a thread that refreshes it would
+    take its share of the cores that train.
     """
 
     def __init__(
