@@ -65,6 +65,8 @@ def describe() -> dict[str, Any]:
 
 def command() -> str:
     """Return the command line, with the script's path as seen from the working directory."""
+    if sys.orig_argv[1:2] == ["-m"]:
+        return shlex.join(["python", *sys.orig_argv[1:]])
     program = Path(sys.argv[0])
     if program.suffix != ".py":
         return shlex.join([program.name, *sys.argv[1:]])
