@@ -117,6 +117,9 @@ class _EntryPoint(click.Command):
             if given:
                 raw[name] = given[0]
         for name, written in raw.items():
+            # An unset shell variable (`--m "$M"`) must not start the default's hours of work.
+            if not written and self.descriptions[name].default != "":
+                raise self._no_value(name)
             # `--m --depth 8`: click takes the next option for the value of the first.
             if written.startswith("--") and written[2:].partition("=")[0] in self.descriptions:
                 raise self._no_value(name)

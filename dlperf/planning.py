@@ -24,7 +24,7 @@ def show(problem: Problem[P], trials: Sequence[P]) -> None:
     rows = {"trial": [problem.trial_name(trial) for trial in trials], "estimated hours": hours}
     terminal.show_table(f"{problem.name}: nothing is run", pd.DataFrame(rows))
     print(
-        f"{len(trials)} trials, about {sum(hours):.2g} hours on this CPU, judged by its matrix product; nothing is run"
+        f"{len(trials)} trials, about {sum(hours):,.2f} hours on this CPU, judged by its matrix product; nothing is run"
     )
 
 

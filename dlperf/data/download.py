@@ -112,9 +112,9 @@ def _receive(archive: Archive, file: Path, timeout: float) -> None:
     import urllib.request
 
     digest, received = hashlib.sha256(), 0
-    with file.open("wb") as out, _progress(archive) as show:
+    with file.open("wb") as out:
         try:
-            with urllib.request.urlopen(archive.url, timeout=timeout) as response:
+            with urllib.request.urlopen(archive.url, timeout=timeout) as response, _progress(archive) as show:
                 # One byte more than announced is enough to know that it is another file.
                 while chunk := response.read(min(CHUNK_BYTES, archive.size + 1 - received)):
                     out.write(chunk)
