@@ -166,9 +166,9 @@ def _run_sweep(store: Store, parent: Run, problem: Problem[P], given: Given[P]) 
 
 def _run_trial(store: Store, run: Run, problem: Problem[P], given: Given[P], clock: Clock) -> Summary:
     trial = given.trials[0]
-    gc.collect()  # the networks of earlier trials, which stand in reference cycles
-    environment.reset_peak_memory()
     with clock.account("setup"):
+        gc.collect()  # the networks of earlier trials, which stand in reference cycles
+        environment.reset_peak_memory()
         tags = identity_tags(problem, given)
     with clock.account("tracking"):
         run.begin(problem, problem.trial_name(trial), "trial", texts(trial), tags)

@@ -106,12 +106,14 @@ def train(engine: CompiledEpoch, validation: HeldSplit, schedule: Schedule, cont
     with Progress(context.name, schedule.epochs, training.history, shown=context.show_progress) as progress:
         while training.epoch < schedule.epochs and not training.stopped_early:
             metrics = _one_epoch(engine, validation, training.epoch + 1, schedule, context, progress)
-            if training.update(metrics, schedule) and schedule.restore_best_weights:
-                best = {f"best_{name}": array for name, array in engine.state().items() if name.startswith("weight_")}
             with clock.account("checkpoint"):
+                if training.update(metrics, schedule) and schedule.restore_best_weights:
+                    weights = {name: array for name, array in engine.state().items() if name.startswith("weight_")}
+                    best = {f"best_{name}": array for name, array in weights.items()}
                 _save(engine, training, best, context)
             _report(context, training.epoch, metrics)
-            progress.epoch_ended(metrics)
+            with clock.account("reporting"):
+                progress.epoch_ended(metrics)
     if schedule.restore_best_weights:
         engine.restore({name.removeprefix("best_"): array for name, array in best.items()})
     return training

@@ -18,6 +18,7 @@ SHOW = "from dlperf.interruption import launcher_chain; print(len(launcher_chain
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_signals_are_raised_once(number: signal.Signals) -> None:
+    inherited = signal.signal(number, signal.SIG_DFL if number == signal.SIGHUP else signal.default_int_handler)
     before = signal.getsignal(number)
 
     def asked_twice() -> None:
@@ -31,6 +32,7 @@ def test_signals_are_raised_once(number: signal.Signals) -> None:
         asked_twice()
     assert ended.value.exit_status == 128 + number
     assert signal.getsignal(number) == before
+    signal.signal(number, inherited)
 
 
 def test_nohup_is_respected() -> None:
