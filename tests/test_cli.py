@@ -80,7 +80,6 @@ def raising(error: BaseException) -> Callable[[], int]:
         ([], {}),
         (["--m", "0,4"], {"m": "0,4"}),
         (["--m=4", "--depth", "20", "--dry_run", "true"], {"m": "4", "depth": "20", "dry_run": "true"}),
-        (["--m", ""], {"m": ""}),
     ],
 )
 def test_what_was_given_is_handed_over_as_text(sweep: Sweep, argv: list[str], raw: dict[str, str]) -> None:
@@ -103,6 +102,7 @@ VALID = "(valid: m, depth, train_examples, epochs, dry_run)"
         (["--mm"], f"mm=: unknown parameter; did you mean m? {VALID}"),
         (["--train-examples", "9"], f"train-examples=9: unknown parameter; did you mean train_examples? {VALID}"),
         (["--m"], "m=: --m needs a value: an integer, at least 0, or a comma list of them"),
+        (["--m", ""], "m=: --m needs a value: an integer, at least 0, or a comma list of them"),
         (["--m", "--depth", "8"], "m=: --m needs a value: an integer, at least 0, or a comma list of them"),
         (["--dry_run"], "dry_run=: --dry_run needs a value: true or false"),
         (["--depth", "8", "--depth", "14"], "depth=14: given twice (--depth 8 and --depth 14); give it once"),

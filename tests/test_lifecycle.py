@@ -213,8 +213,9 @@ def test_a_run_is_gone_on_with_where_it_is_and_as_what_it_is(desk: Desk) -> None
     assert process.returncode == 1
     assert "is a run of cutout, not of main" in output
     after = runs()["cutout m=0,1"]
-    assert after.info.status == "KILLED"
-    assert after.data.tags.items() >= parent.data.tags.items()  # MLflow adds one of its own
+    assert after.info.status != "RUNNING"  # what it is then is MLflow's to say: it has seen its program fail
+    ours = [{k: v for k, v in run.data.tags.items() if k.startswith("dlperf.")} for run in (after, parent)]
+    assert ours[0] == ours[1]
 
     process = desk.popen([*MLFLOW_RUN, "-e", "cutout", "--run-id", parent.info.run_id])
     output, _ = process.communicate(timeout=200)
