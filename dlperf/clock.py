@@ -26,12 +26,14 @@ class Clock:
         self._started = now()
         self._carried_wall = 0.0
         self._seconds = dict.fromkeys(ACCOUNTS, 0.0)
+        self._used: set[str] = set()
         self._open: list[tuple[str, float]] = []
 
     @contextmanager
     def account(self, name: str) -> Iterator[None]:
         """Book the time inside the `with` block on the account `name`, one of `ACCOUNTS`."""
         start = self._now()
+        self._used.add(name)
         if self._open:
             self._book(start)
         self._open.append((name, start))
@@ -70,8 +72,9 @@ class Clock:
         """Add the accounts of an earlier, interrupted start of the same trial."""
         for name in ACCOUNTS:
             self._seconds[name] += snapshot[name]
+            self._used |= {name} if snapshot[name] else set()
         self._carried_wall += snapshot["wall"]
 
     def metrics(self) -> dict[str, float]:
-        """Return the accounts under their metric names (`train_seconds`, ..., `wall_seconds`)."""
-        return {f"{name}_seconds": value for name, value in self.snapshot().items()}
+        """Return the accounts that were used under their metric names (`train_seconds`, ..., `wall_seconds`)."""
+        return {f"{name}_seconds": value for name, value in self.snapshot().items() if name in self._used | {"wall"}}

@@ -79,7 +79,8 @@ def _run_demo(store: Store, run: Run, demo: Demo, raw: Mapping[str, str]) -> Non
             problem = problems.load(name)
             child = children.get(name) or store.create(problem.name, parent=run)
             try:
-                _run_problem(store, child, problem, {**problem.demo, **given.given})
+                declared = {name: text for name, text in given.given.items() if name in problem.parameters.model_fields}
+                _run_problem(store, child, problem, {**problem.demo, **declared})
             except Exception as error:
                 failures[name] = _told(name, error)
         _raise_failures(failures, len(demo.problems))
@@ -107,14 +108,14 @@ def _run_problem(store: Store, run: Run, problem: Problem[P], raw: Mapping[str, 
             with clock.account("setup"):
                 _check(problem, given.trials)
             if len(given.trials) == 1:
-                summary = _run_trial(store, run, problem, given, clock)
+                summary = _run_trial(store, run, problem, given, clock, show_tables=True)
             else:
                 summary = _run_sweep(store, run, problem, given)
     except _SweepFailed as failed:
-        terminal.show_table(problem.name, next(iter(failed.summary.tables.values())))
+        terminal.show_summary(failed.summary)
         raise
     _forget_state(run, given.trials[0])
-    terminal.show_table(problem.name, next(iter(summary.tables.values())))
+    terminal.show_summary(summary)
 
 
 class _SweepFailed(TrialFailed):
@@ -128,7 +129,7 @@ class _SweepFailed(TrialFailed):
 def _run_sweep(store: Store, parent: Run, problem: Problem[P], given: Given[P]) -> Summary:
     varied = " ".join(f"{name}={given.given[name]}" for name in problem.varying if "," in given.given.get(name, ""))
     tags = identity_tags(problem, given)
-    parent.begin(problem, f"{problem.name} {varied}", "sweep", sweep_texts(given.trials), tags)
+    parent.begin(problem, f"{problem.name} {varied}".strip(), "sweep", sweep_texts(given.trials), tags)
     parent.environment()
     children = store.children(parent)
     finished: list[str] = []
@@ -164,7 +165,9 @@ def _run_sweep(store: Store, parent: Run, problem: Problem[P], given: Given[P]) 
     return summary
 
 
-def _run_trial(store: Store, run: Run, problem: Problem[P], given: Given[P], clock: Clock) -> Summary:
+def _run_trial(
+    store: Store, run: Run, problem: Problem[P], given: Given[P], clock: Clock, *, show_tables: bool = False
+) -> Summary:
     trial = given.trials[0]
     with clock.account("setup"):
         gc.collect()  # the networks of earlier trials, which stand in reference cycles
@@ -178,7 +181,9 @@ def _run_trial(store: Store, run: Run, problem: Problem[P], given: Given[P], clo
     context = Context(problem.trial_name(trial), run, clock, state_file, show_progress=True)
     result = problem.run_trial(trial, context)
     with clock.account("tracking"):
-        run.final_metrics({**result.metrics, "train_seconds": clock.seconds("train")})
+        # A problem that trains tells its time here already, as `summarize` reads it.
+        trained = {name: value for name, value in clock.metrics().items() if name == "train_seconds"}
+        run.final_metrics({**result.metrics, **trained})
         run.set_tags(result.tags)
         stored = store.read_trial(problem, run.id)
     with clock.account("reporting"):
@@ -186,6 +191,10 @@ def _run_trial(store: Store, run: Run, problem: Problem[P], given: Given[P], clo
         run.summary(summary)
         for name, figure in result.figures.items():
             run.figure(name, figure)
+        for name, table in result.tables.items():
+            run.table(name, table)
+            if show_tables:
+                terminal.show_table(name, table)
         if result.model:
             run.model(result.model)
     run.accounts(clock)

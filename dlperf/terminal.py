@@ -3,26 +3,37 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
+
+from dlperf.tables import cell, is_number
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from dlperf.trial import Summary
+
+
+def show_summary(summary: Summary) -> None:
+    """Print those tables of a summary that are for the terminal."""
+    for name in summary.shown or list(summary.tables)[:1]:
+        show_table(name, summary.tables[name])
+
 
 def show_table(title: str, table: pd.DataFrame) -> None:
-    """Print a data frame; numbers to the right, with four significant digits."""
-    shown = Table(title=title)
+    """Print a data frame; numbers to the right."""
+    shown = Table(title=title.replace("_", " "))
     for column in table.columns:
         shown.add_column(
             str(column).replace("_", " "),
-            justify="right" if table[column].dtype.kind in "iuf" else "left",
+            justify="right" if is_number(table, column) else "left",
             overflow="fold",
         )
     for row in table.itertuples(index=False):
-        shown.add_row(*(_cell(value) for value in row))
+        shown.add_row(*(escape(cell(value)) for value in row))
     # Into a file or a pipe rich would take 80 columns and break the words of a wide table.
     Console(width=None if sys.stdout.isatty() else 160).print(shown)
 
@@ -33,11 +44,3 @@ def say_where(tracking_uri: str, experiment_id: str, run_id: str) -> None:
         print(f"run {run_id}: {tracking_uri}/#/experiments/{experiment_id}/runs/{run_id}")
     else:
         print(f"run {run_id}; to see it: mlflow ui --backend-store-uri '{tracking_uri}'")
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, float):
-        if value != value:
-            return "-"
-        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
-    return str(value)

@@ -6,15 +6,12 @@ import contextlib
 import json
 import os
 import re
-import socket
 import sys
 import time
 import warnings
 from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
-
-import psutil
 
 # A dead server must be told in seconds, not in minutes; whoever wants to wait longer sets these.
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
@@ -25,15 +22,17 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunT
 from mlflow.tracking.context.registry import resolve_tags
 
 import dlperf
-from dlperf import environment
+from dlperf import environment, tables
 from dlperf.clock import Clock
 from dlperf.errors import BadInput, Ended, EnvironmentMissing, one_line
 from dlperf.interruption import held
 from dlperf.parameters import describe, from_texts, same_value
+from dlperf.process import is_another, is_gone, this_process
 from dlperf.trial import DataUsed, Demo, P, Problem, SavedModel, StoredTrial, Summary
 
 if TYPE_CHECKING:
     import matplotlib.figure
+    import pandas as pd
 
 EPOCH_METRICS = (
     "train_loss",
@@ -45,6 +44,7 @@ EPOCH_METRICS = (
     "epoch_seconds",
     "examples_per_second",
 )
+_READABLE_ROWS = 500
 _PARENT = "mlflow.parentRunId"
 _KIND = "mlflow.experimentKind"
 _MADE_UP_NAME = re.compile(r"[a-z]+-[a-z]+-\d+")
@@ -100,7 +100,7 @@ class Store:
 
     def create(self, name: str, parent: Run | None = None) -> Run:
         """Make a run, below `parent` if given."""
-        tags = {**resolve_tags(), "dlperf.process": _this_process(), **({_PARENT: parent.id} if parent else {})}
+        tags = {**resolve_tags(), "dlperf.process": this_process(), **({_PARENT: parent.id} if parent else {})}
         if not parent:
             self._show_as_training()
         return Run(self, self.client.create_run(self.experiment_id, run_name=name, tags=tags))
@@ -119,7 +119,7 @@ class Store:
         """End the runs of this machine that stand as RUNNING though their process is gone (SIGKILL, out of memory)."""
         for found in self._search("attributes.status = 'RUNNING' and tags.`dlperf.process` LIKE '%'"):
             run = Run(self, found)
-            if not _process_is_gone(run.tags["dlperf.process"]):
+            if not is_gone(run.tags["dlperf.process"]):
                 continue
             if run.finished:
                 run.end("FINISHED")
@@ -192,7 +192,7 @@ class Run:
         """Let the run stand as RUNNING, owned by this process."""
         try:
             with held():
-                self.set_tags({"dlperf.version": dlperf.__version__, "dlperf.process": _this_process()})
+                self.set_tags({"dlperf.version": dlperf.__version__, "dlperf.process": this_process()})
                 for tag in {"dlperf.ended", "dlperf.failure"} & self.tags.keys():
                     self._client.delete_tag(self.id, tag)
                 self._client.update_run(self.id, status="RUNNING")
@@ -228,8 +228,7 @@ class Run:
         """Whether another process of this machine is running it."""
         owner = self.tags.get("dlperf.process", "")
         running = self._run.info.status == "RUNNING" and "dlperf.ended" not in self.tags
-        here = owner.split(" ")[0] == socket.gethostname() and owner != _this_process()
-        return running and here and not _process_is_gone(owner)
+        return running and is_another(owner)
 
     def begin(
         self, problem: Problem[Any] | Demo, name: str, role: str, params: Mapping[str, str], tags: Mapping[str, str]
@@ -326,13 +325,19 @@ class Run:
     def summary(self, summary: Summary) -> None:
         """Log tables (CSV) and figures, and show the first table in the run's description."""
         for name, table in summary.tables.items():
-            self._client.log_text(self.id, table.to_csv(index=False), f"tables/{name}.csv")
+            self.table(name, table)
         for name, figure in summary.figures.items():
             self.figure(name, figure)
         shown = next(iter(summary.tables.values())).dropna(axis="columns", how="all")
-        shown = shown.rename(columns=lambda name: name.replace("_", " ")).astype(object)
-        note = shown.where(shown.notna(), None).to_markdown(index=False, floatfmt=".4g", missingval="-")
-        self.set_tags({"mlflow.note.content": note})
+        self.set_tags({"mlflow.note.content": tables.markdown(shown)})
+
+    def table(self, name: str, table: pd.DataFrame) -> None:
+        """Log one table as tables/NAME.csv, and where it is not too long to read as .md and .tex."""
+        texts = {"csv": table.to_csv(index=False)}
+        if len(table) <= _READABLE_ROWS:
+            texts |= {"md": tables.markdown(table), "tex": tables.latex(table)}
+        for ending, text in texts.items():
+            self._client.log_text(self.id, text, f"tables/{name}.{ending}")
 
     def figure(self, name: str, figure: matplotlib.figure.Figure) -> None:
         """Log one figure as plots/NAME.png."""
@@ -384,19 +389,3 @@ def outages(uri: str) -> Iterator[None]:
 def _model_requirements() -> dict[str, str]:
     versions = environment.describe()["versions"]
     return {name: versions[name] for name in ("tensorflow", "keras", "numpy", "mlflow")}
-
-
-def _this_process() -> str:
-    return f"{socket.gethostname()} {os.getpid()} {psutil.Process().create_time():.0f}"
-
-
-def _process_is_gone(process: str) -> bool:
-    try:
-        host, pid, created = process.split()
-        if host != socket.gethostname():
-            return False
-        return abs(psutil.Process(int(pid)).create_time() - float(created)) > 2
-    except psutil.NoSuchProcess:
-        return True
-    except (ValueError, psutil.Error):
-        return False

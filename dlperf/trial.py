@@ -84,6 +84,7 @@ class TrialResult:
         metrics: Final metrics by name.
         tags: Further tags by name.
         figures: Figures that show the trial itself, by file name without ending; comparisons are `summarize`'s.
+        tables: Tables of the trial itself, likewise.
         model: The trained model where it is to be kept.
     """
 
@@ -91,6 +92,7 @@ class TrialResult:
     tags: dict[str, str] = field(default_factory=dict)
     figures: dict[str, matplotlib.figure.Figure] = field(default_factory=dict)
     model: SavedModel | None = None
+    tables: dict[str, pd.DataFrame] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -119,12 +121,14 @@ class Summary:
     """What `summarize` makes of trials.
 
     Attributes:
-        tables: Data frames by file name without ending; the first is the one shown on the terminal.
+        tables: Data frames by file name without ending; the first is the run's description.
         figures: Figures by file name without ending.
+        shown: The tables that the terminal shows; the first one unless said otherwise.
     """
 
     tables: dict[str, pd.DataFrame]
     figures: dict[str, matplotlib.figure.Figure]
+    shown: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ import pytest
 from dlperf import problems, tracking
 from dlperf.errors import BadInput, Ended, EnvironmentMissing
 from dlperf.parameters import parse, texts
+from dlperf.process import this_process
 from dlperf.resume import begun, identity_tags, resumed_raw
 from dlperf.tracking import Store
 from dlperf.trial import DataUsed
@@ -193,7 +194,7 @@ def test_a_run_that_was_killed_while_it_ended_is_finished(store: Store) -> None:
     run = begin(store, {})
     run.__enter__()
     run.set_tags({"dlperf.ended": "finished", "dlperf.process": "x"})
-    gone = tracking._this_process().replace(" ", " 9999999", 1)
+    gone = this_process().replace(" ", " 9999999", 1)
     run.set_tags({"dlperf.process": gone})
     store.end_stale_runs()
     assert store.client.get_run(run.id).info.status == "FINISHED"
@@ -201,9 +202,9 @@ def test_a_run_that_was_killed_while_it_ended_is_finished(store: Store) -> None:
 
 def test_only_runs_whose_process_is_gone_are_stale(store: Store) -> None:
     gone, alive, elsewhere, foreign = (begin(store, {}) for _ in range(4))
-    for run, process in ((gone, None), (alive, tracking._this_process()), (elsewhere, "other-host 1 1")):
+    for run, process in ((gone, None), (alive, this_process()), (elsewhere, "other-host 1 1")):
         run.__enter__()
-        store.client.set_tag(run.id, "dlperf.process", process or tracking._this_process().replace(" ", " 9999999", 1))
+        store.client.set_tag(run.id, "dlperf.process", process or this_process().replace(" ", " 9999999", 1))
     store.client.update_run(foreign.id, status="RUNNING")
     store.end_stale_runs()
     statuses = [store.client.get_run(run.id).info.status for run in (gone, alive, elsewhere, foreign)]
@@ -212,7 +213,7 @@ def test_only_runs_whose_process_is_gone_are_stale(store: Store) -> None:
 
 def another_process() -> str:
     """What the process that started this one would have left in a run."""
-    host, _, _ = tracking._this_process().split()
+    host, _, _ = this_process().split()
     parent = psutil.Process().parent()
     assert parent is not None
     return f"{host} {parent.pid} {parent.create_time():.0f}"

@@ -1,0 +1,77 @@
+"""Data frames as people read them: the cells' text, Markdown and LaTeX. Numbers stay numbers in the frames."""
+
+from __future__ import annotations
+
+import numbers
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from dlperf.accounting.layers import LayerTable
+
+
+def layer_frame(table: LayerTable) -> pd.DataFrame:
+    """Lay out a table of layers, with a last row of totals.
+
+    Columns: layer, input, description, formula, output (text); parameters, activations, multiplications (nullable
+    integers; missing where a layer is not counted).
+    """
+    import pandas as pd
+
+    rows: list[dict[str, Any]] = [
+        {
+            "layer": row.layer,
+            "input": table.shape_text(row.input_shape),
+            "description": row.description,
+            "formula": row.formula,
+            "parameters": row.parameters,
+            "activations": row.activations,
+            "multiplications": row.multiplications,
+            "output": table.shape_text(row.output_shape),
+        }
+        for row in table.rows
+    ]
+    totals = {name: getattr(table, name) for name in ("parameters", "activations", "multiplications")}
+    frame = pd.DataFrame(
+        [*rows, {"layer": "total", "input": "", "description": "", "formula": "", "output": "", **totals}]
+    )
+    return frame.astype(dict.fromkeys(totals, "Int64"))
+
+
+def cell(value: Any) -> str:
+    """Write a cell: integers with commas from 10,000, other numbers with four digits, "-" for what is missing."""
+    import pandas as pd
+
+    if pd.isna(value):
+        return "-"
+    if isinstance(value, numbers.Integral) and not isinstance(value, bool):
+        return f"{int(value):,}" if abs(int(value)) >= 10_000 else str(int(value))
+    if isinstance(value, numbers.Real) and not isinstance(value, bool):
+        return f"{float(value):,.0f}" if abs(float(value)) >= 1000 else f"{float(value):.4g}"
+    return str(value)
+
+
+def markdown(frame: pd.DataFrame) -> str:
+    """Write a frame as a Markdown table."""
+    return _tabulated(frame, "pipe")
+
+
+def latex(frame: pd.DataFrame) -> str:
+    """Write a frame as a LaTeX tabular (package booktabs)."""
+    return _tabulated(frame, "latex_booktabs")
+
+
+def _tabulated(frame: pd.DataFrame, layout: str) -> str:
+    from tabulate import tabulate
+
+    cells = [[cell(value) for value in row] for row in frame.itertuples(index=False, name=None)]
+    align = ["right" if is_number(frame, column) else "left" for column in frame.columns]
+    headers = [str(column).replace("_", " ") for column in frame.columns]
+    text: str = tabulate(cells, headers, tablefmt=layout, colalign=align if cells else None, disable_numparse=True)
+    return text + "\n"
+
+
+def is_number(frame: pd.DataFrame, column: str) -> bool:
+    """Whether a column holds numbers, which stand to the right."""
+    return frame[column].dtype.kind in "iuf"
