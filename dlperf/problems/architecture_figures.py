@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import seaborn as sns
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter
+from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from dlperf.accounting.layers import LayerTable
 
@@ -31,6 +31,7 @@ def layer_figure(table: LayerTable) -> Figure:
         axes.barh(positions, values, height=0.8 if few else 1.0, color=colour)
         axes.set_title(f"{column}: {getattr(table, column):,}", fontsize=11)
         axes.xaxis.set_major_formatter(EngFormatter(sep=" "))
+        axes.xaxis.set_major_locator(MaxNLocator(5))
         axes.grid(axis="y", visible=False)
         axes.margins(y=0.01)
     panels[0].invert_yaxis()
@@ -43,7 +44,7 @@ def layer_figure(table: LayerTable) -> Figure:
 
 
 def subject_figure(totals: pd.DataFrame) -> Figure:
-    """Draw the totals of all networks that were counted, on a logarithmic scale."""
+    """Draw the totals of all networks that were counted, on logarithmic scales."""
     pairs = zip(totals["subject"].astype(str), totals["account"].astype(str), strict=True)
     names = [f"{subject.removeprefix('keras:')}, {account}".removesuffix(", model") for subject, account in pairs]
     with sns.axes_style("whitegrid"):
@@ -51,9 +52,8 @@ def subject_figure(totals: pd.DataFrame) -> Figure:
         panels = figure.subplots(1, 3, sharey=True)
     columns = ("num_params", "activations", "multiplications")
     for axes, column, colour in zip(panels, columns, sns.color_palette("colorblind"), strict=False):
-        axes.barh(names, totals[column], color=colour)
+        axes.scatter(totals[column], names, color=colour, s=60)  # bars on a logarithmic scale would begin anywhere
         axes.set(title=column.replace("num_params", "parameters"), xscale="log")
         axes.xaxis.set_major_formatter(EngFormatter(sep=" "))
-        axes.grid(axis="y", visible=False)
     panels[0].invert_yaxis()
     return figure
