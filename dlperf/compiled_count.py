@@ -6,8 +6,10 @@ Every multiplication of a sum of products stands in a `dot` or a `convolution`:
     dot: elements of the result x sides that are summed over
     convolution: elements of the result x taps of the window x input channels of a group
 
-A transposed convolution is a convolution whose input has zeros between its elements; its multiplications are taken from
-the input's side (input elements x taps x output channels of a group), as no product with such a zero is needed.
+On a CPU a dilated convolution is a plain one between two regroupings (space to batch), which pad: such a program's
+multiplications are not taken. A transposed convolution is a convolution whose input has zeros between its elements;
+its multiplications are taken from the input's side (input elements x taps x output channels of a group), as no product
+with such a zero is needed.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-_INSTRUCTION = re.compile(r"^\s*(?:ROOT )?%?\S+ = (\S+) ([a-z-]+)\((.*)$", re.MULTILINE)
+_INSTRUCTION = re.compile(r"^\s*(?:ROOT )?%?\S+ = (.*?) ([a-z][a-z-]*)\((.*)$", re.MULTILINE)
 _SHAPE = re.compile(r"[a-z]+[0-9]*\[([0-9,]*)\]")
 _UNKNOWN = ("while", "conditional", "custom-call", "call")
 
@@ -32,7 +34,8 @@ class CompiledCount:
     Attributes:
         parameters: Elements of the weights it reads: its arguments without the inputs and without constants.
         not_read: Weights of the model that it does not read, by name, with their elements.
-        multiplications: Of its sums of products; None if it has loops or calls whose work cannot be read off.
+        multiplications: Of its sums of products; None if it has loops, calls or regroupings, so that its work cannot be
+            read off.
     """
 
     parameters: int
@@ -71,7 +74,9 @@ def entry_elements(program: str) -> int:
 
 
 def multiplications(program: str) -> int | None:
-    """Return the multiplications of sums of products of a program in HLO text; None where it has loops or calls."""
+    """Return the multiplications of sums of products of a program in HLO text; None where they cannot be read off."""
+    if "SpaceToBatch" in program:
+        return None
     total = 0
     for result, kind, rest in _INSTRUCTION.findall(program):
         if kind in _UNKNOWN:

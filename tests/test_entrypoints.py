@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from dlperf.problems.architectures import SUBJECTS
 from tests.contract import assert_trial
 from tests.desk import MLFLOW_RUN, ROOT, Desk
 
@@ -20,7 +21,7 @@ def test_an_entry_point_helps_without_being_installed(script: str) -> None:
     code = f"import runpy, sys; sys.argv = ['{script}', '--help']; runpy.run_path('{script}', run_name='__main__')"
     done = subprocess.run([sys.executable, "-c", code], cwd="/", capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert "--random_seed" in done.stdout
+    assert "[--PARAMETER VALUE]..." in done.stdout
 
 
 @pytest.mark.slow
@@ -29,11 +30,15 @@ def test_the_demo_runs_every_problem_below_one_run(desk: Desk) -> None:
     output, _ = process.communicate(timeout=300)
     assert process.returncode == 0, output
     runs = desk.runs()
-    assert runs.keys() == {"main", "cutout m=0,4", "cutout m=0 random_seed=1", "cutout m=4 random_seed=1"}
+    architectures = "architectures subject=" + ",".join(SUBJECTS)
+    assert runs.keys() == {
+        *("main", "cutout m=0,4", "cutout m=0 random_seed=1", "cutout m=4 random_seed=1", architectures),
+        *(f"architectures subject={subject}" for subject in SUBJECTS),
+    }
     assert {run.info.status for run in runs.values()} == {"FINISHED"}
     parents = {name: run.data.tags.get("mlflow.parentRunId") for name, run in runs.items()}
     assert parents["main"] is None
-    assert parents["cutout m=0,4"] == runs["main"].info.run_id
+    assert parents["cutout m=0,4"] == parents[architectures] == runs["main"].info.run_id
     for m in (0, 4):
         trial = runs[f"cutout m={m} random_seed=1"]
         assert parents[trial.info.run_name] == runs["cutout m=0,4"].info.run_id

@@ -8,6 +8,7 @@ from typing import Any
 
 import keras
 
+import dlperf.keras_accounting.graph_operations  # noqa: F401 - registers its closed forms
 from dlperf.accounting.layers import LayerRow, LayerTable, Shape, input_row
 from dlperf.keras_accounting.calls import Call, traced_call
 from dlperf.keras_accounting.layer_counts import counter_of

@@ -18,6 +18,8 @@ from dlperf.accounting.layers import LayerTable
 from dlperf.accounting.receptive_field import filter_stack, receptive_field
 from dlperf.clock import Clock
 from dlperf.compiled_count import CompiledCount, count_compiled
+from dlperf.compiled_epoch import configure_runtime
+from dlperf.environment import cores
 from dlperf.errors import BadInput, one_line
 from dlperf.gradient_support import gradient_support, support_side
 from dlperf.keras_accounting.layer_counts import Count, counts
@@ -81,6 +83,7 @@ def counted(parameters: ArchitecturesParameters, clock: Clock) -> list[Account]:
         BadInput: If a Keras model cannot be built for the input shape.
     """
     with clock.account("setup"):
+        configure_runtime(cores())  # as the training problems do: a process cannot change it
         keras.backend.clear_session()  # layers are named by what the session has built before
     if parameters.keras_model:
         return [_keras_model(parameters, clock)]
@@ -94,6 +97,7 @@ def check_keras_model(parameters: ArchitecturesParameters) -> None:
         BadInput: If keras.applications has no such model, or the file cannot be read as one.
     """
     if parameters.keras_file:
+        configure_runtime(cores())
         _load(parameters.keras_file, parameters.subject)
         return
     known = [name for name in dir(keras.applications) if name[0].isupper()]
