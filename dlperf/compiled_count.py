@@ -57,7 +57,7 @@ def count_compiled(model: keras.Model, inputs: Any) -> CompiledCount:
     specs = keras.tree.map_structure(lambda each: tf.zeros(each.shape, each.dtype), inputs)
     try:
         graph = function.get_concrete_function(specs).graph
-        program = function.experimental_get_compiler_ir(specs)(stage="hlo", device_name="/device:CPU:0")
+        program = function.experimental_get_compiler_ir(specs)(stage="hlo", platform_name="CPU")
     except (tf.errors.OpError, ValueError, TypeError) as error:
         raise ValueError(f"XLA cannot compile it: {' '.join(str(error).split())[:200]}") from error
     read = {id(variable) for variable in graph.variables}
