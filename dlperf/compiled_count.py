@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import math
 import re
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,7 +58,11 @@ def count_compiled(model: keras.Model, inputs: Any) -> CompiledCount:
     specs = keras.tree.map_structure(lambda each: tf.zeros(each.shape, each.dtype), inputs)
     try:
         graph = function.get_concrete_function(specs).graph
-        program = function.experimental_get_compiler_ir(specs)(stage="hlo", platform_name="CPU")
+        with warnings.catch_warnings():
+            # Without a device's name, deprecated or not, TensorFlow draws a random number to see where it lands, which
+            # its deterministic mode refuses.
+            warnings.simplefilter("ignore")
+            program = function.experimental_get_compiler_ir(specs)(stage="hlo", device_name="/device:CPU:0")
     except (tf.errors.OpError, ValueError, TypeError) as error:
         raise ValueError(f"XLA cannot compile it: {' '.join(str(error).split())[:200]}") from error
     read = {id(variable) for variable in graph.variables}
