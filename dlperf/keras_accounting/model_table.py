@@ -7,13 +7,14 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
+from keras.src.models.functional import Functional
 
 import dlperf.keras_accounting.graph_operations  # noqa: F401 - registers its closed forms
 from dlperf.accounting.layers import LayerRow, LayerTable, Shape, input_row
 from dlperf.keras_accounting.calls import Call, traced_call
 from dlperf.keras_accounting.layer_counts import counter_of
 
-_CONTAINERS = (keras.Sequential, type(keras.Model(*[keras.Input((1,))] * 2)))  # the second is Functional
+_CONTAINERS = (keras.Sequential, Functional)
 
 
 def layer_table(model: keras.Model, input_shape: Sequence[int] = ()) -> LayerTable:
