@@ -102,6 +102,7 @@ def test_a_sweep_is_a_run_per_subject_below_a_parent(desk: Desk) -> None:
     for ending in ("", "_keras", "_measured"):
         assert metrics[f"naive/multiplications{ending}"] == 1_115_684_864
         assert metrics[f"naive/num_params{ending}"] == 1_089_536
+    assert metrics["naive/activations"] == metrics["naive/activations_keras"] == 1_638_400
     files = {f"tables/layers_naive.{ending}" for ending in ("csv", "md", "tex")}
     assert files | {"plots/layers_reduced.png", "environment.json"} <= artifacts(desk, inception)
     stack = runs["architectures subject=stacked_filters"].data.metrics

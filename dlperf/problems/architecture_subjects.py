@@ -42,7 +42,7 @@ class Account:
         name: What tells it from the subject's others.
         closed: Layer by layer in closed form.
         keras_parameters: `count_params()` of the built model.
-        keras_multiplications: Layer by layer from the built model's own shapes; None where `closed` is that already.
+        built: Layer by layer from the built model's own shapes; None where `closed` is that already.
         compiled: What the compiled program says; None if XLA cannot compile it.
         facts: Further quantities, with the endings _keras and _measured for the other ways.
     """
@@ -50,7 +50,7 @@ class Account:
     name: str
     closed: LayerTable
     keras_parameters: int
-    keras_multiplications: int | None
+    built: LayerTable | None
     compiled: CompiledCount | None
     facts: dict[str, float] = field(default_factory=dict)
 
@@ -62,8 +62,9 @@ class Account:
             "num_params_keras": self.keras_parameters,
             "num_params_measured": measured.parameters + sum(measured.not_read.values()) if measured else None,
             "activations": self.closed.activations,
+            "activations_keras": self.built.activations if self.built else None,
             "multiplications": self.closed.multiplications,
-            "multiplications_keras": self.keras_multiplications,
+            "multiplications_keras": self.built.multiplications if self.built else None,
             "multiplications_measured": measured.multiplications if measured else None,
             "layers_not_counted": len(self.closed.not_counted),
             **self.facts,
@@ -182,7 +183,7 @@ _SUBJECTS: dict[str, Callable[[ArchitecturesParameters, Clock], Iterator[Account
 
 def _account(name: str, closed: LayerTable, model: keras.Model, clock: Clock) -> Account:
     with clock.account("evaluation"):
-        built = layer_table(model).multiplications
+        built = layer_table(model)
     with clock.account("compile"):
         compiled = count_compiled(model, complete_inputs(model))
     return Account(name, closed, model.count_params(), built, compiled)
