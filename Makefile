@@ -29,7 +29,7 @@ $(STAMP): pyproject.toml conda.yaml
 	done; exit 1
 	@touch $@
 
-demo: setup  ## train a small ResNet on embedded data under MLflow and print the table
+demo: setup  ## count the architectures and train a small ResNet on embedded data under MLflow, print the tables
 	PATH="$$(cd $(BIN) && pwd):$$PATH" $(BIN)/mlflow run . --env-manager local
 	@echo "To see the runs: make ui, then open http://127.0.0.1:$(PORT)"
 
