@@ -54,7 +54,7 @@ def cell(value: Any) -> str:
 
 def markdown(frame: pd.DataFrame) -> str:
     """Write a frame as a Markdown table."""
-    return _tabulated(frame, "pipe")
+    return _tabulated(frame.map(lambda value: value.replace("|", "\\|") if isinstance(value, str) else value), "pipe")
 
 
 def latex(frame: pd.DataFrame) -> str:

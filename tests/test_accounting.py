@@ -8,7 +8,15 @@ from hypothesis import strategies as st
 
 from dlperf.accounting.alexnet import VARIANTS, alexnet
 from dlperf.accounting.inception import PRESETS, inception
-from dlperf.accounting.layers import LayerTable, convolution_row, dense_row, pooling_row
+from dlperf.accounting.layers import (
+    LayerTable,
+    concatenation_row,
+    convolution_row,
+    dense_row,
+    input_row,
+    normalisation_row,
+    pooling_row,
+)
 from dlperf.accounting.receptive_field import filter_stack, receptive_field, receptive_fields
 from dlperf.accounting.vgg import vgg19
 
@@ -86,6 +94,26 @@ def test_alexnets_convolutions_and_shapes() -> None:
     ]
 
 
+def test_alexnets_formulas() -> None:
+    formulas = {variant: [row.formula for row in alexnet(variant).rows if row.formula] for variant in VARIANTS}
+    assert formulas["corrected"] == [
+        "(11 x 11 x 3 + 1) x 96 = 34,944",
+        "(5 x 5 x 96 + 1) x 256 = 614,656",
+        "(3 x 3 x 256 + 1) x 384 = 885,120",
+        "(3 x 3 x 384 + 1) x 384 = 1,327,488",
+        "(3 x 3 x 384 + 1) x 256 = 884,992",
+        "(6 x 6 x 256 + 1) x 4,096 = 37,752,832",
+        "(4,096 + 1) x 4,096 = 16,781,312",
+        "(4,096 + 1) x 1,000 = 4,097,000",
+    ]
+    assert formulas["notebook"][:5] == formulas["corrected"][:5]
+    assert formulas["notebook"][5:] == [
+        *("(6 x 6 x 256) x 4,096 = 37,748,736", "4,096 x 4,096 = 16,777,216", "4,096 x 1,000 = 4,096,000"),
+    ]
+    assert formulas["paper"][1] == "(5 x 5 x 48 + 1) x 256 = 307,456"
+    assert formulas["paper"][3:5] == ["(3 x 3 x 192 + 1) x 384 = 663,936", "(3 x 3 x 192 + 1) x 256 = 442,624"]
+
+
 def test_vgg19_is_the_notebooks_table_and_its_total_activations_are_exact() -> None:
     bare, whole = vgg19(bias=False), vgg19()
     assert list(parameters(bare).values()) == [
@@ -98,7 +126,12 @@ def test_vgg19_is_the_notebooks_table_and_its_total_activations_are_exact() -> N
     assert bare.multiplications == whole.multiplications == 19_632_062_464
     convolutions = [count or 0 for name, count in multiplications(whole).items() if name.startswith("conv")]
     assert sum(convolutions) == 19_508_428_800
-    assert [row.activations for row in bare.rows[:4]] == [150_528, 3_211_264, 3_211_264, 802_816]
+    assert [row.activations for row in bare.rows] == [
+        *(150_528, 3_211_264, 3_211_264, 802_816, 1_605_632, 1_605_632, 401_408),
+        *(802_816, 802_816, 802_816, 802_816, 200_704, 401_408, 401_408, 401_408, 401_408, 100_352),
+        *(100_352, 100_352, 100_352, 100_352, 25_088, 4_096, 4_096, 1_000),
+    ]
+    assert bare.rows[1].formula == "(3 x 3 x 3) x 64 = 1,728"
 
 
 @given(st.integers(1, 40), st.integers(1, 15))
@@ -134,6 +167,10 @@ def test_the_assignments_inception_module() -> None:
     ratio = naive.multiplications / reduced.multiplications
     assert (round(ratio, 3), round(100 * (1 - 1 / ratio), 1)) == (2.807, 64.4)
     assert (naive.rows[-1].output_shape, reduced.rows[-1].output_shape) == ((32, 32, 672), (32, 32, 480))
+    assert [row.output_shape[-1] for row in naive.rows[1:-1]] == [128, 192, 96, 256]
+    assert {name: parameters(reduced)[name] for name in ("1x1", "3x3", "5x5", "pool_projection")} == {
+        **{"1x1": 32_768, "3x3": 221_184, "5x5": 76_800, "pool_projection": 16_384},
+    }
     assert (naive.parameters, reduced.parameters) == (1_089_536, 388_096)
     biases = [inception(ASSIGNMENT, reduced=form, bias=True).parameters for form in (False, True)]
     assert biases == [1_089_536 + 416, 388_096 + 640]
@@ -142,38 +179,74 @@ def test_the_assignments_inception_module() -> None:
 def test_googlenets_modules_fit_together() -> None:
     assert inception(PRESETS["3b"], reduced=True).multiplications == 304_267_264  # 304M in table 1
     assert inception(PRESETS["3b"], reduced=True).parameters == 388_096  # 380K in table 1, of 1024
-    names = [name for name in PRESETS if name != "assignment"]
+    names = ["3a", "3b", "4a", "4b", "4c", "4d", "4e", "5a", "5b"]
+    assert [*PRESETS] == ["assignment", *names]
+    outputs = {name: inception(PRESETS[name], reduced=True).rows[-1].output_shape for name in names}
     for name, following in itertools.pairwise(names):
-        output = inception(PRESETS[name], reduced=True).rows[-1].output_shape
-        assert output[-1] == PRESETS[following].channels
-        assert PRESETS[following].size in (output[0], output[0] // 2)
+        halved = (name, following) in {("3b", "4a"), ("4e", "5a")}  # by a pooling between the two
+        size, _, depth = outputs[name]
+        assert (size // 2 if halved else size, depth) == (PRESETS[following].size, PRESETS[following].channels)
+    assert outputs["5b"] == (7, 7, 1024)
 
 
-@settings(max_examples=40, deadline=None)
+def slid(
+    inputs: tuple[int, ...], filters: int, kernel: int, *, stride: int = 1, padding: int = 0, groups: int = 1
+) -> tuple[int, int, int]:
+    """Slide every filter over the padded input, one product at a time: outputs, weights, products."""
+    height, width, channels = inputs
+    outputs, weights, products = set(), set(), 0
+    for top, left, number in itertools.product(range(height + 2 * padding), range(width + 2 * padding), range(filters)):
+        fits = top + kernel <= height + 2 * padding and left + kernel <= width + 2 * padding
+        if not fits or top % stride or left % stride:
+            continue
+        outputs.add((top, left, number))
+        for row, column, channel in itertools.product(range(kernel), range(kernel), range(channels)):
+            if channel // (channels // groups) == number // (filters // groups):
+                weights.add((number, row, column, channel))
+                products += 1
+    return len(outputs), len(weights), products
+
+
+@settings(max_examples=60, deadline=None)
 @given(
-    *(st.integers(*bounds) for bounds in ((1, 7), (1, 7), (1, 3), (1, 3), (0, 2))),
-    *(st.integers(1, 2) for _ in range(3)),
-    st.booleans(),
-)
+    height=st.integers(1, 7), width=st.integers(1, 7), kernel=st.integers(1, 3), stride=st.integers(1, 3),
+    padding=st.integers(0, 2), groups=st.integers(1, 3), seen=st.integers(1, 2), filters=st.integers(1, 2),
+    bias=st.booleans(),
+)  # fmt: skip
 def test_a_convolution_counted_by_sliding_it(
     height: int, width: int, kernel: int, stride: int, padding: int, groups: int, seen: int, filters: int, bias: bool
 ) -> None:
     kernel = min(kernel, height + 2 * padding, width + 2 * padding)
-    inputs, outputs = (height, width, groups * seen), groups * filters
-    row = convolution_row("c", inputs, outputs, kernel, stride=stride, padding=padding, groups=groups, bias=bias)
-    products, elements = 0, 0
-    for _ in range(0, height + 2 * padding - kernel + 1, stride):
-        for _ in range(0, width + 2 * padding - kernel + 1, stride):
-            for _ in range(outputs):
-                elements += 1
-                for _ in itertools.product(range(kernel), range(kernel), range(seen)):
-                    products += 1
-    weights = sum(1 for _ in itertools.product(range(outputs), range(kernel), range(kernel), range(seen)))
-    assert (row.multiplications, row.activations) == (products, elements)
-    assert row.parameters == weights + (outputs if bias else 0)
+    inputs, filters = (height, width, groups * seen), groups * filters
+    row = convolution_row("c", inputs, filters, kernel, stride=stride, padding=padding, groups=groups, bias=bias)
+    outputs, weights, products = slid(inputs, filters, kernel, stride=stride, padding=padding, groups=groups)
+    assert (row.activations, row.multiplications) == (outputs, products)
+    assert row.parameters == weights + (filters if bias else 0)
+    assert row.output_shape[-1] == filters
 
 
-def test_rows_of_pooling_and_dense_layers() -> None:
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 8), st.integers(1, 8), st.integers(1, 3), st.integers(1, 3), st.integers(1, 3), st.integers(0, 1))
+def test_a_pooling_stops_where_its_square_does(
+    height: int, width: int, channels: int, size: int, stride: int, padding: int
+) -> None:
+    size = min(size, height + 2 * padding, width + 2 * padding)
+    row = pooling_row("p", (height, width, channels), size, stride, padding)
+    outputs, _, _ = slid((height, width, channels), channels, size, stride=stride, padding=padding, groups=channels)
+    assert (row.activations, row.parameters, row.multiplications) == (outputs, 0, 0)
+
+
+@given(st.lists(st.integers(1, 5), min_size=1, max_size=3), st.integers(1, 5), st.booleans())
+def test_a_dense_layer_counted_weight_by_weight(inputs: list[int], units: int, bias: bool) -> None:
+    row = dense_row("d", tuple(inputs), units, bias=bias)
+    weights = sum(1 for _ in itertools.product(range(units), *map(range, inputs)))
+    assert (row.parameters, row.multiplications) == (weights + (units if bias else 0), weights)
+    assert (row.output_shape, row.activations) == ((units,), units)
+
+
+def test_rows_without_weights_hold_their_elements() -> None:
     assert pooling_row("p", (55, 55, 96), 3, 2).output_shape == (27, 27, 96)
-    row = dense_row("d", (6, 6, 256), 4096)
-    assert (row.parameters, row.multiplications) == (37_752_832, 37_748_736)
+    joined = concatenation_row("j", [(4, 5, 3), (4, 5, 2), (4, 5, 6)])
+    assert (joined.output_shape, joined.description) == ((4, 5, 11), "3 + 2 + 6 channels")
+    for row in (input_row((4, 5, 11)), normalisation_row("n", (4, 5, 11), "any"), joined):
+        assert (row.activations, row.parameters, row.multiplications, row.formula) == (220, 0, 0, "")

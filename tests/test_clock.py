@@ -52,6 +52,18 @@ def test_accounts_of_an_earlier_start_are_carried() -> None:
     assert second.metrics()["wall_seconds"] == 3 + 3
 
 
+def test_accounts_that_were_not_used_have_no_metric() -> None:
+    clock, earlier = counting_clock(), counting_clock()
+    assert clock.metrics().keys() == {"wall_seconds"}
+    with clock.account("setup"), clock.account("compile"):
+        pass
+    assert clock.metrics().keys() == {"setup_seconds", "compile_seconds", "wall_seconds"}
+    with earlier.account("train"):
+        pass
+    clock.carry(earlier.snapshot())
+    assert clock.metrics().keys() == {"setup_seconds", "compile_seconds", "train_seconds", "wall_seconds"}
+
+
 def test_an_exception_closes_the_account() -> None:
     clock = counting_clock()
     with pytest.raises(KeyError), clock.account("train"):

@@ -39,6 +39,10 @@ def test_the_demo_runs_every_problem_below_one_run(desk: Desk) -> None:
     parents = {name: run.data.tags.get("mlflow.parentRunId") for name, run in runs.items()}
     assert parents["main"] is None
     assert parents["cutout m=0,4"] == parents[architectures] == runs["main"].info.run_id
+    for subject in SUBJECTS:
+        counted = runs[f"architectures subject={subject}"]
+        assert parents[counted.info.run_name] == runs[architectures].info.run_id
+        assert counted.data.tags["dlperf.verdict"] == "agrees"
     for m in (0, 4):
         trial = runs[f"cutout m={m} random_seed=1"]
         assert parents[trial.info.run_name] == runs["cutout m=0,4"].info.run_id

@@ -22,6 +22,7 @@ _WITHOUT_PRODUCTS = {
         *("Softmax", "LogSoftmax", "Softplus", "Softsign", "MaxPool", "AveragePool", "OneHot"),
     ),
     "keras.src.ops.math": ("Rsqrt", "Erf"),
+    "keras.src.applications.inception_resnet_v2": ("CustomScaleLayer",),
 }
 _HANDING_ON = {
     "keras.src.ops.numpy": ("Reshape", "Transpose", "Squeeze", "ExpandDims", "Ravel", "Swapaxes", "Moveaxis"),
@@ -46,7 +47,7 @@ for module, names in _HANDING_ON.items():
 
 @counts_named("keras.src.ops.numpy", "Matmul")
 def _matmul(call: Call) -> Count:
-    return Count("matrix product", multiplications=math.prod(call.outputs[0][1:]) * call.inputs[0][-1])
+    return Count("matrix product", multiplications=math.prod(call.outputs[0]) * call.inputs[0][-1])
 
 
 @counts_named("keras.src.ops.numpy", "Einsum")
@@ -55,6 +56,9 @@ def _einsum(call: Call) -> Count | None:
     if "." in subscripts or "->" not in subscripts:
         return None
     labels = "".join(subscripts.partition("->")[0].split(","))
+    output = subscripts.partition("->")[2]
+    if any(labels.count(label) == 1 and label not in output for label in labels):
+        return None  # one operand is summed by itself, before or after the product
     sides = dict(zip(labels, (side for shape in call.inputs for side in shape), strict=True))
     # With three operands and more, the multiplications depend on the order of the products.
     return Count(subscripts, multiplications=math.prod(sides.values())) if len(call.inputs) == 2 else None

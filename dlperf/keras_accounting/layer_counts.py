@@ -78,8 +78,8 @@ def counter_of(kind: type) -> _Counter | None:
 
 
 def _spatial(layer: Any, shape: Shape) -> Shape:
-    """Height, width, ... of a shape with batch, in either data format."""
-    return shape[2:] if layer.data_format == "channels_first" else shape[1:-1]
+    """Batch, height, width, ... of a shape, in either data format; a graph may put windows into the batch."""
+    return shape[:1] + (shape[2:] if layer.data_format == "channels_first" else shape[1:-1])
 
 
 def _channels(layer: Any, shape: Shape) -> int:
@@ -146,7 +146,7 @@ def _separable_convolution(call: Call) -> Count:
 def _dense(call: Call) -> Count:
     layer, inputs = call.operation, call.inputs[0]
     parameters, formula = kernel_parameters((inputs[-1],), layer.units, bias=layer.use_bias)
-    return Count(f"{layer.units} units", parameters, formula, math.prod(inputs[1:]) * layer.units)
+    return Count(f"{layer.units} units", parameters, formula, math.prod(inputs) * layer.units)
 
 
 @counts(layers.EinsumDense)
@@ -157,7 +157,7 @@ def _einsum_dense(call: Call) -> Count:
     formula = f"{times(*kernel)}{f' + {times(*bias)}' if bias else ''} = {parameters:,}"
     _, labels, output = layer.equation.replace("->", ",").split(",")
     summed = math.prod(side for label, side in zip(labels, kernel, strict=True) if label not in output)
-    return Count(f"product {layer.equation}", parameters, formula, math.prod(call.outputs[0][1:]) * summed)
+    return Count(f"product {layer.equation}", parameters, formula, math.prod(call.outputs[0]) * summed)
 
 
 @counts(layers.Embedding)
@@ -169,7 +169,7 @@ def _embedding(call: Call) -> Count:
 
 
 @counts(layers.MultiHeadAttention)
-def _multi_head_attention(call: Call) -> Count:
+def _multi_head_attention(call: Call) -> Count | None:
     layer = call.operation
     return _attention_heads(call, layer.num_heads, layer.num_heads, layer.key_dim, layer.value_dim, layer._use_bias)
 
@@ -183,7 +183,7 @@ def _group_query_attention(call: Call) -> Count | None:
     return _attention_heads(call, heads, pairs, layer.head_dim, layer.head_dim, layer.use_bias)
 
 
-def _attention_heads(call: Call, heads: int, pairs: int, key: int, value: int, bias: bool) -> Count:
+def _attention_heads(call: Call, heads: int, pairs: int, key: int, value: int, bias: bool) -> Count | None:
     """Projections to queries, keys and values, scores, weighted sums, projection of the heads to the output.
 
     Args:
@@ -194,8 +194,14 @@ def _attention_heads(call: Call, heads: int, pairs: int, key: int, value: int, b
         value: Size of a value.
         bias: Whether projections have biases.
     """
-    queries, values, *more = call.inputs
-    keys = more[0] if more and len(more[0]) == len(values) and more[0][:-1] == values[:-1] else values
+    args, kwargs = call.arguments
+    named = dict(zip(("query", "value", "key"), args, strict=False)) | kwargs
+    named["key"] = named["value"] if named.get("key") is None else named["key"]
+    queries, values, keys = (named[name].shape for name in ("query", "value", "key"))
+    axes = getattr(call.operation, "_attention_axes", None)
+    whole = axes is None or tuple(axes) == tuple(range(1, len(queries) - 1))
+    if not whole or len(call.outputs[0]) != len(queries) or queries[0] != 1:
+        return None
     width = call.outputs[0][-1]
     projections = [(queries, heads * key), (keys, pairs * key), (values, pairs * value)]
     parameters = sum((shape[-1] + bias) * size for shape, size in projections) + (heads * value + bias) * width
@@ -219,11 +225,16 @@ def _attention(call: Call) -> Count | None:
     return Count(f"dot products on {queries[1]} x {values[1]} positions", parameters, formula, multiplications)
 
 
+@counts(layers.AdditiveAttention)
+def _additive_attention(call: Call) -> Count | None:
+    return None  # it inherits from Attention, and does something else
+
+
 @counts(layers.Dot)
 def _dot(call: Call) -> Count:
     axes = call.operation.axes
     axis = axes if isinstance(axes, int) else axes[0]
-    return Count("inner product", multiplications=math.prod(call.outputs[0][1:]) * call.inputs[0][axis])
+    return Count("inner product", multiplications=math.prod(call.outputs[0]) * call.inputs[0][axis])
 
 
 @counts(layers.BatchNormalization)
@@ -249,7 +260,8 @@ def _group_normalization(call: Call) -> Count:
 def _layer_normalization(call: Call) -> Count:
     layer = call.operation
     axes = layer.axis if isinstance(layer.axis, list | tuple) else [layer.axis]
-    return _per_channel("", layer.scale + layer.center, math.prod(call.inputs[0][axis] for axis in axes))
+    vectors = 1 if layer.rms_scaling else layer.scale + layer.center
+    return _per_channel("", vectors, math.prod(call.inputs[0][axis] for axis in axes))
 
 
 @counts(layers.RMSNormalization)

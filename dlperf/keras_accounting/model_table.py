@@ -119,7 +119,7 @@ def _not_counted(call: Call, name: str, seen: set[int], has_layers: bool) -> Lay
 
 
 def _elements(call: Call) -> int:
-    return sum(math.prod(shape[1:]) for shape in call.outputs)
+    return sum(math.prod(shape) for shape in call.outputs)
 
 
 def _first(shapes: Sequence[Shape]) -> Shape:

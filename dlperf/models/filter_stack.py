@@ -8,7 +8,7 @@ import keras
 def filter_stack(layers: int, kernel: int, size: int, channels: int) -> keras.Model:
     """Build `layers` convolutions of stride 1 without padding and biases on float32 (batch, size, size, channels).
 
-    Weights are one in `channels * kernel^2`, so that nothing that a filter sees cancels out.
+    Weights are one in `channels`, so that nothing that a filter sees cancels out or underflows.
 
     Args:
         layers: Convolutions.
@@ -16,7 +16,7 @@ def filter_stack(layers: int, kernel: int, size: int, channels: int) -> keras.Mo
         size: Side of the input in pixels.
         channels: Channels of the input and of every output.
     """
-    mean = keras.initializers.Constant(1 / (channels * kernel * kernel))
+    mean = keras.initializers.Constant(1 / channels)
     stack = [
         keras.layers.Conv2D(channels, kernel, use_bias=False, kernel_initializer=mean, name=f"conv{number}")
         for number in range(1, layers + 1)
