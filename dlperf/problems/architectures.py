@@ -84,6 +84,8 @@ class ArchitecturesParameters(Parameters):
             raise BadInput("subject", self.subject, allowed)
         if self.input_shape and not re.fullmatch(r"[1-9]\d{0,5}(x[1-9]\d{0,5})*", self.input_shape):
             raise BadInput("input_shape", self.input_shape, "must be sides joined by x, as 224x224x3")
+        if self.input_shape and not self.keras_model:
+            raise BadInput("input_shape", self.input_shape, f"goes with keras: subjects, not with {self.subject}")
         seen = receptive_field(self.stack_layers, self.stack_filter)
         if self.stack_size < seen:
             allowed = f"must be at least {seen}, which {self.stack_layers} filters of {self.stack_filter} pixels see"
