@@ -112,8 +112,11 @@ class _EntryPoint(click.Command):
         for name, given in options.items():
             if len(given or ()) > 1:
                 each = f"--{name} {given[0]} and --{name} {given[1]}"
-                comma_list = f", or as a comma list: {','.join(given)}" if self.descriptions[name].grid else ""
-                raise BadInput(name, given[1], f"given twice ({each}); give it once{comma_list}")
+                as_list = self.descriptions[name].join(given)
+                hint = (
+                    f", or as a {self.descriptions[name].list_name}: {as_list}" if self.descriptions[name].grid else ""
+                )
+                raise BadInput(name, given[1], f"given twice ({each}); give it once{hint}")
             if given:
                 raw[name] = given[0]
         for name, written in raw.items():
@@ -216,7 +219,7 @@ def _metavar(description: Description) -> str:
     """What stands for the value in the help."""
     word = "true|false" if description.type is bool else description.type_text
     word = word if "|" in word else word.upper()
-    return f"{word},..." if description.grid else word
+    return f"{word}{description.separator}..." if description.grid else word
 
 
 def _help(description: Description) -> str:

@@ -1,14 +1,17 @@
-"""The compiled epoch: gather, augment, step and sum the metrics without leaving the graph.
+"""An epoch as compiled calls: what the training loop needs of it, whatever the network is.
 
-This module and the fused batch normalisation are what names TensorFlow; models, losses, optimizers and augmentation are
-Keras 3.
+A call runs a *segment*, as many steps as fit into two seconds, but at least one: so signals are answered and progress
+is shown, while sums and state stay in the graph. How an epoch is cut into segments changes no bit of its result.
+
+The compiled modules and the fused batch normalisation are what names TensorFlow; models, losses, optimizers and
+augmentation are Keras 3.
 """
 
 from __future__ import annotations
 
-import math
+import abc
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,17 +20,10 @@ import numpy as np
 import tensorflow as tf
 
 from dlperf.errors import TrialFailed
+from dlperf.objectives import Sums
 
-# (images uint8 (rows, H, W, C), image index int32 (rows,), copy index int32 (rows,), uniform float32 (rows, DRAWS))
-# -> float32 (rows, H, W, C). Compiled by XLA.
-Augmentation = Callable[[Any, Any, Any, Any], Any]
-# images uint8 (rows, H, W, C) -> float32 (rows, H, W, C), for evaluation.
-Preparation = Callable[[Any], Any]
-
-DRAWS = 8  # per row; more than any augmentation takes so far
 # A call costs 5 ms of CPU at ResNet-44, whatever it computes.
 _SEGMENT_SECONDS = 2.0
-_EVALUATION_ROWS = 250
 _runtime_threads: int | None = None
 
 
@@ -49,31 +45,6 @@ def configure_runtime(threads: int) -> None:
 
 
 @dataclass(frozen=True)
-class Sums:
-    """What a range of steps summed up.
-
-    Attributes:
-        loss: Sum over examples of cross-entropy plus penalty.
-        correct: Correctly classified examples.
-        examples: Examples seen, copies counted.
-    """
-
-    loss: float
-    correct: int
-    examples: int
-
-    @property
-    def mean_loss(self) -> float:
-        """Loss per example."""
-        return self.loss / self.examples
-
-    @property
-    def accuracy(self) -> float:
-        """Share of examples classified correctly, 0 to 1."""
-        return self.correct / self.examples
-
-
-@dataclass(frozen=True)
 class Segment:
     """Progress inside an epoch: `done` of `total` steps after `seconds`, with the sums so far."""
 
@@ -85,108 +56,46 @@ class Segment:
 
 @dataclass(frozen=True)
 class HeldSplit:
-    """Images, uint8 (N, H, W, C), and labels, int32 (N,), on the device."""
+    """Inputs and targets on the device, to evaluate on; there may be rows after the first `examples`, as padding."""
 
-    images: tf.Tensor
-    labels: tf.Tensor
+    inputs: tf.Tensor
+    targets: tf.Tensor
+    examples: int
 
 
-class CompiledEpoch:
-    """Trains and evaluates one image classifier on data that lives in memory once, as uint8.
+class CompiledEpoch(abc.ABC):
+    """Trains and evaluates one network on data that lives in memory once.
 
-    One call of the compiled function runs a *segment* of an epoch, as many steps as fit into two seconds, but at
-    least one: so signals are answered and progress is shown, while sums and state stay in the graph. How an epoch is
-    cut into segments changes no bit of its result.
-
-    Batch augmentation (Hoffer et al. 2019): an epoch visits the ids 0 .. images * copies_in_epoch - 1, shuffled;
-    id i is copy i % copies_in_epoch of image i // copies_in_epoch. A step takes `batch_size` ids, and
-    `copies_in_batch` rows of each. The rows are split into chunks of at most `micro_batch`, whose gradients are
-    accumulated, so that memory does not grow with the number of copies.
+    Attributes:
+        model: The network.
+        optimizer: Applied to its trainable variables.
     """
 
-    def __init__(
-        self,
-        model: keras.Model,
-        optimizer: keras.optimizers.Optimizer,
-        images: np.ndarray,
-        labels: np.ndarray,
-        *,
-        augment: Augmentation,
-        prepare: Preparation,
-        batch_size: int,
-        copies_in_epoch: int,
-        copies_in_batch: int,
-        micro_batch: int,
-        random_seed: int,
-    ) -> None:
-        """Put the data on the device and define the compiled functions (nothing is traced yet).
-
-        Args:
-            model: Maps float32 images to logits; its losses are the penalties.
-            optimizer: Applied to the model's trainable variables.
-            images: Training images, uint8 (N, H, W, C).
-            labels: Their classes, int32 (N,).
-            augment: Makes training examples of images, inside XLA.
-            prepare: Makes examples of images for evaluation.
-            batch_size: Distinct ids per step.
-            copies_in_epoch: Copies of each image among the ids of an epoch.
-            copies_in_batch: Rows per id within one step.
-            micro_batch: Rows per chunk, at most.
-            random_seed: All shuffles and draws follow from it, the epoch and the step.
-        """
+    def __init__(self, model: keras.Model, optimizer: keras.optimizers.Optimizer) -> None:
+        """Take the network and build the optimizer for it."""
         self.model, self.optimizer = model, optimizer
-        self._images, self._labels = tf.constant(images), tf.constant(labels, tf.int32)
-        self._augment, self._prepare = augment, prepare
-        # XLA fuses the augmentation's small operations; the convolutions around it are faster without it on a CPU.
-        self._augmented = tf.function(self._draw_and_augment, jit_compile=True, autograph=False)
-        self._batch_size = batch_size
-        self._copies_in_epoch, self._copies_in_batch = copies_in_epoch, copies_in_batch
-        self._micro_batch = micro_batch
-        self._random_seed = random_seed
-        self._ids = len(images) * copies_in_epoch
-        self._loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction=None)
-        self._step_seconds: float | None = None
         optimizer.build(model.trainable_variables)
-        self._accumulated = (
-            [tf.Variable(tf.zeros(v.shape, v.dtype)) for v in model.trainable_variables]
-            if batch_size * copies_in_batch > micro_batch
-            else []
-        )
-        ids = tf.TensorSpec([None], tf.int32)
-        count, seed = tf.TensorSpec([], tf.int32), tf.TensorSpec([], tf.int64)
-        loss, correct = tf.TensorSpec([], tf.float64), tf.TensorSpec([], tf.int64)
-        self._train_steps = tf.function(self._steps, input_signature=[ids, count, count, seed, loss, correct])
-        self._evaluate_batches = tf.function(
-            self._batches,
-            input_signature=[
-                tf.TensorSpec([None, *images.shape[1:]], tf.uint8),
-                tf.TensorSpec([None], tf.int32),
-                *[count, count, loss, correct],
-            ],
-        )
 
     @property
+    @abc.abstractmethod
     def steps(self) -> int:
-        """Steps per epoch; the last one is smaller where batch_size does not divide."""
-        return math.ceil(self._ids / self._batch_size)
+        """Steps per epoch; the last one is smaller where the batch size does not divide."""
 
+    @abc.abstractmethod
     def compile(self) -> None:
-        """Trace and compile everything an epoch and an evaluation need; weights and optimizer stay as they were.
+        """Trace and compile what an epoch and an evaluation need; weights and optimizer stay as they were."""
 
-        XLA compiles when a shape first comes, so this runs a chunk of each size that the epoch will need, or the whole
-        step where its chunks cut through the copies of an image.
-        """
-        before = self.state()
-        for batch in {min(self._batch_size, self._ids), self._ids % self._batch_size} - {0}:
-            rows = batch * self._copies_in_batch
-            chunks = math.ceil(rows / self._micro_batch)
-            sizes = {(i + 1) * rows // chunks - i * rows // chunks for i in range(chunks)}
-            whole = any(size % self._copies_in_batch for size in sizes)
-            for count in {batch} if whole else {size // self._copies_in_batch for size in sizes}:
-                ids = tf.range(count, dtype=tf.int32)
-                self._train_steps(ids, 0, 1, np.int64(0), np.float64(0), np.int64(0))
-        self._evaluate_batches(self._images[:1], self._labels[:1], 0, 1, np.float64(0), np.int64(0))
-        self.restore(before)
+    @abc.abstractmethod
+    def train_epoch(self, epoch: int) -> Iterator[Segment]:
+        """Train through epoch number `epoch` (from 1), yielding after every segment; the last one is complete."""
+
+    @abc.abstractmethod
+    def hold(self, inputs: np.ndarray, targets: np.ndarray) -> HeldSplit:
+        """Put a split on the device, to evaluate on it."""
+
+    @abc.abstractmethod
+    def evaluate(self, split: HeldSplit) -> Iterator[Segment]:
+        """Evaluate in inference mode, yielding after every segment."""
 
     def set_learning_rate(self, value: float) -> None:
         """Set the learning rate of the steps that follow.
@@ -200,38 +109,13 @@ class CompiledEpoch:
                 velocity.assign(velocity * (value / float(self.optimizer.learning_rate)))
         self.optimizer.learning_rate = value
 
-    def train_epoch(self, epoch: int) -> Iterator[Segment]:
-        """Train through epoch number `epoch` (from 1), yielding after every segment; the last one is complete."""
-        order = np.random.Generator(np.random.Philox(key=[self._random_seed, epoch])).permutation(self._ids)
-        ids = tf.constant(order, tf.int32)
-
-        def run(first: int, last: int, loss: tf.Tensor, correct: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            return self._train_steps(ids, first, last, np.int64(epoch), loss, correct)
-
-        def examples(steps: int) -> int:
-            return min(steps * self._batch_size, self._ids) * self._copies_in_batch
-
-        return self._segments(run, self.steps, examples)
-
-    def hold(self, images: np.ndarray, labels: np.ndarray) -> HeldSplit:
-        """Put uint8 (N, H, W, C) images and their (N,) labels on the device, to evaluate on them."""
-        return HeldSplit(tf.constant(images), tf.constant(labels, tf.int32))
-
-    def evaluate(self, split: HeldSplit) -> Iterator[Segment]:
-        """Evaluate in inference mode, yielding after every segment."""
-
-        def run(first: int, last: int, loss: tf.Tensor, correct: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            return self._evaluate_batches(split.images, split.labels, first, last, loss, correct)
-
-        def examples(batches: int) -> int:
-            return min(batches * _EVALUATION_ROWS, len(split.labels))
-
-        return self._segments(run, math.ceil(len(split.labels) / _EVALUATION_ROWS), examples)
+    def weights(self) -> dict[str, np.ndarray]:
+        """Copy the network's weights, moving statistics included, by position."""
+        return {f"weight_{i}": v.numpy() for i, v in enumerate(self.model.variables)}
 
     def state(self) -> dict[str, np.ndarray]:
         """Copy the weights and the optimizer's variables, by position."""
-        arrays = {f"weight_{i}": v.numpy() for i, v in enumerate(self.model.variables)}
-        return arrays | {f"optimizer_{i}": v.numpy() for i, v in enumerate(self.optimizer.variables)}
+        return self.weights() | {f"optimizer_{i}": v.numpy() for i, v in enumerate(self.optimizer.variables)}
 
     def restore(self, arrays: dict[str, np.ndarray]) -> None:
         """Set what `state` copied; the optimizer's part may be missing."""
@@ -240,109 +124,39 @@ class CompiledEpoch:
                 if f"{prefix}_{i}" in arrays:
                     variable.assign(arrays[f"{prefix}_{i}"])
 
-    def _segments(self, run: Any, total: int, examples: Callable[[int], int]) -> Iterator[Segment]:
-        loss, correct = tf.constant(0.0, tf.float64), tf.constant(0, tf.int64)
-        started = time.perf_counter()
-        done, size = 0, 1
-        while done < total:
-            begun = time.perf_counter()
-            last = min(done + size, total)
-            loss, correct = run(done, last, loss, correct)
-            sums = Sums(float(loss), int(correct), examples(last))
-            seconds = max(time.perf_counter() - begun, 1e-6)
-            size = max(1, int(_SEGMENT_SECONDS * (last - done) / seconds))
-            done = last
-            yield Segment(done, total, time.perf_counter() - started, sums)
-
-    def _steps(
-        self, ids: tf.Tensor, first: tf.Tensor, last: tf.Tensor, epoch: tf.Tensor, loss: tf.Tensor, correct: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        for step in tf.range(first, last):
-            batch = ids[step * self._batch_size : (step + 1) * self._batch_size]
-            images, copies = batch // self._copies_in_epoch, batch % self._copies_in_epoch
-            # Copy after copy, not image after image: a chunk then holds as many distinct images as it can, which its
-            # batch-normalisation statistics need.
-            count = tf.size(batch)
-            row = tf.range(count * self._copies_in_batch)
-            rows = tf.stack([tf.gather(images, row % count), tf.gather(copies, row % count) + row // count])
-            # Epoch, step and, in the lowest 16 bits, chunk: no two chunks of a training share a seed.
-            place = epoch * 2**40 + tf.cast(step, tf.int64) * 2**16
-            seed = tf.stack([tf.constant(self._random_seed, tf.int64), place])
-            if self._accumulated:
-                step_loss, step_correct = self._accumulate(rows, seed)
-                gradients = [tf.convert_to_tensor(v) for v in self._accumulated]
-            else:
-                gradients, step_loss, step_correct = self._gradients(rows, seed, tf.constant(1.0))
-            self.optimizer.apply(gradients, self.model.trainable_variables)
-            loss += step_loss
-            correct += step_correct
-        return loss, correct
-
-    def _accumulate(self, rows: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Sum the gradients of the mean loss over `rows` chunk by chunk into the accumulators."""
-        for variable in self._accumulated:
-            variable.assign(tf.zeros_like(variable))
-        total = tf.shape(rows)[1]
-        chunks = (total + self._micro_batch - 1) // self._micro_batch
-        loss, correct = tf.constant(0.0, tf.float64), tf.constant(0, tf.int64)
-        for chunk in tf.range(chunks):
-            # Chunks of equal size, give or take one row. (At most 8,192 x 256 rows in chunks of at least one: the
-            # products fit into 64 bits, not into 32.)
-            begin, end = _border(chunk, total, chunks), _border(chunk + 1, total, chunks)
-            share = tf.cast(end - begin, tf.float32) / tf.cast(total, tf.float32)
-            chunk_seed = seed + tf.stack([tf.constant(0, tf.int64), tf.cast(chunk, tf.int64)])
-            gradients, chunk_loss, chunk_correct = self._gradients(rows[:, begin:end], chunk_seed, share)
-            for variable, gradient in zip(self._accumulated, gradients, strict=True):
-                variable.assign_add(gradient)
-            loss += chunk_loss
-            correct += chunk_correct
-        return loss, correct
-
-    def _gradients(
-        self, rows: tf.Tensor, seed: tf.Tensor, share: tf.Tensor
-    ) -> tuple[list[tf.Tensor], tf.Tensor, tf.Tensor]:
-        """Gradients of share * (mean cross-entropy + penalty) over one chunk, its summed loss and correct answers."""
-        image, copy = rows[0], rows[1]
-        labels = tf.gather(self._labels, image)
-        examples = self._augmented(tf.gather(self._images, image), image, copy, seed)
-        count = tf.cast(tf.size(image), tf.float32)
-        with tf.GradientTape() as tape:
-            logits = self.model(examples, training=True)
-            mean_loss = tf.reduce_mean(self._loss(labels, logits)) + self._penalty()
-            weighted = mean_loss * share
-        gradients = tape.gradient(weighted, self.model.trainable_variables)
-        return gradients, tf.cast(mean_loss * count, tf.float64), _count_correct(labels, logits)
-
-    def _draw_and_augment(self, images: tf.Tensor, image: tf.Tensor, copy: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-        return self._augment(images, image, copy, tf.random.stateless_uniform([tf.size(image), DRAWS], seed))
-
     def _penalty(self) -> tf.Tensor:
         return tf.add_n(self.model.losses) if self.model.losses else tf.constant(0.0)
 
-    def _batches(
-        self,
-        images: tf.Tensor,
-        labels: tf.Tensor,
-        first: tf.Tensor,
-        last: tf.Tensor,
-        loss: tf.Tensor,
-        correct: tf.Tensor,
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        penalty = self._penalty()
-        for batch in tf.range(first, last):
-            span = slice(batch * _EVALUATION_ROWS, (batch + 1) * _EVALUATION_ROWS)
-            logits = self.model(self._prepare(images[span]), training=False)
-            losses = self._loss(labels[span], logits) + penalty
-            loss += tf.reduce_sum(tf.cast(losses, tf.float64))
-            correct += _count_correct(labels[span], logits)
-        return loss, correct
+
+def shuffled(examples: int, random_seed: int, epoch: int) -> tf.Tensor:
+    """Return the order in which an epoch visits its examples, int32 (examples,)."""
+    order = np.random.Generator(np.random.Philox(key=[random_seed, epoch])).permutation(examples)
+    return tf.constant(order, tf.int32)
 
 
-def _border(chunk: tf.Tensor, total: tf.Tensor, chunks: tf.Tensor) -> tf.Tensor:
-    wide = tf.cast(chunk, tf.int64) * tf.cast(total, tf.int64) // tf.cast(chunks, tf.int64)
-    return tf.cast(wide, tf.int32)
+def segments(
+    run: Callable[..., Sequence[tf.Tensor]],
+    total: int,
+    zeros: Sequence[tf.Tensor],
+    sums: Callable[..., Sums],
+) -> Iterator[Segment]:
+    """Run `total` steps in calls of about two seconds each.
 
-
-def _count_correct(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
-    answers = tf.argmax(logits, axis=-1, output_type=tf.int32)
-    return tf.reduce_sum(tf.cast(answers == labels, tf.int64))
+    Args:
+        run: Takes first step, step after the last, and the totals so far; returns the totals.
+        total: Steps.
+        zeros: The totals before the first step.
+        sums: Names the totals, given as Python numbers, after a number of steps.
+    """
+    started = time.perf_counter()
+    totals: Any = zeros
+    done, size = 0, 1
+    while done < total:
+        begun = time.perf_counter()
+        last = min(done + size, total)
+        totals = run(done, last, *totals)
+        named = sums(last, *(each.numpy().item() for each in totals))
+        seconds = max(time.perf_counter() - begun, 1e-6)
+        size = max(1, int(_SEGMENT_SECONDS * (last - done) / seconds))
+        done = last
+        yield Segment(done, total, time.perf_counter() - started, named)

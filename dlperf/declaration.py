@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Literal, TypeAlias, get_args, get_origin
@@ -35,7 +36,9 @@ def parameter(
     help: str,
     unit: str = "",
     grid: bool = False,
+    separator: str = ",",
     operational: bool = False,
+    selects: bool = False,
     follows: str = "",
     ge: float | None = None,
     gt: float | None = None,
@@ -48,11 +51,14 @@ def parameter(
         default: The fixed default. A parameter with `grid` may have a tuple of them. None of either with `follows`.
         help: What the parameter means, without its type, bounds, choices and default, which are added from here.
         unit: What a number counts ("pixels", "seconds"), "" for none.
-        grid: The parameter takes a comma list on the command line and spans the grid of trials.
+        grid: The parameter takes a list on the command line and spans the grid of trials.
+        separator: What stands between the values of such a list.
         operational: The parameter does not define the result (`data_dir`, `dry_run`): it is left out of the trial's
             key, and may differ when a run is resumed.
+        selects: The parameter says which trials there are, not what one of them does (`max_layers`): it is left out of
+            the trial's key, but stays as it is when a run is resumed.
         follows: There is no fixed default: it follows from this ("protocol and m", "the machine"), and the model's
-            `following` computes it.
+            `following` computes it; the values of a grid come from `spanning`.
         ge: The value is at least this.
         gt: The value is above this.
         le: The value is at most this.
@@ -79,7 +85,9 @@ def parameter(
         json_schema_extra={
             "unit": unit,
             "grid": grid,
+            "separator": separator,
             "operational": operational,
+            "selects": selects,
             "follows": follows,
             "defaults": defaults,
         },
@@ -99,8 +107,10 @@ class Description:
         follows: What the default follows from; "" where it is fixed.
         unit: What a number counts; "" for none.
         help: What the parameter means.
-        grid: It takes a comma list and spans the grid.
+        grid: It takes a list and spans the grid.
+        separator: What stands between the values of the list.
         operational: It does not define the result.
+        selects: It says which trials there are.
     """
 
     name: str
@@ -112,7 +122,9 @@ class Description:
     unit: str
     help: str
     grid: bool
+    separator: str
     operational: bool
+    selects: bool
 
     @classmethod
     def of(cls, field: FieldInfo, name: str, owner: str) -> Description:
@@ -151,7 +163,9 @@ class Description:
             unit=settings["unit"],
             help=field.description or "",
             grid=settings["grid"],
+            separator=settings["separator"],
             operational=settings["operational"],
+            selects=settings["selects"],
         )
 
     @property
@@ -168,13 +182,22 @@ class Description:
         if self.bounds:
             parts.append(" and ".join(f"{words} {text(bound)}" for words, bound in self.bounds))
         if self.grid:
-            parts.append("or a comma list of them")
+            parts.append(f"or a {self.list_name} of them")
         return ", ".join(parts)
 
     @property
+    def list_name(self) -> str:
+        """How a list of its values is called: "comma list", or "list with ; between"."""
+        return "comma list" if self.separator == "," else f"list with {self.separator} between"
+
+    def join(self, values: Iterable[Value]) -> str:
+        """Write values as the text of a list."""
+        return self.separator.join(text(value) for value in values)
+
+    @property
     def default(self) -> str | None:
-        """The fixed default as text (a comma list where the grid spans several); None where it follows from others."""
-        return None if self.follows else ",".join(text(value) for value in self.defaults)
+        """The fixed default as text (a list where the grid spans several); None where it follows from others."""
+        return None if self.follows else self.join(self.defaults)
 
     @property
     def meaning(self) -> str:
@@ -186,7 +209,7 @@ class Description:
         """Read one value.
 
         Args:
-            written: The text of one value, without commas where the parameter spans the grid.
+            written: The text of one value, without separators where the parameter spans the grid.
 
         Returns:
             The value, of the declared type.
@@ -201,10 +224,10 @@ class Description:
         return value
 
     def read_list(self, written: str) -> tuple[Value, ...]:
-        """Read what may be a comma list, if the parameter spans the grid; otherwise one value.
+        """Read what may be a list, if the parameter spans the grid; otherwise one value.
 
         Args:
-            written: The text as the user gave it; blanks around commas do not matter.
+            written: The text as the user gave it; blanks around separators do not matter.
 
         Returns:
             The values in the order given, duplicates included.
@@ -212,7 +235,7 @@ class Description:
         Raises:
             BadInput: One of them is not accepted.
         """
-        items = written.split(",") if self.grid else [written]
+        items = written.split(self.separator) if self.grid else [written]
         values = []
         for item in items:
             try:
@@ -237,7 +260,11 @@ class Description:
             accepted = accepted and math.isfinite(value)
         else:
             value = written
-            accepted = written in self.choices if self.choices else not self.grid or ("," not in value and value != "")
+            accepted = (
+                written in self.choices
+                if self.choices
+                else not self.grid or (self.separator not in value and value != "")
+            )
         if not (accepted and all(_within(value, words, bound) for words, bound in self.bounds)):
             raise ValueError
         return value

@@ -27,6 +27,10 @@ class BadInput(DlperfError):
         super().__init__(f"{parameter}={value}: {allowed}")
         self.parameter, self.value, self.allowed = parameter, value, allowed
 
+    def __reduce__(self) -> tuple[type[BadInput], tuple[str, object, str]]:
+        """Let a worker process send it."""
+        return BadInput, (self.parameter, self.value, self.allowed)
+
 
 class EnvironmentMissing(DlperfError):
     """Something outside the program is missing or unreachable: exit status 3."""

@@ -70,6 +70,18 @@ class Parameters(BaseModel):
         """
         return {}
 
+    @classmethod
+    def spanning(cls, given: Mapping[str, Any]) -> dict[str, tuple[Value, ...]]:
+        """Hook: the values of the parameters declared with both `follows` and `grid` where they are not given.
+
+        Args:
+            given: Typed values of the other parameters that are given or have a fixed default, the first of several.
+
+        Returns:
+            At least one value for every such parameter.
+        """
+        return {}
+
     def check(self) -> None:
         """Hook: rules that bounds can't say, on a complete instance.
 
@@ -112,7 +124,7 @@ class Given(Generic[P]):
 
     Attributes:
         trials: The points of the grid, complete: the first declared parameter varies slowest, values as ordered.
-        given: Canonical text of exactly the parameters that were given, in the order of declaration, lists with commas.
+        given: Canonical text of exactly the parameters that were given, in the order of declaration.
     """
 
     trials: tuple[P, ...]
@@ -140,12 +152,13 @@ def parse(cls: type[P], raw: Mapping[str, str]) -> Given[P]:
         name, written = description.name, raw.get(description.name, "")
         if written:
             lists[name] = description.read_list(written)
-            given[name] = ",".join(text(value) for value in lists[name])
+            given[name] = description.join(lists[name])
             for value in lists[name]:
                 if lists[name].count(value) > 1:
                     raise BadInput(name, written, f"{text(value)} stands twice; each value may stand once")
         elif description.defaults:
             lists[name] = description.defaults
+    lists = _spanned(cls, lists)
     points = itertools.product(*lists.values())
     return Given(tuple(_complete(cls, dict(zip(lists, point, strict=True))) for point in points), given)
 
@@ -162,7 +175,7 @@ def from_texts(cls: type[P], texts: Mapping[str, str]) -> P:
         The typed instance.
 
     Raises:
-        BadInput: A text is not accepted (any comma list, for one: a sweep's parent run is not a trial).
+        BadInput: A text is not accepted (any list, for one: a sweep's parent run is not a trial).
     """
     return _complete(
         cls, {each.name: each.read(texts[each.name]) for each in describe(cls) if texts.get(each.name, "") != ""}
@@ -197,7 +210,7 @@ def texts(params: Parameters) -> dict[str, str]:
 
 
 def defining(params: Parameters) -> dict[str, str]:
-    """The texts of the parameters that define a trial's result: all but the operational ones.
+    """The texts of the parameters that define a trial's result: neither operational ones nor those that select trials.
 
     Args:
         params: The instance.
@@ -205,7 +218,11 @@ def defining(params: Parameters) -> dict[str, str]:
     Returns:
         Texts by name, in the order of declaration.
     """
-    return {each.name: text(getattr(params, each.name)) for each in describe(type(params)) if not each.operational}
+    return {
+        each.name: text(getattr(params, each.name))
+        for each in describe(type(params))
+        if not (each.operational or each.selects)
+    }
 
 
 def sweep_texts(trials: Sequence[Parameters]) -> dict[str, str]:
@@ -215,10 +232,15 @@ def sweep_texts(trials: Sequence[Parameters]) -> dict[str, str]:
         trials: The sweep's trials, all of one class.
 
     Returns:
-        For each parameter its distinct values over the trials in order of appearance, with commas between.
+        For each parameter its distinct values over the trials in order of appearance, with its separator between.
     """
+    if not trials:
+        return {}
     rows = [texts(trial) for trial in trials]
-    return {name: ",".join(dict.fromkeys(row[name] for row in rows)) for name in (rows[0] if rows else {})}
+    return {
+        each.name: each.separator.join(dict.fromkeys(row[each.name] for row in rows))
+        for each in describe(type(trials[0]))
+    }
 
 
 def same_value(cls: type[Parameters], name: str, a: str, b: str) -> bool:
@@ -259,6 +281,16 @@ def declared_defaults(cls: type[Parameters]) -> dict[str, str]:
 def _descriptions(cls: type[Parameters]) -> dict[str, Description]:
     """The descriptions by name: read once per class, because every trial and every text asks for them."""
     return {name: Description.of(field, name, cls.__name__) for name, field in cls.model_fields.items()}
+
+
+def _spanned(cls: type[Parameters], lists: Mapping[str, tuple[Value, ...]]) -> dict[str, tuple[Value, ...]]:
+    """Add the lists that follow from others, in the order of declaration."""
+    missing = [each.name for each in describe(cls) if each.grid and each.follows and each.name not in lists]
+    if not missing:
+        return dict(lists)
+    spanned = cls.spanning({name: values[0] for name, values in lists.items()})
+    known = {**lists, **{name: spanned[name] for name in missing}}
+    return {name: known[name] for name in _descriptions(cls) if name in known}
 
 
 def _complete(cls: type[P], values: Mapping[str, Value]) -> P:

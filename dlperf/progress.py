@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Self
 
 from rich.console import Console
@@ -23,23 +23,20 @@ class Progress:
         self,
         name: str,
         epochs: int,
-        finished: Sequence[Mapping[str, float]],
         *,
         shown: bool,
         console: Console | None = None,
     ) -> None:
-        """Prepare for a training of `epochs` epochs, of which those of `finished` are done.
+        """Prepare for a training of `epochs` epochs.
 
         Args:
             name: Stands at the start of every line.
             epochs: Epochs in all.
-            finished: Metrics of the epochs done before this start.
             shown: False shows nothing.
             console: Where to write; standard output if None.
         """
         self._console = console or Console(file=sys.stdout, soft_wrap=True, highlight=False)
         self._name, self._epochs, self._shown = name, epochs, shown
-        self._epoch_seconds = [m["epoch_seconds"] for m in finished]
         self._bar: Bar | None = None
         self._task: Any = None
 
@@ -65,27 +62,35 @@ class Progress:
         share, sums = segment.done / segment.total, segment.sums
         expected = segment.seconds / share
         left = expected * (1.0 - share) + expected * (self._epochs - epoch)
-        numbers = (
-            f"loss {sums.mean_loss:.4f}  error {1 - sums.accuracy:.4f}  "
-            f"{sums.examples / segment.seconds:,.0f} examples/s  {_duration(left)} left"
-        )
+        speed = sums.examples / segment.seconds
+        numbers = f"{_numbers(sums.metrics('train'))}  {speed:,.0f} examples/s  {_duration(left)} left"
         description = f"{self._name}  epoch {epoch}/{self._epochs}"
         self._bar.update(self._task, completed=share, description=description, numbers=numbers)
         self._bar.refresh()
 
-    def epoch_ended(self, metrics: Mapping[str, float]) -> None:
-        """Print the finished epoch's line."""
-        self._epoch_seconds.append(metrics["epoch_seconds"])
+    def epoch_ended(self, epoch: int, metrics: Mapping[str, float]) -> None:
+        """Print the line of a finished epoch."""
         if not self._shown:
             return
-        done = len(self._epoch_seconds)
-        left = metrics["epoch_seconds"] * (self._epochs - done)
+        left = metrics["epoch_seconds"] * (self._epochs - epoch)
+        speed = metrics["examples_per_second"]
         self._console.print(
-            f"{self._name}  epoch {done}/{self._epochs}  loss {metrics['train_loss']:.4f}  "
-            f"error {1 - metrics['train_accuracy']:.4f}  validation error {metrics['validation_error']:.4f}  "
-            f"{metrics['examples_per_second']:,.0f} examples/s  {_duration(left)} left",
+            f"{self._name}  epoch {epoch}/{self._epochs}  {_numbers(metrics)}  {speed:,.0f} examples/s  "
+            f"{_duration(left)} left",
             markup=False,
         )
+
+
+def _numbers(metrics: Mapping[str, float]) -> str:
+    """Write the loss of the training and the errors, whichever the problem has."""
+    known = {
+        "loss": metrics["train_loss"],
+        "error": 1 - metrics["train_accuracy"] if "train_accuracy" in metrics else None,
+        "rmse": metrics.get("train_rmse"),
+        "validation error": metrics.get("validation_error"),
+        "validation rmse": metrics.get("validation_rmse"),
+    }
+    return "  ".join(f"{name} {value:.4f}" for name, value in known.items() if value is not None)
 
 
 def _duration(seconds: float) -> str:

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import gc
 import os
-import shutil
-import sys
-import tempfile
-import traceback
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
-import platformdirs
-
-from dlperf import environment, planning, problems, terminal
+from dlperf import engines, environment, planning, problems, terminal, trial_run
 from dlperf.clock import Clock
-from dlperf.errors import BadInput, DlperfError, EnvironmentMissing, TrialFailed, one_line
-from dlperf.parameters import Given, Parameters, parse, sweep_texts, texts
+from dlperf.errors import BadInput, TrialFailed, one_line
+from dlperf.execution import Outcome, Task
+from dlperf.parameters import Given, parse, sweep_texts, texts
 from dlperf.resume import begun, identity_tags, resumed_raw
+from dlperf.sweep_runs import SweepRuns, told
 from dlperf.tracking import Run, Store, outages
-from dlperf.trial import Context, Demo, P, Problem, Summary
+from dlperf.trial import Demo, P, Problem, Summary
 
 
 def start(problem: Problem[Any] | Demo, raw: Mapping[str, str]) -> int:
@@ -42,7 +36,7 @@ def start(problem: Problem[Any] | Demo, raw: Mapping[str, str]) -> int:
     if isinstance(problem, Problem):
         trials = parse(problem.parameters, raw).trials
         if trials[0].dry_run or not os.environ.get("MLFLOW_RUN_ID"):
-            _check(problem, trials)  # what cannot run is to leave no run behind
+            trial_run.check(problem, trials)  # what cannot run is to leave no run behind
         if trials[0].dry_run:
             planning.show(problem, trials)
             return 0
@@ -73,7 +67,7 @@ def _run_demo(store: Store, run: Run, demo: Demo, raw: Mapping[str, str]) -> Non
     failures: dict[str, Exception] = {}
     with run:
         run.begin(demo, demo.name, "sweep", texts(given.trials[0]), identity_tags(demo, given))
-        run.environment()
+        run.facts({}, {"dlperf.hardware": environment.hardware()}, environment.describe())
         children = store.children(run, "dlperf.problem")
         for name in demo.problems:
             problem = problems.load(name)
@@ -82,7 +76,7 @@ def _run_demo(store: Store, run: Run, demo: Demo, raw: Mapping[str, str]) -> Non
                 declared = {name: text for name, text in given.given.items() if name in problem.parameters.model_fields}
                 _run_problem(store, child, problem, {**problem.demo, **declared})
             except Exception as error:
-                failures[name] = _told(name, error)
+                failures[name] = told(name, error)
         _raise_failures(failures, len(demo.problems))
 
 
@@ -106,16 +100,42 @@ def _run_problem(store: Store, run: Run, problem: Problem[P], raw: Mapping[str, 
         with run:
             clock = Clock()
             with clock.account("setup"):
-                _check(problem, given.trials)
+                trial_run.check(problem, given.trials)
             if len(given.trials) == 1:
-                summary = _run_trial(store, run, problem, given, clock, show_tables=True)
+                summary = _run_single(store, run, problem, given, clock)
             else:
                 summary = _run_sweep(store, run, problem, given)
     except _SweepFailed as failed:
         terminal.show_summary(failed.summary)
         raise
-    _forget_state(run, given.trials[0])
+    trial_run.forget_state(run, given.trials[0])
     terminal.show_summary(summary)
+
+
+class _Single:
+    """Listens to the one trial of a start."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self.outcome: Outcome | None = None
+
+    def started(self, task: Task) -> Run:
+        return self._run
+
+    def ended(self, task: Task, outcome: Outcome | Exception) -> None:
+        if isinstance(outcome, Exception):
+            raise outcome
+        self.outcome = outcome
+
+
+def _run_single(store: Store, run: Run, problem: Problem[P], given: Given[P], clock: Clock) -> Summary:
+    trial = given.trials[0]
+    state_file = trial_run.begin(run, problem, given, clock)
+    task = Task(problem.name, trial, problem.trial_name(trial), state_file, True, clock.snapshot())
+    listener = _Single(run)
+    engines.run(problem, [task], listener)
+    assert listener.outcome is not None
+    return trial_run.finish(store, run, problem, listener.outcome, show_tables=True)
 
 
 class _SweepFailed(TrialFailed):
@@ -127,31 +147,17 @@ class _SweepFailed(TrialFailed):
 
 
 def _run_sweep(store: Store, parent: Run, problem: Problem[P], given: Given[P]) -> Summary:
-    varied = " ".join(f"{name}={given.given[name]}" for name in problem.varying if "," in given.given.get(name, ""))
+    varied = " ".join(f"{name}={given.given[name]}" for name in problem.varying if _varies(given, name))
     tags = identity_tags(problem, given)
     parent.begin(problem, f"{problem.name} {varied}".strip(), "sweep", sweep_texts(given.trials), tags)
-    parent.environment()
-    children = store.children(parent)
-    finished: list[str] = []
-    failures: dict[str, Exception] = {}
-    for trial in given.trials:
-        name, values = problem.trial_name(trial), texts(trial)
-        # What the sweep was given, as it applies to this trial: its run can be gone on with by itself.
-        own = Given((trial,), {key: values[key] for key in given.given})
-        child = children.get(problem.trial_key(trial)) or store.create(name, parent=parent)
-        if child.finished:
-            print(f"{name}: finished before, skipped")
-        else:
-            try:
-                with outages(store.uri), child:
-                    _run_trial(store, child, problem, own, Clock())
-            except EnvironmentMissing:
-                raise  # the next trial would meet the same
-            except Exception as error:
-                failures[name] = _told(name, error)
-                continue
-            _forget_state(child, trial)
-        finished.append(child.id)
+    parent.facts({}, {"dlperf.hardware": environment.hardware()}, environment.describe())
+    sweep = SweepRuns(store, parent, problem, given)
+    try:
+        engines.run(problem, sweep.tasks, sweep)
+    except BaseException as error:
+        sweep.abandon(error)
+        raise
+    finished, failures = sweep.finished, sweep.failures
     if not finished:
         _raise_failures(failures, len(given.trials))
     stored = [store.read_trial(problem, run_id) for run_id in finished]
@@ -165,78 +171,8 @@ def _run_sweep(store: Store, parent: Run, problem: Problem[P], given: Given[P]) 
     return summary
 
 
-def _run_trial(
-    store: Store, run: Run, problem: Problem[P], given: Given[P], clock: Clock, *, show_tables: bool = False
-) -> Summary:
-    trial = given.trials[0]
-    with clock.account("setup"):
-        gc.collect()  # the networks of earlier trials, which stand in reference cycles
-        environment.reset_peak_memory()
-        tags = identity_tags(problem, given)
-    with clock.account("tracking"):
-        run.begin(problem, problem.trial_name(trial), "trial", texts(trial), tags)
-    state_file = _state_folder(run, trial) / "state.npz"
-    if "epochs_run" not in run.logged_metrics and "epoch_seconds" in run.logged_metrics and not state_file.exists():
-        print(f"dlperf: no state of run {run.id} in {state_file.parent}: it is trained from the start", file=sys.stderr)
-    context = Context(problem.trial_name(trial), run, clock, state_file, show_progress=True)
-    result = problem.run_trial(trial, context)
-    with clock.account("tracking"):
-        # A problem that trains tells its time here already, as `summarize` reads it.
-        trained = {name: value for name, value in clock.metrics().items() if name == "train_seconds"}
-        run.final_metrics({**result.metrics, **trained})
-        run.set_tags(result.tags)
-        stored = store.read_trial(problem, run.id)
-    with clock.account("reporting"):
-        summary = problem.summarize([stored])
-        run.summary(summary)
-        for name, figure in result.figures.items():
-            run.figure(name, figure)
-        for name, table in result.tables.items():
-            run.table(name, table)
-            if show_tables:
-                terminal.show_table(name, table)
-        if result.model:
-            run.model(result.model)
-    run.accounts(clock)
-    return summary
-
-
-def _check(problem: Problem[P], trials: Sequence[P]) -> None:
-    """Verify before anything is trained that the data and a place for the state are there."""
-    problem.check(trials)
-    given = getattr(trials[0], "state_dir", "")
-    # A relative folder would lie in the temporary clone in which MLflow runs a project from Git.
-    if given and not Path(given).expanduser().is_absolute():
-        raise BadInput("state_dir", given, "must be an absolute path")
-    folder = _state_dir(trials[0])
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()
-    except OSError as error:
-        name = "state_dir" if given else "DLPERF_STATE_DIR"
-        raise BadInput(name, folder, f"must be a folder that can be written to ({error.strerror})") from error
-
-
-def _state_dir(parameters: Parameters) -> Path:
-    default = Path(platformdirs.user_cache_dir("dlperf")) / "state"
-    return Path(getattr(parameters, "state_dir", "") or os.environ.get("DLPERF_STATE_DIR") or default).expanduser()
-
-
-def _state_folder(run: Run, parameters: Parameters) -> Path:
-    return _state_dir(parameters) / run.id
-
-
-def _forget_state(run: Run, parameters: Parameters) -> None:
-    """Remove the state of a run that has ended FINISHED."""
-    shutil.rmtree(_state_folder(run, parameters), ignore_errors=True)
-
-
-def _told(name: str, error: Exception) -> Exception:
-    """Tell a failure when it happens: in one line, or with its traceback where it is a bug."""
-    if not isinstance(error, DlperfError):
-        traceback.print_exception(error)
-    print(f"dlperf {name}: failed: {one_line(error)}", file=sys.stderr)
-    return error
+def _varies(given: Given[P], name: str) -> bool:
+    return name in given.given and len({getattr(trial, name) for trial in given.trials}) > 1
 
 
 def _raise_failures(failures: Mapping[str, Exception], total: int) -> None:

@@ -9,7 +9,7 @@ import re
 import sys
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -22,8 +22,9 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunT
 from mlflow.tracking.context.registry import resolve_tags
 
 import dlperf
-from dlperf import environment, tables
-from dlperf.clock import Clock
+from dlperf import tables
+from dlperf.environment import command
+from dlperf.environment import describe as describe_environment
 from dlperf.errors import BadInput, Ended, EnvironmentMissing, one_line
 from dlperf.interruption import held
 from dlperf.parameters import describe, from_texts, same_value
@@ -37,9 +38,11 @@ if TYPE_CHECKING:
 EPOCH_METRICS = (
     "train_loss",
     "train_accuracy",
+    "train_rmse",
     "validation_loss",
     "validation_accuracy",
     "validation_error",
+    "validation_rmse",
     "learning_rate",
     "epoch_seconds",
     "examples_per_second",
@@ -265,35 +268,34 @@ class Run:
             source=json.dumps({"uri": used.source}),
             profile=json.dumps({f"{split}_examples": count for split, count in used.splits.items()}),
         )
-        self._client.log_inputs(
-            self.id, datasets=[DatasetInput(data_set, [InputTag("mlflow.data.context", "training")])]
-        )
-        self.set_tags({"dlperf.data_digest": used.digest})
+        with outages(self._store.uri):
+            self._client.log_inputs(
+                self.id, datasets=[DatasetInput(data_set, [InputTag("mlflow.data.context", "training")])]
+            )
+            self.set_tags({"dlperf.data_digest": used.digest})
 
-    def facts(self, params: Mapping[str, str], tags: Mapping[str, str]) -> None:
+    def facts(self, params: Mapping[str, str], tags: Mapping[str, str], environment: Mapping[str, Any]) -> None:
         """Log parameters and tags that are known once the network is built, and what the run runs on."""
         logged = self.params
-        self._client.log_batch(self.id, params=[Param(k, v) for k, v in params.items() if k not in logged])
-        self.set_tags(tags)
-        self.environment()
+        with outages(self._store.uri):
+            self._client.log_batch(self.id, params=[Param(k, v) for k, v in params.items() if k not in logged])
+            self.set_tags(tags)
+            # What the user typed, not what started the worker that told the rest.
+            self._client.log_dict(self.id, {**environment, "command": command()}, "environment.json")
 
-    def environment(self) -> None:
-        """Log what the run runs on; a GPU is seen only once TensorFlow is loaded."""
-        self.set_tags({"dlperf.hardware": environment.hardware()})
-        self._client.log_dict(self.id, environment.describe(), "environment.json")
-
-    def epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
-        """Log an epoch's metrics once, now or, if the server does not answer, with a later epoch."""
+    def epochs(self, first: int, metrics: Sequence[Mapping[str, float]]) -> None:
+        """Log each epoch's metrics once, now or, if the server does not answer, with a later epoch."""
         try:
             if self._logged_epochs is None:
                 history = self._client.get_metric_history(self.id, EPOCH_METRICS[0])
                 self._logged_epochs = {metric.step for metric in history}
         except Exception as error:
             self._warn(error)
-        if self._logged_epochs is not None and epoch in self._logged_epochs:
-            return
+        known = self._logged_epochs or set()
         now = int(time.time() * 1000)
-        self._waiting += [Metric(key, value, now, epoch) for key, value in metrics.items()]
+        for epoch, values in enumerate(metrics, first):
+            if epoch not in known:
+                self._waiting += [Metric(key, value, now, epoch) for key, value in values.items()]
         try:
             self._flush()
         except Exception as error:
@@ -352,12 +354,6 @@ class Run:
                 saved.model, name="model", input_example=saved.input_example, pip_requirements=requirements
             )
 
-    def accounts(self, clock: Clock) -> None:
-        """Log the time accounts that have not been logged and the peak memory: the last thing a trial does."""
-        metrics = clock.metrics()
-        peak = environment.peak_memory_mb()
-        self.final_metrics(metrics | ({"peak_memory_mb": peak} if peak is not None else {}))
-
     def _flush(self) -> None:
         if self._waiting:
             # While the history could not be read, epochs that stand there may have been added.
@@ -387,5 +383,5 @@ def outages(uri: str) -> Iterator[None]:
 
 
 def _model_requirements() -> dict[str, str]:
-    versions = environment.describe()["versions"]
+    versions = describe_environment()["versions"]
     return {name: versions[name] for name in ("tensorflow", "keras", "numpy", "mlflow")}

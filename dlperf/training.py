@@ -3,17 +3,44 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 
 from dlperf import checkpoint
-from dlperf.compiled_epoch import CompiledEpoch, HeldSplit, Segment, Sums
+from dlperf.compiled_epoch import CompiledEpoch, HeldSplit, Segment
 from dlperf.errors import TrialFailed
+from dlperf.objectives import Sums
 from dlperf.progress import Progress
 from dlperf.trial import Context
+
+# State is written, and epochs are reported, at most this often: epochs of small networks last milliseconds.
+_SAVE_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class Monitor:
+    """The epoch metric that steers training.
+
+    Attributes:
+        metric: Its name.
+        lower_is_better: Whether it is an error, not an accuracy.
+    """
+
+    metric: str = "validation_accuracy"
+    lower_is_better: bool = False
+
+    def better(self, metrics: Mapping[str, float], than: Mapping[str, float]) -> bool:
+        """Whether an epoch is strictly better than another."""
+        now, before = metrics[self.metric], than[self.metric]
+        return now < before if self.lower_is_better else now > before
+
+    def reached(self, metrics: Mapping[str, float], target: float) -> bool:
+        """Whether an epoch is at least as good as `target`."""
+        return metrics[self.metric] <= target if self.lower_is_better else metrics[self.metric] >= target
 
 
 @dataclass(frozen=True)
@@ -23,7 +50,8 @@ class Schedule:
     Attributes:
         epochs: Epochs to train, at most.
         learning_rate: Learning rate of an epoch (from 1).
-        patience: Stop after this many epochs without a better validation accuracy; 0 never stops.
+        monitor: What the best epoch and early stopping go by.
+        patience: Stop after this many epochs without a better one; 0 never stops.
         only_last_plateau: Count patience only once the learning rate has fallen for the last time, so that training
             never stops before a drop that would have helped.
         restore_best_weights: End with the weights of the best epoch instead of the last.
@@ -31,6 +59,7 @@ class Schedule:
 
     epochs: int
     learning_rate: Callable[[int], float]
+    monitor: Monitor = Monitor()
     patience: int = 0
     only_last_plateau: bool = False
     restore_best_weights: bool = False
@@ -46,7 +75,7 @@ class Training:
 
     Attributes:
         history: Metrics of each finished epoch, in order.
-        best_epoch: Epoch of the best validation accuracy so far (0: none).
+        best_epoch: The best epoch so far (0: none).
         waited: Epochs without improvement that early stopping has counted.
         stopped_early: Whether early stopping has ended it.
     """
@@ -64,11 +93,10 @@ class Training:
     def update(self, metrics: dict[str, float], schedule: Schedule) -> bool:
         """Take in a finished epoch; return whether it is the best so far.
 
-        The rule is that of `keras.callbacks.EarlyStopping(monitor="val_accuracy", patience=...)`.
+        The rule is that of `keras.callbacks.EarlyStopping`.
         """
         self.history.append(metrics)
-        accuracies = [m["validation_accuracy"] for m in self.history]
-        improved = not self.best_epoch or accuracies[-1] > accuracies[self.best_epoch - 1]
+        improved = not self.best_epoch or schedule.monitor.better(metrics, self.history[self.best_epoch - 1])
         if improved:
             self.best_epoch = self.epoch
         if schedule.counts_patience(self.epoch):
@@ -76,85 +104,103 @@ class Training:
         self.stopped_early = bool(schedule.patience) and self.waited >= schedule.patience
         return improved
 
-    def first_reaching(self, accuracy: float) -> int | None:
-        """Return the first epoch whose validation accuracy is at least `accuracy`, or None."""
-        reached = (e for e, m in enumerate(self.history, 1) if m["validation_accuracy"] >= accuracy)
-        return next(reached, None)
+    def first_reaching(self, target: float, monitor: Monitor) -> int | None:
+        """Return the first epoch that is at least as good as `target`, or None."""
+        return next((e for e, metrics in enumerate(self.history, 1) if monitor.reached(metrics, target)), None)
+
+    def metrics(self, target: float, monitor: Monitor) -> dict[str, float]:
+        """Return the final metrics that follow from the history; those of a target that was not reached are absent."""
+        found: dict[str, float] = {
+            "epochs_run": self.epoch,
+            "best_epoch": self.best_epoch,
+            "stopped_early": int(self.stopped_early),
+        }
+        reached = self.first_reaching(target, monitor)
+        if reached:
+            found["epochs_to_target"] = reached
+            found["seconds_to_target"] = sum(metrics["epoch_seconds"] for metrics in self.history[:reached])
+        return found
 
 
-def train(engine: CompiledEpoch, validation: HeldSplit, schedule: Schedule, context: Context) -> Training:
+def train(compiled: CompiledEpoch, validation: HeldSplit, schedule: Schedule, context: Context) -> Training:
     """Train to the schedule's end, going on from the state on disk where there is one.
 
     State is written before an epoch is reported, so that a resumed trial can report what is missing and never has to
-    train an epoch that was reported. Epoch metrics: `train_loss`, `train_accuracy`, `validation_loss`,
-    `validation_accuracy`, `validation_error`, `learning_rate`, `epoch_seconds` (training only), `examples_per_second`
-    (augmented images).
+    train an epoch that was reported; both happen after the first epoch, after the last, and in between where two
+    seconds have passed. Epoch metrics: those of the sums (`train_loss`, `validation_loss`, ...), `learning_rate`,
+    `epoch_seconds` (training only), `examples_per_second` (augmented images).
 
     Returns:
-        The whole training; the engine holds the final (or, if asked for, the best) weights.
+        The whole training; the compiled holds the final (or, if asked for, the best) weights.
 
     Raises:
         TrialFailed: If the loss is not finite, or the state on disk is damaged.
     """
     clock = context.clock
     with clock.account("compile"):
-        engine.compile()
+        compiled.compile()
     with clock.account("checkpoint"):
-        training, best = _restored(engine, context)
-    for epoch, metrics in enumerate(training.history, 1):
-        _report(context, epoch, metrics)
-    with Progress(context.name, schedule.epochs, training.history, shown=context.show_progress) as progress:
+        training, best = _restored(compiled, context)
+    reported, saved_at = _report(context, training, 0), -math.inf
+    with Progress(context.name, schedule.epochs, shown=context.show_progress) as progress:
         while training.epoch < schedule.epochs and not training.stopped_early:
-            metrics = _one_epoch(engine, validation, training.epoch + 1, schedule, context, progress)
+            try:
+                metrics = _one_epoch(compiled, validation, training.epoch + 1, schedule, context, progress)
+            except TrialFailed:
+                _report(context, training, reported)
+                raise
             with clock.account("checkpoint"):
                 if training.update(metrics, schedule) and schedule.restore_best_weights:
-                    weights = {name: array for name, array in engine.state().items() if name.startswith("weight_")}
-                    best = {f"best_{name}": array for name, array in weights.items()}
-                _save(engine, training, best, context)
-            _report(context, training.epoch, metrics)
+                    best = {f"best_{name}": array for name, array in compiled.weights().items()}
+                ended = training.epoch == schedule.epochs or training.stopped_early
+                if not ended and time.monotonic() - saved_at < _SAVE_SECONDS:
+                    continue
+                _save(compiled, training, best, context)
+                saved_at = time.monotonic()
+            reported = _report(context, training, reported)
             with clock.account("reporting"):
-                progress.epoch_ended(metrics)
+                progress.epoch_ended(training.epoch, metrics)
     if schedule.restore_best_weights:
-        engine.restore({name.removeprefix("best_"): array for name, array in best.items()})
+        compiled.restore({name.removeprefix("best_"): array for name, array in best.items()})
     return training
 
 
-def evaluate(engine: CompiledEpoch, split: HeldSplit, context: Context) -> Sums:
+def evaluate(compiled: CompiledEpoch, split: HeldSplit, context: Context) -> Sums:
     """Evaluate on `split` with the weights as they are, on the clock's evaluation account."""
     with context.clock.account("evaluation"):
-        return _drain(engine.evaluate(split)).sums
+        return _drain(compiled.evaluate(split)).sums
 
 
 def _one_epoch(
-    engine: CompiledEpoch, validation: HeldSplit, epoch: int, schedule: Schedule, context: Context, progress: Progress
+    compiled: CompiledEpoch, validation: HeldSplit, epoch: int, schedule: Schedule, context: Context, progress: Progress
 ) -> dict[str, float]:
     learning_rate = schedule.learning_rate(epoch)
-    engine.set_learning_rate(learning_rate)
+    compiled.set_learning_rate(learning_rate)
     before = context.clock.seconds("train")
     with context.clock.account("train"):
-        for segment in engine.train_epoch(epoch):
+        for segment in compiled.train_epoch(epoch):
             if not math.isfinite(segment.sums.loss):
                 raise TrialFailed(f"the loss is not finite in epoch {epoch}, by step {segment.done} of {segment.total}")
             progress.segment_ended(epoch, segment)
     seconds = context.clock.seconds("train") - before
-    trained, validated = segment.sums, evaluate(engine, validation, context)
+    trained, validated = segment.sums, evaluate(compiled, validation, context)
     if not math.isfinite(validated.loss):
         raise TrialFailed(f"the validation loss is not finite after epoch {epoch}")
     return {
-        "train_loss": trained.mean_loss,
-        "train_accuracy": trained.accuracy,
-        "validation_loss": validated.mean_loss,
-        "validation_accuracy": validated.accuracy,
-        "validation_error": 1.0 - validated.accuracy,
+        **trained.metrics("train"),
+        **validated.metrics("validation"),
         "learning_rate": learning_rate,
         "epoch_seconds": seconds,
         "examples_per_second": trained.examples / seconds,
     }
 
 
-def _report(context: Context, epoch: int, metrics: dict[str, float]) -> None:
-    with context.clock.account("tracking"):
-        context.report.epoch(epoch, metrics)
+def _report(context: Context, training: Training, reported: int) -> int:
+    """Report the epochs after number `reported`; return the last one's number."""
+    if training.epoch > reported:
+        with context.clock.account("tracking"):
+            context.report.epochs(reported + 1, training.history[reported:])
+    return training.epoch
 
 
 def _drain(segments: Iterator[Segment]) -> Segment:
@@ -163,21 +209,21 @@ def _drain(segments: Iterator[Segment]) -> Segment:
     return last
 
 
-def _save(engine: CompiledEpoch, training: Training, best: dict[str, np.ndarray], context: Context) -> None:
+def _save(compiled: CompiledEpoch, training: Training, best: dict[str, np.ndarray], context: Context) -> None:
     if context.state_file is None:
         return
     record = {"training": asdict(training), "clock": context.clock.snapshot()}
     try:
-        checkpoint.save(context.state_file, engine.state() | best, record)
+        checkpoint.save(context.state_file, compiled.state() | best, record)
     except OSError as error:
         raise TrialFailed(f"the state cannot be written to {context.state_file}: {error.strerror}") from error
 
 
-def _restored(engine: CompiledEpoch, context: Context) -> tuple[Training, dict[str, np.ndarray]]:
+def _restored(compiled: CompiledEpoch, context: Context) -> tuple[Training, dict[str, np.ndarray]]:
     stored: Any = context.state_file and checkpoint.load(context.state_file)
     if not stored:
         return Training(), {}
     arrays, record = stored
-    engine.restore(arrays)
+    compiled.restore(arrays)
     context.clock.carry(record["clock"])
     return Training(**record["training"]), {n: a for n, a in arrays.items() if n.startswith("best_")}

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
+from dlperf import environment
 from dlperf.clock import Clock
 from dlperf.parameters import Parameters, defining
 
@@ -42,11 +43,11 @@ class Report(Protocol):
     def data(self, used: DataUsed) -> None:
         """Tell the data set, before training starts."""
 
-    def facts(self, params: Mapping[str, str], tags: Mapping[str, str]) -> None:
-        """Tell parameters that follow from the built network (`num_params`) and tags, before training starts."""
+    def facts(self, params: Mapping[str, str], tags: Mapping[str, str], environment: Mapping[str, Any]) -> None:
+        """Tell parameters that follow from the built network (`num_params`), tags, and what the trial runs on."""
 
-    def epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
-        """Tell the metrics of epoch number `epoch` (from 1); may be called again for one already told."""
+    def epochs(self, first: int, metrics: Sequence[Mapping[str, float]]) -> None:
+        """Tell the metrics of epochs number `first` (from 1) and following; some may have been told already."""
 
 
 @dataclass
@@ -66,6 +67,14 @@ class Context:
     clock: Clock = field(default_factory=Clock)
     state_file: Path | None = None
     show_progress: bool = False
+
+    def facts(self, params: Mapping[str, str], tags: Mapping[str, str]) -> None:
+        """Report parameters and tags that are known once the network is built, and what the trial runs on.
+
+        A GPU is seen only once TensorFlow is loaded, and it is the process of the trial that sees it.
+        """
+        with self.clock.account("tracking"):
+            self.report.facts(params, {**tags, "dlperf.hardware": environment.hardware()}, environment.describe())
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ import pytest
 from keras import ops
 
 from dlperf import compiled_epoch
-from dlperf.compiled_epoch import CompiledEpoch, configure_runtime
+from dlperf.compiled_epoch import configure_runtime
+from dlperf.compiled_image_epoch import ImageEpoch
 from dlperf.environment import cores
 from dlperf.errors import TrialFailed
 from dlperf.models.resnet import resnet
@@ -50,9 +51,9 @@ def engine(
     augment: Callable[..., Any] = copy_dependent,
     optimizer: keras.optimizers.Optimizer | None = None,
     **settings: int,
-) -> CompiledEpoch:
+) -> ImageEpoch:
     defaults = {"batch_size": 8, "copies_in_epoch": 1, "copies_in_batch": 1, "micro_batch": 8, "random_seed": 3}
-    return CompiledEpoch(
+    return ImageEpoch(
         model or dense_model(),
         optimizer or keras.optimizers.Adam(0.01),
         IMAGES,
@@ -63,7 +64,7 @@ def engine(
     )
 
 
-def digest(trained: CompiledEpoch) -> str:
+def digest(trained: ImageEpoch) -> str:
     return hashlib.sha256(b"".join(array.tobytes() for array in trained.state().values())).hexdigest()
 
 

@@ -19,7 +19,7 @@ from dlperf.accounting.inception import PRESETS, Module
 from dlperf.accounting.receptive_field import receptive_field
 from dlperf.declaration import parameter
 from dlperf.errors import BadInput
-from dlperf.parameters import Parameters
+from dlperf.problems.engine_parameters import EngineParameters
 from dlperf.trial import Context, Problem, StoredTrial, Summary, TrialResult
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ _QUANTITIES = (
 _WAYS = {"closed_form": "", "keras": "_keras", "measured": "_measured"}
 
 
-class ArchitecturesParameters(Parameters):
+class ArchitecturesParameters(EngineParameters):
     """Parameters of the architectures problem."""
 
     subject: str = parameter(
@@ -143,8 +143,7 @@ def run_trial(parameters: ArchitecturesParameters, context: Context) -> TrialRes
         from dlperf.problems.architecture_figures import layer_figure
         from dlperf.problems.architecture_subjects import counted
         from dlperf.tables import layer_frame
-    with context.clock.account("tracking"):
-        context.report.facts({}, {})
+    context.facts({}, {})
     accounts = counted(parameters, context.clock)
     metrics: dict[str, float] = {}
     for account in accounts:

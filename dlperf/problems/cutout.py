@@ -159,18 +159,18 @@ def run_trial(parameters: CutoutParameters, context: Context) -> TrialResult:
 
         dataset = data.load(parameters.dataset, parameters.data_dir)
         train_split, validation_split = split(dataset, parameters)
-        engine = compiled_epoch(parameters, *train_split)
-        test = engine.hold(dataset.test_images, dataset.test_labels)
-        validation = test if parameters.notebook else engine.hold(*validation_split)
+        compiled = compiled_epoch(parameters, *train_split)
+        test = compiled.hold(dataset.test_images, dataset.test_labels)
+        validation = test if parameters.notebook else compiled.hold(*validation_split)
     splits = {"train": len(train_split[0]), "validation": len(validation_split[0]), "test": len(dataset.test_images)}
     if parameters.notebook:
         del splits["validation"]  # its test set is its validation set
     with context.clock.account("tracking"):
         context.report.data(DataUsed(dataset.name, dataset.digest, dataset.source, splits))
-        context.report.facts(
-            {"num_params": str(engine.model.count_params())},
-            {"dlperf.validation": "test" if parameters.notebook else "split"},
-        )
+    context.facts(
+        {"num_params": str(compiled.model.count_params())},
+        {"dlperf.validation": "test" if parameters.notebook else "split"},
+    )
     schedule = Schedule(
         epochs=parameters.epochs,
         learning_rate=parameters.learning_rate_at,
@@ -178,25 +178,17 @@ def run_trial(parameters: CutoutParameters, context: Context) -> TrialResult:
         only_last_plateau=not parameters.notebook,
         restore_best_weights=not parameters.notebook and parameters.patience > 0,
     )
-    training = train(engine, validation, schedule, context)
-    tested = evaluate(engine, test, context)
-    reached = training.first_reaching(parameters.target_accuracy)
+    training = train(compiled, validation, schedule, context)
+    tested = evaluate(compiled, test, context)
     metrics = {
-        "epochs_run": training.epoch,
-        "best_epoch": training.best_epoch,
-        "stopped_early": int(training.stopped_early),
-        "test_loss": tested.mean_loss,
-        "test_accuracy": tested.accuracy,
-        "test_error": 1.0 - tested.accuracy,
-        "num_params": engine.model.count_params(),
+        **training.metrics(parameters.target_accuracy, schedule.monitor),
+        **tested.metrics("test"),
+        "num_params": compiled.model.count_params(),
     }
-    if reached:
-        metrics["epochs_to_target"] = reached
-        metrics["seconds_to_target"] = sum(m["epoch_seconds"] for m in training.history[:reached])
     with context.clock.account("reporting"):
         figures = {"cutout_examples": _example_figure(parameters, dataset)}
-        saved = saved_model(parameters, engine.model, train_split[0], dataset) if parameters.save_model else None
-    return TrialResult(metrics, {"dlperf.target_reached": str(reached is not None).lower()}, figures, saved)
+        saved = saved_model(parameters, compiled.model, train_split[0], dataset) if parameters.save_model else None
+    return TrialResult(metrics, {"dlperf.target_reached": str("epochs_to_target" in metrics).lower()}, figures, saved)
 
 
 def summarize(trials: Sequence[StoredTrial[CutoutParameters]]) -> Summary:

@@ -10,7 +10,8 @@ import numpy as np
 from keras import ops
 
 from dlperf import augment
-from dlperf.compiled_epoch import CompiledEpoch, configure_runtime
+from dlperf.compiled_epoch import configure_runtime
+from dlperf.compiled_image_epoch import ImageEpoch
 from dlperf.models.resnet import resnet
 from dlperf.trial import SavedModel
 
@@ -40,7 +41,7 @@ def split(dataset: ImageDataset, parameters: CutoutParameters) -> tuple[Split, S
     return (dataset.train_images[chosen], dataset.train_labels[chosen]), validation
 
 
-def compiled_epoch(parameters: CutoutParameters, images: np.ndarray, labels: np.ndarray) -> CompiledEpoch:
+def compiled_epoch(parameters: CutoutParameters, images: np.ndarray, labels: np.ndarray) -> ImageEpoch:
     """Put the protocol's network, optimizer and augmentation together on training images, uint8 (N, 32, 32, 3).
 
     Raises:
@@ -49,7 +50,7 @@ def compiled_epoch(parameters: CutoutParameters, images: np.ndarray, labels: np.
     configure_runtime(parameters.threads)
     keras.utils.clear_session()  # an earlier trial of this process would leave its graphs in memory
     augmentation, preparation = pipelines(parameters, images)
-    return CompiledEpoch(
+    return ImageEpoch(
         network(parameters),
         _optimizer(parameters),
         images,

@@ -7,12 +7,12 @@ from typing import Any, Literal
 
 from dlperf.declaration import parameter
 from dlperf.environment import cores
-from dlperf.parameters import Parameters
+from dlperf.problems.engine_parameters import EngineParameters
 
 MAX_RANDOM_SEED = 2**32 - 1
 
 
-class TrainingParameters(Parameters):
+class TrainingParameters(EngineParameters):
     """What every training problem takes."""
 
     protocol: Literal["notebook", "corrected"] = parameter(
@@ -25,7 +25,8 @@ class TrainingParameters(Parameters):
         follows="the machine",
         ge=1,
         le=1024,
-        help="threads that compute: all cores unless given; results are equal to the bit only for the same number",
+        help="threads that compute: its share of the cores unless given; results are equal to the bit only for the "
+        "same number",
     )
     state_dir: str = parameter(
         "",
@@ -37,8 +38,8 @@ class TrainingParameters(Parameters):
 
     @classmethod
     def following(cls, given: Mapping[str, Any]) -> dict[str, Any]:
-        """Take the machine's cores for `threads`."""
-        return {"threads": cores()}
+        """Share the machine's cores between the processes."""
+        return {"threads": max(1, cores() // given["processes"])}
 
 
 class ImageParameters(TrainingParameters):

@@ -1,0 +1,49 @@
+"""Engines: what runs the trials of a sweep. Each is a module with `run(problem, tasks, listener, ...)`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from dlperf.execution import Outcome, Task
+from dlperf.trial import Problem, Report
+
+
+class Listener(Protocol):
+    """Whoever keeps the books of a sweep; always called in the process, and the thread, that started it."""
+
+    def started(self, task: Task) -> Report | None:
+        """Take note that a trial is about to run; None if it cannot, which has been noted then."""
+
+    def ended(self, task: Task, outcome: Outcome | Exception) -> None:
+        """Take note of a trial's end; what is raised ends the sweep."""
+
+
+def run(problem: Problem[Any], tasks: Sequence[Task], listener: Listener) -> None:
+    """Run the tasks on the engine that their parameters ask for.
+
+    Raises:
+        EnvironmentMissing: If the engine cannot be had.
+    """
+    if not tasks:
+        return
+    parameters: Any = tasks[0].parameters
+    if parameters.engine == "ray":
+        from dlperf.engines import cluster
+
+        cluster.run(tasks, listener, cpus=parameters.cpus_per_trial, gpus=parameters.gpus_per_trial)
+        return
+    processes = min(parameters.processes, len(tasks))
+    if processes == 1:
+        from dlperf.engines import in_process
+
+        in_process.run(problem, tasks, listener)
+    else:
+        from dlperf.engines import local
+
+        local.run(longest_first(problem, tasks), listener, processes)
+
+
+def longest_first(problem: Problem[Any], tasks: Sequence[Task]) -> list[Task]:
+    """Order tasks so that no long one is left for the end, when other workers have nothing to do."""
+    return sorted(tasks, key=lambda task: -problem.work(task.parameters))

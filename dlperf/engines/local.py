@@ -1,0 +1,197 @@
+"""Trials side by side in worker processes of this machine.
+
+A worker is kept for many trials, because importing TensorFlow takes longer than a small trial. It computes and nothing
+else: what it has to report it asks this process to log, and waits for that. A worker that dies (out of memory, a crash
+in native code) takes only its trial with it, which a new one tries again.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from typing import TYPE_CHECKING, Any
+
+from dlperf import problems
+from dlperf.errors import DlperfError, TrialFailed
+from dlperf.execution import Task, execute, portable
+from dlperf.trial import DataUsed, Report
+
+if TYPE_CHECKING:
+    from dlperf.engines import Listener
+
+_ATTEMPTS = 2
+
+
+@dataclass
+class _Attempt:
+    """A task on its way: who listens to it, and how many workers it has been given to."""
+
+    task: Task
+    report: Report
+    number: int = 0
+
+
+def run(tasks: Sequence[Task], listener: Listener, processes: int) -> None:
+    """Run the tasks, begun in their order, in `processes` workers."""
+    waiting, again = deque(tasks), deque[_Attempt]()
+    workers: list[_Worker] = []
+    try:
+        while True:
+            while len(_busy(workers)) < processes and (attempt := _next(waiting, again, listener)):
+                idle = next((worker for worker in workers if not worker.attempt), None)
+                if idle is None:
+                    idle = _Worker()
+                    workers.append(idle)
+                idle.give(attempt)
+            if not _busy(workers):
+                return
+            for worker in _ready(workers):
+                ended = worker.attend(listener)
+                if ended == "died":
+                    workers.remove(worker)
+                    again += _after_death(worker, listener)
+    finally:
+        for worker in workers:
+            worker.stop()
+
+
+def _busy(workers: Sequence[_Worker]) -> list[_Worker]:
+    return [worker for worker in workers if worker.attempt]
+
+
+def _ready(workers: Sequence[_Worker]) -> list[_Worker]:
+    busy = {worker.connection: worker for worker in _busy(workers)}
+    return [busy[connection] for connection in wait(list(busy))]  # type: ignore[index]
+
+
+def _next(waiting: deque[Task], again: deque[_Attempt], listener: Listener) -> _Attempt | None:
+    if again:
+        return again.popleft()
+    while waiting:
+        task = waiting.popleft()
+        report = listener.started(task)
+        if report is not None:
+            return _Attempt(task, report)
+    return None
+
+
+def _after_death(worker: _Worker, listener: Listener) -> list[_Attempt]:
+    """Return the attempt that a dead worker leaves to be made again, if it was not the last."""
+    attempt, how = worker.attempt, worker.cause_of_death()
+    assert attempt is not None
+    if attempt.number < _ATTEMPTS:
+        print(f"dlperf {attempt.task.name}: its worker process {how}: tried again", file=sys.stderr, flush=True)
+        return [attempt]
+    listener.ended(attempt.task, TrialFailed(f"its worker process {how}, {attempt.number} times"))
+    return []
+
+
+class _Worker:
+    """A worker process as its parent sees it."""
+
+    def __init__(self) -> None:
+        context = multiprocessing.get_context("spawn")  # a fork would inherit TensorFlow's threads half
+        self.connection, far = context.Pipe()
+        self.attempt: _Attempt | None = None
+        self._process = context.Process(target=_serve, args=(far,), name="dlperf worker", daemon=True)
+        self._process.start()
+        far.close()  # or a worker's death would not be seen as the end of the connection
+
+    def give(self, attempt: _Attempt) -> None:
+        """Let it run a task."""
+        self.attempt = attempt
+        attempt.number += 1
+        try:
+            self.connection.send(attempt.task)
+        except OSError:
+            return  # it is dead, which the next look at the connection will find
+
+    def attend(self, listener: Listener) -> str:
+        """Answer what it has to say: "reported", "ended" with its trial, or "died"."""
+        assert self.attempt is not None
+        try:
+            kind, content = self.connection.recv()
+        except (EOFError, OSError):
+            return "died"
+        if kind == "report":
+            answer: DlperfError | None = None
+            try:
+                method, arguments = content
+                getattr(self.attempt.report, method)(*arguments)
+            except Exception as error:
+                answer = portable(error)
+            try:
+                self.connection.send(answer)
+            except OSError:
+                return "died"
+            return "reported"
+        task, self.attempt = self.attempt.task, None
+        listener.ended(task, content)
+        return "ended"
+
+    def cause_of_death(self) -> str:
+        """Say how the process ended."""
+        self._process.join()
+        code = self._process.exitcode or 0
+        return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
+
+    def stop(self) -> None:
+        """End it, whatever it does: its state on disk is whole at any time."""
+        self._process.kill()
+        self._process.join()
+        self.connection.close()
+
+
+class _Reporting:
+    """The report of a trial in a worker: each call is made in the parent, and waited for."""
+
+    def __init__(self, connection: Connection[Any, Any]) -> None:
+        self._connection = connection
+
+    def data(self, used: DataUsed) -> None:
+        self._call("data", used)
+
+    def facts(self, params: Mapping[str, str], tags: Mapping[str, str], environment: Mapping[str, Any]) -> None:
+        self._call("facts", params, tags, environment)
+
+    def epochs(self, first: int, metrics: Sequence[Mapping[str, float]]) -> None:
+        self._call("epochs", first, metrics)
+
+    def _call(self, method: str, *arguments: Any) -> None:
+        self._connection.send(("report", (method, arguments)))
+        error = self._connection.recv()
+        if error is not None:
+            raise error
+
+
+def _serve(connection: Connection[Any, Any]) -> None:
+    """Run what the parent gives, until it ends."""
+    # A Ctrl-C reaches every process of the terminal; it is the parent that ends the workers.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True, name="parent watch").start()
+    while True:
+        try:
+            task: Task = connection.recv()
+        except EOFError:
+            return
+        try:
+            answer: tuple[str, Any] = ("ended", execute(problems.load(task.problem), task, _Reporting(connection)))
+        except Exception as error:
+            answer = ("ended", portable(error))
+        connection.send(answer)
+
+
+def _end_with_parent() -> None:
+    """End this process, in the middle of a step if need be, when the parent has been killed."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+    os._exit(1)

@@ -1,0 +1,76 @@
+"""One trial, wherever it runs: in this process, in a worker beside it or on a cluster. Knows no tracking."""
+
+from __future__ import annotations
+
+import gc
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from dlperf import environment
+from dlperf.clock import Clock
+from dlperf.errors import DlperfError, TrialFailed, one_line
+from dlperf.parameters import Parameters
+from dlperf.trial import Context, Problem, Report, TrialResult
+
+
+@dataclass
+class Task:
+    """A trial that is to run; can be pickled.
+
+    Attributes:
+        problem: Name of its problem.
+        parameters: What it runs with.
+        name: The run's name.
+        state_file: Where its state is kept between epochs; None keeps none.
+        show_progress: Draw a progress bar or epoch lines on the terminal.
+        accounts: What its clock has booked before it runs, as `Clock.snapshot`.
+    """
+
+    problem: str
+    parameters: Parameters
+    name: str
+    state_file: Path | None = None
+    show_progress: bool = False
+    accounts: Mapping[str, float] = field(default_factory=lambda: Clock().snapshot())
+
+
+@dataclass
+class Outcome:
+    """What a trial that did not fail gives; can be pickled.
+
+    Attributes:
+        result: Its result.
+        accounts: What its clock has booked, as `Clock.snapshot`.
+        peak_memory_mb: Peak of its process's resident memory; None where it is unknown.
+    """
+
+    result: TrialResult
+    accounts: Mapping[str, float]
+    peak_memory_mb: float | None
+
+
+def execute(problem: Problem[Any], task: Task, report: Report) -> Outcome:
+    """Run one trial.
+
+    Raises:
+        DlperfError: What the problem raises.
+    """
+    clock = Clock()
+    clock.carry(task.accounts)
+    with clock.account("setup"):
+        gc.collect()  # the networks of earlier trials, which stand in reference cycles
+        environment.reset_peak_memory()
+    context = Context(task.name, report, clock, task.state_file, task.show_progress)
+    result = problem.run_trial(task.parameters, context)
+    return Outcome(result, clock.snapshot(), environment.peak_memory_mb())
+
+
+def portable(error: Exception) -> DlperfError:
+    """Return an error that another process can be told; one that is a bug leaves its traceback here."""
+    if isinstance(error, DlperfError):
+        return error
+    traceback.print_exception(error)
+    return TrialFailed(f"{type(error).__name__}: {one_line(error)}")

@@ -1,0 +1,133 @@
+"""The books of a sweep: a child run per trial, which have finished, which failed and why."""
+
+from __future__ import annotations
+
+import datetime
+import sys
+import time
+import traceback
+from contextlib import ExitStack
+from typing import Generic
+
+from dlperf import trial_run
+from dlperf.clock import Clock
+from dlperf.errors import DlperfError, EnvironmentMissing, one_line
+from dlperf.execution import Outcome, Task
+from dlperf.parameters import Given, describe, texts
+from dlperf.tracking import Run, Store, outages
+from dlperf.trial import P, Problem
+
+
+class SweepRuns(Generic[P]):
+    """Listens to the trials of a sweep; each is a run below the sweep's.
+
+    Attributes:
+        tasks: The trials that have not finished before, in order.
+        failures: Why trials failed, by name.
+    """
+
+    def __init__(self, store: Store, parent: Run, problem: Problem[P], given: Given[P]) -> None:
+        """Find out which trials of an earlier start are finished."""
+        self._store, self._parent, self._problem = store, parent, problem
+        self._began = time.monotonic()
+        self._names = [problem.trial_name(trial) for trial in given.trials]
+        self._given: dict[str, Given[P]] = {}
+        self._runs: dict[str, Run] = {}
+        self._active: dict[str, ExitStack] = {}
+        self._finished: set[str] = set()
+        self._work_done = 0.0
+        self.failures: dict[str, Exception] = {}
+        self.tasks: list[Task] = []
+        several = getattr(given.trials[0], "processes", 1) > 1 or getattr(given.trials[0], "engine", "local") != "local"
+        children = store.children(parent)
+        for name, trial in zip(self._names, given.trials, strict=True):
+            child = children.get(problem.trial_key(trial))
+            if child and child.finished:
+                print(f"{name}: finished before, skipped")
+                self._finished.add(name)
+            else:
+                self._given[name] = _own(given, trial)
+                self.tasks.append(Task(problem.name, trial, name, show_progress=not several))
+            if child:
+                self._runs[name] = child
+        self._work = {task.name: problem.work(task.parameters) for task in self.tasks}  # type: ignore[arg-type]
+
+    @property
+    def finished(self) -> list[str]:
+        """The runs that have finished, in the order of the trials."""
+        return [self._runs[name].id for name in self._names if name in self._finished]
+
+    def started(self, task: Task) -> Run | None:
+        """Let the trial's run stand as RUNNING."""
+        name, stack = task.name, ExitStack()
+        try:
+            with outages(self._store.uri):
+                clock = Clock()
+                with clock.account("tracking"):
+                    run = self._runs.get(name) or self._store.create(name, parent=self._parent)
+                self._runs[name] = stack.enter_context(run)
+                self._active[name] = stack
+                task.state_file = trial_run.begin(run, self._problem, self._given[name], clock)
+                task.accounts = clock.snapshot()
+        except Exception as error:
+            self._failed(task, error)
+            return None
+        return run
+
+    def ended(self, task: Task, outcome: Outcome | Exception) -> None:
+        """Log a trial's result, or why there is none.
+
+        Raises:
+            EnvironmentMissing: The next trial would meet the same.
+        """
+        if isinstance(outcome, Exception):
+            self._failed(task, outcome)
+            return
+        run = self._runs[task.name]
+        try:
+            with outages(self._store.uri), self._active.pop(task.name):
+                trial_run.finish(self._store, run, self._problem, outcome)
+        except Exception as error:
+            self._failed(task, error)
+            return
+        trial_run.forget_state(run, task.parameters)
+        self._finished.add(task.name)
+        if not task.show_progress:
+            self._tell(task)
+
+    def abandon(self, error: BaseException) -> None:
+        """End the runs of the trials that are still running."""
+        while self._active:
+            _, stack = self._active.popitem()
+            stack.__exit__(type(error), error, error.__traceback__)
+
+    def _failed(self, task: Task, error: Exception) -> None:
+        stack = self._active.pop(task.name, None)
+        if stack:
+            stack.__exit__(type(error), error, error.__traceback__)
+        if isinstance(error, EnvironmentMissing):
+            raise error
+        self.failures[task.name] = told(task.name, error)
+
+    def _tell(self, task: Task) -> None:
+        """Print a line for a finished trial, with the time left as the finished ones' work lets expect."""
+        self._work_done += self._work[task.name]
+        done, elapsed = len(self._finished), time.monotonic() - self._began
+        left = elapsed * (sum(self._work.values()) / self._work_done - 1)
+        still = f", about {datetime.timedelta(seconds=round(left))} left" if done < len(self._names) else ""
+        print(f"{task.name}: finished, {done} of {len(self._names)}{still}", flush=True)
+
+
+def told(name: str, error: Exception) -> Exception:
+    """Tell a failure when it happens: in one line, or with its traceback where it is a bug."""
+    if not isinstance(error, DlperfError):
+        traceback.print_exception(error)
+    print(f"dlperf {name}: failed: {one_line(error)}", file=sys.stderr)
+    return error
+
+
+def _own(given: Given[P], trial: P) -> Given[P]:
+    """What the sweep was given, as it applies to one trial: its run can be gone on with by itself."""
+    values = texts(trial)
+    spanned = (each.name for each in describe(type(trial)) if each.grid and each.follows)
+    return Given((trial,), {name: values[name] for name in [*given.given, *spanned]})

@@ -1,0 +1,90 @@
+"""The compiled epoch of dense networks against Keras's `fit`, the notebook's way."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+
+from dlperf import compiled_epoch
+from dlperf.compiled_dense_epoch import DenseEpoch
+from dlperf.environment import cores
+from dlperf.models.mlp import regression_mlp
+from dlperf.objectives import Regression
+
+compiled_epoch.configure_runtime(cores())
+RNG = np.random.default_rng(0)
+INPUTS = RNG.uniform(-512, 512, (1050, 2)).astype("float32")
+TARGETS = (INPUTS[:, 0] * np.sin(INPUTS[:, 1] / 50)).astype("float32")
+
+
+def network(units: tuple[int, ...] = (16, 8, 4), batch_norm: str = "between") -> keras.Model:
+    return regression_mlp(units, random_seed=5, batch_norm=batch_norm)  # type: ignore[arg-type]
+
+
+def dense_epoch(optimizer: keras.optimizers.Optimizer, batch_size: int = 100, unit: float = 1.0) -> DenseEpoch:
+    return DenseEpoch(
+        network(), optimizer, INPUTS, TARGETS, objective=Regression(unit), batch_size=batch_size, random_seed=3
+    )
+
+
+def permutation(epoch: int) -> np.ndarray:
+    return np.random.Generator(np.random.Philox(key=[3, epoch])).permutation(len(INPUTS))
+
+
+@pytest.mark.parametrize("name", ["nadam", "nesterov"])
+def test_trains_the_network_that_fit_trains(name: str) -> None:
+    """Same initial weights, same batches, the last one of 50 included: same weights, training and validation RMSE."""
+
+    def optimizer() -> keras.optimizers.Optimizer:
+        return keras.optimizers.Nadam() if name == "nadam" else keras.optimizers.SGD(1e-7, 0.9, nesterov=True)
+
+    ours, theirs = dense_epoch(optimizer()), network()
+    theirs.compile(optimizer(), "mse", metrics=[keras.metrics.RootMeanSquaredError("rmse")])
+    held = ours.hold(INPUTS[:333], TARGETS[:333])
+    ours.compile()
+    for epoch in (1, 2, 3):
+        order = permutation(epoch)
+        history = theirs.fit(
+            *(INPUTS[order], TARGETS[order]), batch_size=100, shuffle=False, verbose=0,
+            validation_data=(INPUTS[:333], TARGETS[:333]),
+        ).history  # fmt: skip
+        trained = list(ours.train_epoch(epoch))[-1].sums.metrics("train")
+        validated = list(ours.evaluate(held))[-1].sums.metrics("validation")
+        assert trained["train_rmse"] == pytest.approx(history["rmse"][0], rel=1e-4)
+        assert trained["train_loss"] == pytest.approx(history["loss"][0], rel=1e-4)
+        assert validated["validation_rmse"] == pytest.approx(history["val_rmse"][0], rel=1e-4)
+    for mine, keras_own in zip(ours.model.get_weights(), theirs.get_weights(), strict=True):
+        np.testing.assert_allclose(mine, keras_own, rtol=1e-3, atol=2e-5)
+
+
+def test_the_rmse_is_told_in_original_units() -> None:
+    ours = dense_epoch(keras.optimizers.SGD(0.0), unit=100.0)
+    sums = list(ours.train_epoch(1))[-1].sums
+    assert sums.metrics("train")["train_rmse"] == pytest.approx(100 * sums.mean_loss**0.5, rel=1e-6)
+
+
+def test_equal_to_the_bit_however_an_epoch_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    states = []
+    for seconds in (0.0, 1000.0):
+        monkeypatch.setattr(compiled_epoch, "_SEGMENT_SECONDS", seconds)
+        ours = dense_epoch(keras.optimizers.Nadam())
+        before = ours.state()
+        ours.compile()
+        assert all(np.array_equal(before[name], array) for name, array in ours.state().items())
+        assert [len(list(ours.train_epoch(epoch))) for epoch in (1, 2)] == ([11, 11] if seconds == 0 else [2, 2])
+        states.append(ours.state())
+    assert all(np.array_equal(states[0][name], states[1][name]) for name in states[0])
+
+
+def test_where_batch_normalisation_stands() -> None:
+    def norms(units: tuple[int, ...], batch_norm: str) -> list[bool]:
+        layers = network(units, batch_norm).layers[1:]
+        return [isinstance(layer, keras.layers.BatchNormalization) for layer in layers]
+
+    assert norms((16,), "between") == [False, False]
+    assert norms((16, 8, 4), "between") == [False, True, False, True, False, False]
+    assert norms((16, 8), "everywhere") == [True, False, True, False, True, False]
+    assert norms((16, 8), "nowhere") == [False, False, False]
+    assert network((16,)).count_params() == 65
+    assert network((128, 256, 128)).count_params() == 67_969
