@@ -11,16 +11,23 @@ PACKAGE = Path(__file__).resolve().parent.parent / "dlperf"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 # May name TensorFlow: the loop's engine, one layer that Keras lacks, and what asks for programs and gradients.
 TENSORFLOW = {
-    *("dlperf.compiled_epoch", "dlperf.models.batch_norm", "dlperf.compiled_count", "dlperf.gradient_support"),
+    *("dlperf.compiled_epoch", "dlperf.compiled_image_epoch", "dlperf.compiled_dense_epoch"),
+    *("dlperf.models.batch_norm", "dlperf.compiled_count", "dlperf.gradient_support"),
 }
 # From what a user starts down to what everything rests on; a module imports its own line and those below.
 LINES = [
     {"dlperf.__main__", "dlperf.cli", "dlperf.mlproject"},
     {"dlperf.sweep"},
+    {"dlperf.sweep_runs"},
+    {"dlperf.trial_run"},
     {"dlperf.tracking", "dlperf.resume", "dlperf.planning", "dlperf.terminal", "dlperf.interruption"},
+    {"dlperf.engines"},
+    {"dlperf.execution"},
     {"dlperf.problems", "dlperf.plots"},
     {"dlperf.training"},
+    {"dlperf.compiled_image_epoch", "dlperf.compiled_dense_epoch"},
     {"dlperf.compiled_epoch", "dlperf.progress", "dlperf.checkpoint"},
+    {"dlperf.objectives"},
     {"dlperf.models", "dlperf.data", "dlperf.augment", "dlperf.keras_accounting"},
     {"dlperf.compiled_count", "dlperf.gradient_support"},
     {"dlperf.trial", "dlperf.tables", "dlperf.process"},
@@ -79,6 +86,7 @@ def test_imports_go_down(path: Path) -> None:
 def test_mlflow_and_tensorflow_have_their_places(path: Path) -> None:
     module, roots = name_of(path), {name.split(".")[0] for name in imports_of(path)}
     assert "mlflow" not in roots or module == "dlperf.tracking"
+    assert "ray" not in roots or module == "dlperf.engines.cluster"
     assert "tensorflow" not in roots or module in TENSORFLOW
 
 
@@ -91,12 +99,15 @@ def test_the_base_is_plain_python(package: str) -> None:
         assert not roots & {"tensorflow", "keras", "mlflow", "numpy", "pandas", "matplotlib"}
 
 
-@pytest.mark.parametrize("name", ["main", "architectures", "cutout", "training_parameters"])
+@pytest.mark.parametrize(
+    "name", ["main", "architectures", "cutout", "approximators", "training_parameters", "engine_parameters"]
+)
 def test_problem_modules_import_nothing_heavy(name: str) -> None:
     imported = imports_of(PACKAGE / "problems" / f"{name}.py", module_level_only=True)
     roots = {module.split(".")[0] for module in imported}
     assert not roots & {"tensorflow", "keras", "mlflow", "numpy", "pandas", "matplotlib", "seaborn", "sklearn"}
-    assert "dlperf.problems.cutout_protocols" not in imported
+    heavy = {"cutout_protocols", "approximator_network", "approximator_tables", "approximator_figures"}
+    assert not imported & {f"dlperf.problems.{name}" for name in heavy}
 
 
 def test_no_module_says_nothing() -> None:

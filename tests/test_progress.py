@@ -4,7 +4,8 @@ import io
 
 from rich.console import Console
 
-from dlperf.compiled_epoch import Segment, Sums
+from dlperf.compiled_epoch import Segment
+from dlperf.objectives import ClassificationSums, RegressionSums
 from dlperf.progress import Progress
 
 METRICS = {
@@ -18,9 +19,9 @@ METRICS = {
 
 def shown(*, terminal: bool) -> str:
     console = Console(file=io.StringIO(), force_terminal=terminal, width=200, highlight=False)
-    with Progress("cutout m=4", 3, [METRICS], shown=True, console=console) as progress:
-        progress.segment_ended(2, Segment(10, 40, 5.0, Sums(loss=960.0, correct=160, examples=640)))
-        progress.epoch_ended(METRICS)
+    with Progress("cutout m=4", 3, shown=True, console=console) as progress:
+        progress.segment_ended(2, Segment(10, 40, 5.0, ClassificationSums(loss=960.0, correct=160, examples=640)))
+        progress.epoch_ended(2, METRICS)
     return console.file.getvalue()  # type: ignore[attr-defined]
 
 
@@ -40,6 +41,16 @@ def test_the_bar_shows_loss_error_speed_and_time_left() -> None:
 
 def test_nothing_is_shown_unless_asked_for() -> None:
     console = Console(file=io.StringIO(), force_terminal=True)
-    with Progress("x", 3, [], shown=False, console=console) as progress:
-        progress.epoch_ended(METRICS)
+    with Progress("x", 3, shown=False, console=console) as progress:
+        progress.epoch_ended(1, METRICS)
     assert console.file.getvalue() == ""  # type: ignore[attr-defined]
+
+
+def test_a_regression_shows_its_rmse() -> None:
+    console = Console(file=io.StringIO(), width=200, highlight=False)
+    sums = RegressionSums(loss=400.0, examples=100, squared_error=400.0)
+    metrics = {**sums.metrics("train"), **sums.metrics("validation"), "epoch_seconds": 1.0, "examples_per_second": 80.0}
+    with Progress("x", 3, shown=True, console=console) as progress:
+        progress.epoch_ended(3, metrics)
+    shown = console.file.getvalue()  # type: ignore[attr-defined]
+    assert shown == "x  epoch 3/3  loss 4.0000  rmse 2.0000  validation rmse 2.0000  80 examples/s  0:00:00 left\n"

@@ -82,11 +82,11 @@ def test_a_name_the_user_chose_is_kept(store: Store) -> None:
 
 def test_an_epoch_is_logged_once_however_often_it_is_told(store: Store) -> None:
     run = begin(store, {})
-    run.epoch(1, EPOCH)
-    run.epoch(2, EPOCH)
+    run.epochs(1, [EPOCH])
+    run.epochs(2, [EPOCH])
     resumed = reread(store, run)
     for epoch in (1, 2, 3):
-        resumed.epoch(epoch, EPOCH)
+        resumed.epochs(epoch, [EPOCH])
     assert steps(store, run) == [1, 2, 3]
 
 
@@ -94,20 +94,20 @@ def test_epochs_wait_while_the_server_is_away(
     store: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = begin(store, {})
-    run.epoch(1, EPOCH)
+    run.epochs(1, [EPOCH])
     with monkeypatch.context() as away:
 
         def refuse(*_: object, **__: object) -> None:
             raise mlflow.MlflowException("connection refused")
 
         away.setattr(store.client, "log_batch", refuse)
-        run.epoch(2, EPOCH)
-        run.epoch(3, EPOCH)
+        run.epochs(2, [EPOCH])
+        run.epochs(3, [EPOCH])
         with pytest.raises(EnvironmentMissing, match=f"nothing is lost, go on with MLFLOW_RUN_ID={run.id}"):
             run.final_metrics({"test_error": 0.5})
     assert capsys.readouterr().err.count("training goes on") == 1
     assert steps(store, run) == [1]
-    run.epoch(4, EPOCH)
+    run.epochs(4, [EPOCH])
     assert steps(store, run) == [1, 2, 3, 4]
     assert reread(store, run)._run.data.metrics["test_error"] == 0.5
 

@@ -1,0 +1,159 @@
+"""Trials on a Ray cluster, for those who outgrow one machine. Ray is imported here and nowhere else.
+
+The trials' reports go through a mailbox, an actor on the cluster, which this process empties: it alone talks to the
+tracking server.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import signal
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import dlperf
+from dlperf import problems
+from dlperf.errors import EnvironmentMissing, TrialFailed, one_line
+from dlperf.execution import Outcome, Task, execute, portable
+from dlperf.trial import DataUsed, Report
+
+if TYPE_CHECKING:
+    from dlperf.engines import Listener
+
+_CONNECT_SECONDS = 60
+_POLL_SECONDS = 0.3
+_RETRIES = 1
+# Ray dies, and takes the process along, where a cluster does not answer: a process that may die asks first.
+_PROBE = "import ray, sys; ray.init(address=sys.argv[1], log_to_driver=False, logging_level='ERROR'); ray.nodes()"
+
+
+def run(tasks: Sequence[Task], listener: Listener, *, cpus: float, gpus: float) -> None:
+    """Run the tasks, begun in their order, as many at a time as the cluster has room for.
+
+    A task whose worker dies is tried once more. Its state is looked for where `state_dir` leads on the worker's node:
+    it goes on there if nodes share that folder, else it is trained from the start.
+
+    Raises:
+        EnvironmentMissing: If there is no Ray, no cluster, or no node with the CPUs and GPUs of a trial.
+    """
+    ray = _connected()
+    try:
+        mailbox = ray.remote(num_cpus=0)(_Mailbox).remote()
+        remote = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=_RETRIES)(_execute)
+        waiting, reports = deque(tasks), dict[str, Report]()
+        running: dict[Any, Task] = {}
+        room = _room(ray, cpus, gpus)
+        while waiting or running:
+            while waiting and len(running) < room:
+                task = waiting.popleft()
+                report = listener.started(task)
+                if report is not None:
+                    reports[task.name] = report
+                    running[remote.remote(task, mailbox)] = task
+            ended, _ = ray.wait(list(running), timeout=_POLL_SECONDS) if running else ([], [])
+            for name, method, arguments in ray.get(mailbox.take.remote()):
+                getattr(reports[name], method)(*arguments)
+            for reference in ended:
+                listener.ended(running.pop(reference), _outcome(ray, reference))
+            room = _room(ray, cpus, gpus)
+    except ray.exceptions.RaySystemError as error:
+        raise EnvironmentMissing(f"the Ray cluster failed: {one_line(error)}") from error
+    finally:
+        ray.shutdown()
+
+
+def _connected() -> Any:
+    address = os.environ.get("RAY_ADDRESS", "")
+    if not address:
+        raise EnvironmentMissing("engine=ray needs RAY_ADDRESS, the address of a Ray cluster, as 10.0.0.1:6379")
+    if importlib.util.find_spec("ray") is None:
+        raise EnvironmentMissing("engine=ray needs Ray: pip install 'dlperf[ray]'")
+    unreachable = f"the Ray cluster RAY_ADDRESS={address} does not answer"
+    try:
+        probe = subprocess.run(
+            [sys.executable, "-c", _PROBE, address], capture_output=True, text=True, timeout=_CONNECT_SECONDS
+        )
+    except subprocess.TimeoutExpired:
+        raise EnvironmentMissing(f"{unreachable} within {_CONNECT_SECONDS} seconds") from None
+    if probe.returncode:
+        last = (probe.stderr.strip().splitlines() or ["no reason given"])[-1]
+        raise EnvironmentMissing(f"{unreachable}: {last[:200]}")
+    import ray
+
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    package = Path(dlperf.__file__).resolve().parent
+    ray.init(address=address, logging_level="ERROR", runtime_env={"py_modules": [str(package)]})
+    for number, handler in handlers.items():  # Ray puts its own in their place
+        signal.signal(number, handler)
+    return ray
+
+
+def _room(ray: Any, cpus: float, gpus: float) -> int:
+    """Trials that fit on the cluster's nodes at a time."""
+    room = 0
+    for node in ray.nodes():
+        if node["Alive"]:
+            has = node["Resources"]
+            slots = [has.get("CPU", 0.0) // cpus, *([has.get("GPU", 0.0) // gpus] if gpus else [])]
+            room += int(min(slots))
+    if not room:
+        raise EnvironmentMissing(f"no node of the Ray cluster has {cpus:g} CPUs and {gpus:g} GPUs for a trial")
+    return room
+
+
+def _outcome(ray: Any, reference: Any) -> Outcome | Exception:
+    try:
+        outcome: Outcome | Exception = ray.get(reference)
+    except (ray.exceptions.WorkerCrashedError, ray.exceptions.NodeDiedError, ray.exceptions.OutOfMemoryError) as error:
+        return TrialFailed(f"its worker died {_RETRIES + 1} times: {one_line(error)}")
+    except ray.exceptions.RayError as error:
+        return TrialFailed(one_line(error))
+    return outcome
+
+
+class _Mailbox:
+    """Holds what trials report until the start that waits for it takes it."""
+
+    def __init__(self) -> None:
+        self._letters: list[tuple[str, str, tuple[Any, ...]]] = []
+
+    def put(self, name: str, method: str, arguments: tuple[Any, ...]) -> None:
+        self._letters.append((name, method, arguments))
+
+    def take(self) -> list[tuple[str, str, tuple[Any, ...]]]:
+        letters, self._letters = self._letters, []
+        return letters
+
+
+class _Reporting:
+    """The report of a trial on the cluster: each call is a letter."""
+
+    def __init__(self, name: str, mailbox: Any) -> None:
+        self._name, self._mailbox = name, mailbox
+
+    def data(self, used: DataUsed) -> None:
+        self._put("data", used)
+
+    def facts(self, params: Mapping[str, str], tags: Mapping[str, str], environment: Mapping[str, Any]) -> None:
+        self._put("facts", params, tags, environment)
+
+    def epochs(self, first: int, metrics: Sequence[Mapping[str, float]]) -> None:
+        self._put("epochs", first, metrics)
+
+    def _put(self, method: str, *arguments: Any) -> None:
+        import ray
+
+        ray.get(self._mailbox.put.remote(self._name, method, arguments))
+
+
+def _execute(task: Task, mailbox: Any) -> Outcome | Exception:
+    """Run a task on the cluster; what fails is returned, because what is raised would be tried again."""
+    try:
+        return execute(problems.load(task.problem), task, _Reporting(task.name, mailbox))
+    except Exception as error:
+        return portable(error)

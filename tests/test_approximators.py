@@ -1,0 +1,336 @@
+"""Problem 5: its parameters, its tables of stored trials, and its trials as a user starts them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import psutil
+import pytest
+
+from dlperf.accounting.mlp import multiplications, networks, num_params
+from dlperf.environment import cores
+from dlperf.errors import BadInput
+from dlperf.parameters import defining, parse, sweep_texts
+from dlperf.problems import approximator_published, approximators
+from dlperf.problems.approximators import ApproximatorsParameters
+from dlperf.trial import StoredTrial
+from tests.desk import Desk, eventually, wait_for_line
+
+FINAL = {
+    *("train_seconds", "epochs_run", "best_epoch", "best_validation_rmse", "test_rmse", "test_loss", "r_squared"),
+    *("num_params", "stopped_early", "wall_seconds", "tracking_seconds", "peak_memory_mb"),
+}
+
+
+def test_the_notebooks_networks() -> None:
+    found = networks()
+    assert len(found) == 143
+    assert [sum(len(units) == depth for units in found) for depth in (1, 2, 3)] == [6, 25, 112]
+    assert len({(sum(units), len(units)) for units in found}) == 45
+    assert sum(map(multiplications, found)) == 1_845_088
+    assert sum(map(num_params, found)) == 1_969_535
+    assert [num_params(units) for units in ((16,), (512,), (16, 16), (64, 128), (32, 256), (128, 256, 128))] == [
+        *(65, 2049, 401, 8897, 8929, 67_969)
+    ]
+    assert approximator_published.ROWS.keys() == {",".join(map(str, units)) for units in found[:20]}
+
+
+def test_units_span_the_grid() -> None:
+    given = parse(ApproximatorsParameters, {})
+    assert len(given.trials) == 143
+    assert given.given == {}
+    assert {trial.processes for trial in given.trials} == {cores()}
+    assert {(trial.threads, trial.epochs, trial.patience) for trial in given.trials} == {(1, 2000, 20)}
+    assert [t.units for t in parse(ApproximatorsParameters, {"units": "64,128"}).trials] == ["64,128"]
+    several = parse(ApproximatorsParameters, {"units": "64,128; 16", "random_seed": "0,1"})
+    assert [(t.random_seed, t.units) for t in several.trials] == [(0, "64,128"), (0, "16"), (1, "64,128"), (1, "16")]
+    assert several.given == {"random_seed": "0,1", "units": "64,128;16"}
+    assert sweep_texts(several.trials)["units"] == "64,128;16"
+    assert len(parse(ApproximatorsParameters, {"max_units": "64", "max_layers": "2"}).trials) == 7
+
+
+def test_a_network_is_the_same_whatever_sweep_it_stands_in() -> None:
+    alone = parse(ApproximatorsParameters, {"units": "16,16", "processes": "1"}).trials[0]
+    (among,) = (t for t in parse(ApproximatorsParameters, {"max_layers": "2"}).trials if t.units == "16,16")
+    assert defining(alone) == defining(among)
+    assert approximators.PROBLEM.trial_key(alone) == approximators.PROBLEM.trial_key(among)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"units": "0"}, "units=0: must be the units of each hidden layer"),
+        ({"units": "16,abc"}, "units=16,abc: must be the units"),
+        ({"units": "16;16,"}, "units=16,: must be"),
+        ({"units": "16;16"}, "units=16;16: 16 stands twice"),
+        ({"units": "16,16,16,16"}, "units=16,16,16,16: has 4 layers, but max_layers is 3"),
+        ({"units": "512,16"}, "units=512,16: has 528 units, but max_units is 512"),
+        ({"max_units": "15"}, "max_units=15: must be an integer, at least 16"),
+        ({"processes": "0"}, "processes=0: must be an integer, at least 1"),
+        ({"engine": "dask"}, "engine=dask: must be one of local, ray"),
+    ],
+)
+def test_bad_input(given: dict[str, str], message: str) -> None:
+    with pytest.raises(BadInput) as caught:
+        parse(ApproximatorsParameters, given)
+    assert str(caught.value).startswith(message)
+
+
+def stored(units: str, rmse: float, seconds: float, random_seed: int = 0) -> StoredTrial[ApproximatorsParameters]:
+    """A trial of four epochs that falls from 250 in equal steps to `rmse`."""
+    curve = np.linspace(250, rmse, 4)
+    metrics = {
+        **{"num_params": num_params(tuple(map(int, units.split(",")))), "epochs_run": 4, "best_epoch": 4},
+        **{
+            "train_seconds": seconds,
+            "best_validation_rmse": rmse,
+            "test_rmse": rmse,
+            "r_squared": 1 - (rmse / 300) ** 2,
+        },
+    }
+    parameters = ApproximatorsParameters.resolve({"units": units, "random_seed": random_seed})
+    history = {"validation_rmse": curve, "train_rmse": curve, "epoch_seconds": [seconds / 4] * 4}
+    return StoredTrial("id", parameters, {}, metrics, history, {})
+
+
+def test_tables_of_stored_trials() -> None:
+    """Deeper networks are better and slower here, and at depth 1 units do nothing."""
+    trials = [
+        stored(
+            ",".join(map(str, units)), 240 - 60 * len(units) + (sum(units) % 7), 10.0 * len(units) + sum(units) / 100
+        )
+        for units in networks()
+    ]
+    summary = approximators.summarize(trials)
+    assert summary.figures.keys() == {"rmse_by_total_units", "rmse_by_num_params", "train_seconds_by_num_params"}
+    assert len(summary.tables["networks"]) == 143
+    grouped = summary.tables["by_total_units"]
+    assert len(grouped) == 45
+    of_48 = [t for t in trials if sum(t.parameters.layers) == 48 and len(t.parameters.layers) == 2]
+    row = grouped[(grouped.total_units == 48) & (grouped.num_layers == 2)].iloc[0]
+    assert row.networks == len(of_48) == 2
+    assert row.mean_rmse == pytest.approx(np.mean([t.metrics["test_rmse"] for t in of_48]))
+    times = summary.tables["time_to_rmse"]
+    worst = max(t.metrics["best_validation_rmse"] for t in trials)
+    assert sorted(set(times.rmse)) == [150.0, worst]
+    assert (times[times.rmse == worst].reached == times[times.rmse == worst].networks).all()
+    assert list(times[times.rmse == 150.0].reached) == [0, 25, 112]
+    verdicts = dict(zip(summary.tables["claims"].claim, summary.tables["claims"].verdict, strict=True))
+    assert verdicts["3 layers against 2: has the lower RMSE"] == "holds"
+    assert verdicts["3 layers against 2: trains in less time until it stops"] == "the opposite holds"
+    assert verdicts["1 layers: RMSE falls with total units"] == "not shown"
+    published = summary.tables["beside_notebook"].set_index("units")
+    assert len(published) == 20
+    assert published.loc["32,256", "difference"] == pytest.approx(published.loc["32,256", "rmse"] - 111.449539)
+
+
+def test_epochs_to_an_rmse_by_hand() -> None:
+    from dlperf.problems.approximator_tables import reached
+
+    times = reached([stored("16", 100.0, 8.0), stored("32", 220.0, 4.0)], 150.0)
+    assert list(times.epochs.fillna(0)) == [3, 0]  # 250, 200, 150, 100
+    assert list(times.seconds.fillna(0)) == [6.0, 0]
+
+
+def test_one_trial_has_its_curve() -> None:
+    summary = approximators.summarize([stored("16", 100.0, 8.0)])
+    assert (summary.tables.keys(), summary.figures.keys()) == ({"networks"}, {"rmse"})
+
+
+def start(desk: Desk, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+    return desk.popen([sys.executable, "entrypoints/approximators.py", *arguments], **environment)
+
+
+def finish(desk: Desk, *arguments: str, **environment: str) -> tuple[int, str]:
+    process = start(desk, *arguments, **environment)
+    output, _ = process.communicate(timeout=300)
+    return process.returncode, output
+
+
+def rmse_curve(desk: Desk, run: Any) -> list[float]:
+    return [m.value for m in desk.client.get_metric_history(run.info.run_id, "validation_rmse")]
+
+
+def test_a_sweep_in_workers_and_a_network_alone(desk: Desk) -> None:
+    """The same bits; the contract's names; and what finished is skipped."""
+    sweep = ("--units", "16;32,16", "--epochs", "4", "--processes", "2")
+    status, output = finish(desk, *sweep)
+    assert status == 0, output
+    assert "2 of 2" in output
+    runs = desk.runs()
+    parent = runs["approximators units=16;32,16"]
+    child = runs["approximators units=32,16 random_seed=0"]
+    assert parent.data.metrics["trials_finished"] == 2
+    for run in (child, runs["approximators units=16 random_seed=0"]):
+        assert (run.info.status, run.data.tags["mlflow.parentRunId"]) == ("FINISHED", parent.info.run_id)
+        assert run.data.metrics.keys() >= FINAL
+        accounts = {
+            k: v
+            for k, v in run.data.metrics.items()
+            if k.endswith("_seconds") and k not in ("epoch_seconds", "seconds_to_target")
+        }
+        wall = accounts.pop("wall_seconds")
+        assert 0.95 * wall <= sum(accounts.values()) <= wall
+    params = {name: child.data.params[name] for name in ("units", "num_layers", "total_units", "num_params", "threads")}
+    assert params == {"units": "32,16", "num_layers": "2", "total_units": "48", "num_params": "769", "threads": "1"}
+    environment = Path(desk.client.download_artifacts(child.info.run_id, "environment.json", str(desk.folder)))
+    assert json.loads(environment.read_text())["command"].startswith("python entrypoints/approximators.py --units")
+    files = {f.path for path in ("plots", "tables") for f in desk.client.list_artifacts(parent.info.run_id, path)}
+    assert files >= {"tables/networks.csv", "tables/by_total_units.csv", "plots/rmse_by_total_units.png"}
+
+    status, output = finish(desk, MLFLOW_RUN_ID=parent.info.run_id)
+    assert (status, "is finished" in output) == (0, True), output
+    status, output = finish(
+        desk, "--units", "32,16", "--epochs", "4", "--processes", "1", MLFLOW_EXPERIMENT_NAME="alone"
+    )
+    assert status == 0, output
+    experiment = desk.client.get_experiment_by_name("alone").experiment_id
+    (alone,) = desk.client.search_runs([experiment])
+    assert rmse_curve(desk, alone) == rmse_curve(desk, child)
+    assert alone.data.metrics["test_rmse"] == child.data.metrics["test_rmse"]
+
+
+def workers(process: subprocess.Popen[str]) -> list[psutil.Process]:
+    """Worker processes, oldest first."""
+    found = [p for p in psutil.Process(process.pid).children() if "spawn_main" in " ".join(p.cmdline())]
+    return sorted(found, key=lambda p: p.create_time())
+
+
+@pytest.mark.slow
+def test_a_killed_worker_loses_no_network(desk: Desk) -> None:
+    """Killed once its network is tried again; killed twice it is reported, and the others finish."""
+    process = start(desk, "--units", "256,128;64;32;16", "--epochs", "60", "--processes", "2")
+    wait_for_line(process, "units=64 random_seed=0: finished")
+    workers(process)[0].kill()  # that of the longest network, which was begun first
+    wait_for_line(process, "units=256,128 random_seed=0: its worker process was killed by SIGKILL: tried again")
+    workers(process)[-1].kill()
+    output, _ = process.communicate(timeout=200)
+    assert process.returncode == 1, output
+    assert "was killed by SIGKILL, 2 times" in output
+    runs = desk.runs()
+    failed = runs["approximators units=256,128 random_seed=0"]
+    assert (failed.info.status, failed.data.tags["dlperf.ended"]) == ("FAILED", "failed")
+    for units in (64, 32, 16):
+        assert runs[f"approximators units={units} random_seed=0"].info.status == "FINISHED"
+    parent = runs["approximators units=256,128;64;32;16"]
+    assert (parent.info.status, parent.data.metrics["trials_failed"]) == ("FAILED", 1)
+
+    status, output = finish(desk, MLFLOW_RUN_ID=parent.info.run_id)
+    assert status == 0, output
+    assert output.count("finished before, skipped") == 3
+    again = desk.runs()["approximators units=256,128 random_seed=0"]
+    assert (again.info.run_id, again.info.status, len(rmse_curve(desk, again))) == (failed.info.run_id, "FINISHED", 60)
+
+
+def _trials_that_compute(desk: Desk) -> list[Any]:
+    """Trials whose worker has told what it runs on."""
+    if not (desk.folder / "state").exists():
+        return []
+    runs = desk.client.search_runs(["0"])
+    return [run for run in runs if {"dlperf.hardware", "dlperf.trial_key"} <= run.data.tags.keys()]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_workers_end_with_their_parent(desk: Desk, number: signal.Signals) -> None:
+    process = start(desk, "--units", "512;256,256;16", "--epochs", "2000", "--processes", "2")
+    eventually(lambda: len(_trials_that_compute(desk)) == 2, seconds=60)
+    own = workers(process)
+    assert len(own) == 2
+    os.kill(process.pid, number)
+    process.communicate()
+    _, alive = psutil.wait_procs(own, timeout=10)
+    assert not alive
+    if number == signal.SIGTERM:
+        assert process.returncode == 143
+        assert {run.info.status for run in desk.client.search_runs(["0"])} == {"KILLED"}
+
+
+@pytest.mark.slow
+def test_the_corrected_protocol(desk: Desk) -> None:
+    status, output = finish(
+        desk, "--units", "64,64", "--protocol", "corrected", "--epochs", "15", "--save_model", "true"
+    )
+    assert status == 0, output
+    (run,) = desk.runs().values()
+    assert run.data.tags["dlperf.validation"] == "split"
+    assert run.data.metrics["test_rmse"] < 250
+    rates = [m.value for m in desk.client.get_metric_history(run.info.run_id, "learning_rate")]
+    assert rates[0] == 0.05
+    assert all(np.diff(rates) < 0)
+    assert run.data.metrics["train_loss"] == pytest.approx((run.data.metrics["train_rmse"] / 298.36) ** 2, rel=0.03)
+    import mlflow
+
+    from dlperf.data import eggholder
+
+    mlflow.set_tracking_uri(desk.uri)
+    (model,) = run.outputs.model_outputs
+    test = eggholder.draw(0, continuous=True, validation_share=0.1).test
+    predicted = np.asarray(mlflow.pyfunc.load_model(f"models:/{model.model_id}").predict(test.inputs.astype("float32")))
+    rmse = float(np.sqrt(np.mean((predicted.ravel() - test.targets) ** 2)))
+    assert rmse == pytest.approx(run.data.metrics["test_rmse"], rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("environment", "message"),
+    [({}, "engine=ray needs RAY_ADDRESS"), ({"RAY_ADDRESS": "127.0.0.1:9"}, "RAY_ADDRESS=127.0.0.1:9 does not answer")],
+)
+def test_no_ray_cluster_is_status_3(desk: Desk, environment: dict[str, str], message: str) -> None:
+    if environment:
+        pytest.importorskip("ray", reason="needs Ray: pip install 'dlperf[ray]'")
+    status, output = finish(desk, "--units", "16", "--epochs", "1", "--engine", "ray", **environment)
+    assert status == 3, output
+    assert message in output
+    assert "Traceback" not in output
+    assert [run.info.status for run in desk.runs().values()] == ["FAILED"]
+
+
+@pytest.fixture
+def ray_cluster(tmp_path: Path) -> Any:
+    """Two nodes on this machine, each with a CPU: two raylets, as on two machines."""
+    pytest.importorskip("ray", reason="needs Ray: pip install 'dlperf[ray]'")
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    cluster.add_node(num_cpus=1)
+    yield cluster
+    cluster.shutdown()
+
+
+@pytest.mark.slow
+def test_trials_on_a_ray_cluster_of_two_nodes(desk: Desk, ray_cluster: Any) -> None:
+    """The same bits as local workers give; a killed worker's trial is tried again."""
+    arguments = ("--units", "256,128;16;32", "--epochs", "30")
+    address = ray_cluster.address
+    process = start(desk, *arguments, "--engine", "ray", RAY_ADDRESS=address)
+    wait_for_line(process, "finished, 1 of 3")
+    busy = [p for p in psutil.process_iter(["cmdline"]) if (p.info["cmdline"] or [""])[0].startswith("ray::_execute")]
+    for worker in busy:
+        worker.kill()
+    output, _ = process.communicate(timeout=200)
+    assert process.returncode == 0, output
+    assert busy
+    runs = desk.runs()
+    assert {run.info.status for run in runs.values()} == {"FINISHED"}
+    status, output = finish(desk, *arguments, MLFLOW_EXPERIMENT_NAME="local")
+    assert status == 0, output
+    experiment = desk.client.get_experiment_by_name("local").experiment_id
+    for run in desk.client.search_runs([experiment]):
+        other = runs[run.info.run_name]
+        if "dlperf.trial_key" in run.data.tags:
+            assert rmse_curve(desk, run) == rmse_curve(desk, other)
+    too_large = finish(desk, "--units", "16", "--engine", "ray", "--gpus_per_trial", "1", RAY_ADDRESS=address)
+    assert too_large[0] == 3
+    assert "no node of the Ray cluster has 1 CPUs and 1 GPUs" in too_large[1]
+
+
+def test_frames_are_numbers() -> None:
+    table = approximators.summarize([stored("16", 100.0, 8.0)]).tables["networks"]
+    assert all(pd.api.types.is_numeric_dtype(table[name]) for name in table.columns if name != "units")
