@@ -168,6 +168,7 @@ class Run:
         self.id: str = run.info.run_id
         self._waiting: list[Metric] = []
         self._logged_epochs: set[int] | None = None
+        self._told_epochs: set[int] = set()
         self._final = set(run.data.metrics)
         self._warned = False
 
@@ -291,10 +292,12 @@ class Run:
                 self._logged_epochs = {metric.step for metric in history}
         except Exception as error:
             self._warn(error)
-        known = self._logged_epochs or set()
+        # A worker that takes over from a dead one tells everything again.
+        known = (self._logged_epochs or set()) | self._told_epochs
         now = int(time.time() * 1000)
         for epoch, values in enumerate(metrics, first):
             if epoch not in known:
+                self._told_epochs.add(epoch)
                 self._waiting += [Metric(key, value, now, epoch) for key, value in values.items()]
         try:
             self._flush()

@@ -8,10 +8,12 @@ import sys
 
 import pytest
 
+from dlperf.accounting.mlp import networks
 from dlperf.problems.architectures import SUBJECTS
 from tests.contract import assert_trial
 from tests.desk import MLFLOW_RUN, ROOT, Desk
 
+SMALL_NETWORKS = [",".join(map(str, units)) for units in networks(max_units=64, max_layers=2)]
 SCRIPTS = sorted((ROOT / "entrypoints").glob("*.py"))
 
 
@@ -34,11 +36,12 @@ def test_the_demo_runs_every_problem_below_one_run(desk: Desk) -> None:
     assert runs.keys() == {
         *("main", "cutout m=0,4", "cutout m=0 random_seed=1", "cutout m=4 random_seed=1", architectures),
         *(f"architectures subject={subject}" for subject in SUBJECTS),
+        *("approximators", *(f"approximators units={units} random_seed=1" for units in SMALL_NETWORKS)),
     }
     assert {run.info.status for run in runs.values()} == {"FINISHED"}
     parents = {name: run.data.tags.get("mlflow.parentRunId") for name, run in runs.items()}
     assert parents["main"] is None
-    assert parents["cutout m=0,4"] == parents[architectures] == runs["main"].info.run_id
+    assert parents["approximators"] == parents["cutout m=0,4"] == parents[architectures] == runs["main"].info.run_id
     for subject in SUBJECTS:
         counted = runs[f"architectures subject={subject}"]
         assert parents[counted.info.run_name] == runs[architectures].info.run_id

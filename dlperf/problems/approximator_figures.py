@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -62,10 +62,14 @@ def _rmse_figure(networks: pd.DataFrame, quantity: str, published: pd.DataFrame 
     spread = float((networks["test_rmse"] / np.sqrt(1.0 - networks["r_squared"])).mean())
     axes.axhline(spread, color="black", linestyle="--", label="predicting the mean")
     axes.set_ylim(0, max(spread, networks["test_rmse"].max()) * 1.05)
-    right = axes.secondary_yaxis(
-        "right",
-        functions=(lambda rmse: 1 - (rmse / spread) ** 2, lambda r: spread * np.sqrt(np.clip(1 - r, 0, None))),
-    )
+
+    def r_squared(rmse: Any) -> Any:
+        return 1 - (rmse / spread) ** 2
+
+    def rmse(r_squared: Any) -> Any:
+        return spread * np.sqrt(np.clip(1 - r_squared, 0, None))
+
+    right = axes.secondary_yaxis("right", functions=(r_squared, rmse))
     right.set_ylabel("R²")
     right.set_yticks([1.0, 0.95, 0.9, 0.8, 0.6, 0.4, 0.2, 0.0])
     name = {"total_units": "hidden units in all", "num_params": "parameters"}[quantity]
@@ -88,8 +92,9 @@ def _curves_by_depth(networks: pd.DataFrame, x: str, y: str) -> tuple[Figure, Ax
     with sns.axes_style("whitegrid"):
         figure = Figure(figsize=(8, 5), layout="constrained")
         axes = figure.subplots()
-    for depth, own in networks.groupby("num_layers"):
-        colour = _palette()[int(depth)]  # type: ignore[call-overload]
+    for depth in sorted(set(networks["num_layers"])):
+        own = networks[networks["num_layers"] == depth]
+        colour = _palette()[depth]
         axes.scatter(own[x], own[y], s=10, alpha=0.35, color=colour)
         # Total units repeat over networks; parameters do not, and are drawn together within a factor of two.
         place = own[x] if x == "total_units" else np.floor(np.log2(own[x]))

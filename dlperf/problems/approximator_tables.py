@@ -122,18 +122,19 @@ def claims(networks: pd.DataFrame, times: pd.DataFrame) -> pd.DataFrame:
 
 def beside_published(networks: pd.DataFrame) -> pd.DataFrame | None:
     """The notebook's published rows beside the means over our random seeds; None without a network in common."""
-    ours = networks.groupby("units")[["test_rmse", "train_seconds"]].mean()
+    means = networks.groupby("units")[["test_rmse", "train_seconds"]].mean()
+    ours: dict[Any, Any] = means.to_dict("index")
     rows = [
         {
             "units": units,
             "notebook_rmse": rmse,
-            "rmse": ours.loc[units, "test_rmse"],
-            "difference": ours.loc[units, "test_rmse"] - rmse,
+            "rmse": ours[units]["test_rmse"],
+            "difference": ours[units]["test_rmse"] - rmse,
             "notebook_seconds": seconds,
-            "train_seconds": ours.loc[units, "train_seconds"],
+            "train_seconds": ours[units]["train_seconds"],
         }
         for units, (seconds, rmse) in approximator_published.ROWS.items()
-        if units in ours.index
+        if units in ours
     ]
     return pd.DataFrame(rows) if rows else None
 
