@@ -88,6 +88,8 @@ def test_an_epoch_is_logged_once_however_often_it_is_told(store: Store) -> None:
     for epoch in (1, 2, 3):
         resumed.epochs(epoch, [EPOCH])
     assert steps(store, run) == [1, 2, 3]
+    resumed.epochs(1, [EPOCH] * 5)  # as a worker does that takes over from a dead one
+    assert steps(store, run) == [1, 2, 3, 4, 5]
 
 
 def test_epochs_wait_while_the_server_is_away(

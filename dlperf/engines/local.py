@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from dlperf.engines import Listener
 
 _ATTEMPTS = 2
+# What XLA has compiled for a trial stays in memory until the process ends: some 40 MB for a dense network.
+_TRIALS_PER_WORKER = 20
 
 
 @dataclass
@@ -57,6 +59,9 @@ def run(tasks: Sequence[Task], listener: Listener, processes: int) -> None:
                 if ended == "died":
                     workers.remove(worker)
                     again += _after_death(worker, listener)
+                elif not worker.attempt and worker.trials == _TRIALS_PER_WORKER:
+                    workers.remove(worker)
+                    worker.stop()
     finally:
         for worker in workers:
             worker.stop()
@@ -100,6 +105,7 @@ class _Worker:
         context = multiprocessing.get_context("spawn")  # a fork would inherit TensorFlow's threads half
         self.connection, far = context.Pipe()
         self.attempt: _Attempt | None = None
+        self.trials = 0
         self._process = context.Process(target=_serve, args=(far,), name="dlperf worker", daemon=True)
         self._process.start()
         far.close()  # or a worker's death would not be seen as the end of the connection
@@ -107,6 +113,7 @@ class _Worker:
     def give(self, attempt: _Attempt) -> None:
         """Let it run a task."""
         self.attempt = attempt
+        self.trials += 1
         attempt.number += 1
         try:
             self.connection.send(attempt.task)
