@@ -13,6 +13,7 @@ from dlperf import trial_run
 from dlperf.clock import Clock
 from dlperf.errors import DlperfError, EnvironmentMissing, one_line
 from dlperf.execution import Outcome, Task
+from dlperf.interruption import held
 from dlperf.parameters import Given, describe, texts
 from dlperf.tracking import Run, Store, outages
 from dlperf.trial import P, Problem
@@ -63,10 +64,10 @@ class SweepRuns(Generic[P]):
         try:
             with outages(self._store.uri):
                 clock = Clock()
-                with clock.account("tracking"):
+                with clock.account("tracking"), held():  # a run that exists is one that `abandon` knows
                     run = self._runs.get(name) or self._store.create(name, parent=self._parent)
-                self._runs[name] = stack.enter_context(run)
-                self._active[name] = stack
+                    self._runs[name] = stack.enter_context(run)
+                    self._active[name] = stack
                 task.state_file = trial_run.begin(run, self._problem, self._given[name], clock)
                 task.accounts = clock.snapshot()
         except Exception as error:

@@ -183,6 +183,7 @@ def _serve(connection: Connection[Any, Any]) -> None:
     # A Ctrl-C reaches every process of the terminal; it is the parent that ends the workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # or the first worker would take all of a GPU's memory
     threading.Thread(target=_end_with_parent, daemon=True, name="parent watch").start()
     while True:
         try:
