@@ -40,7 +40,11 @@ def prepared(
     def scaled(points: Points) -> tuple[np.ndarray, np.ndarray]:
         return (points.inputs / bound).astype("float32"), ((points.targets - mean) / unit).astype("float32")
 
-    model = regression_mlp(parameters.layers, random_seed=parameters.random_seed, batch_norm=parameters.batch_norm)
+    def network(*, fast_gradient: bool) -> keras.Model:
+        own: Any = {"random_seed": parameters.random_seed, "batch_norm": parameters.batch_norm}
+        return regression_mlp(parameters.layers, **own, fast_gradient=fast_gradient)
+
+    model = network(fast_gradient=True)
     compiled = DenseEpoch(
         model,
         _optimizer(parameters),
@@ -54,8 +58,10 @@ def prepared(
 
     def in_original_units() -> keras.Model:
         layers = keras.layers
-        before = layers.Rescaling(1.0 / bound)
-        return keras.Sequential([keras.Input((2,)), before, model, layers.Rescaling(float(unit), offset=float(mean))])
+        plain = network(fast_gradient=False)  # loads without dlperf
+        plain.set_weights(model.get_weights())
+        before, after = layers.Rescaling(1.0 / bound), layers.Rescaling(float(unit), offset=float(mean))
+        return keras.Sequential([keras.Input((2,)), before, plain, after])
 
     return compiled, validation, test, in_original_units
 
