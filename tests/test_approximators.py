@@ -209,9 +209,11 @@ def test_a_killed_worker_loses_no_network(desk: Desk) -> None:
     """Killed once its network is tried again; killed twice it is reported, and the others finish."""
     process = start(desk, "--units", "256,128;64;32;16", "--epochs", "60", "--processes", "2")
     wait_for_line(process, "units=64 random_seed=0: finished")
-    workers(process)[0].kill()  # that of the longest network, which was begun first
+    first = workers(process)
+    first[0].kill()  # that of the longest network, which was begun first
     wait_for_line(process, "units=256,128 random_seed=0: its worker process was killed by SIGKILL: tried again")
-    workers(process)[-1].kill()
+    eventually(lambda: bool(set(workers(process)) - set(first)))
+    workers(process)[-1].kill()  # the new one
     output, _ = process.communicate(timeout=200)
     assert process.returncode == 1, output
     assert "was killed by SIGKILL, 2 times" in output
