@@ -114,8 +114,10 @@ class SweepRuns(Generic[P]):
         """Print a line for a finished trial, with the time left as the finished ones' work lets expect."""
         self._work_done += self._work[task.name]
         done, elapsed = len(self._finished), time.monotonic() - self._began
-        left = elapsed * (sum(self._work.values()) / self._work_done - 1)
-        still = f", about {datetime.timedelta(seconds=round(left))} left" if done < len(self._names) else ""
+        still = ""
+        if done < len(self._names) and self._work_done > 0:  # a problem that trains nothing estimates no work
+            left = elapsed * (sum(self._work.values()) / self._work_done - 1)
+            still = f", about {datetime.timedelta(seconds=round(left))} left"
         print(f"{task.name}: finished, {done} of {len(self._names)}{still}", flush=True)
 
 

@@ -132,6 +132,18 @@ def test_tables_of_stored_trials() -> None:
     assert published.loc["32,256", "difference"] == pytest.approx(published.loc["32,256", "rmse"] - 111.449539)
 
 
+def test_random_seeds_are_no_further_networks() -> None:
+    """The same figures three times say nothing new, so the tests must not grow more certain."""
+    from dlperf.problems.approximator_tables import claims, network_table, reached
+
+    def trials(seeds: int) -> list[StoredTrial[ApproximatorsParameters]]:
+        falling = {units: 290.0 - i + 3 * (i % 2) for i, units in enumerate(networks())}
+        return [stored(",".join(map(str, u)), rmse, 1.0, seed) for seed in range(seeds) for u, rmse in falling.items()]
+
+    once, thrice = (claims(network_table(t), reached(t, 295.0)) for t in (trials(1), trials(3)))
+    pd.testing.assert_frame_equal(once, thrice)
+
+
 def test_epochs_to_an_rmse_by_hand() -> None:
     from dlperf.problems.approximator_tables import reached
 
@@ -196,6 +208,14 @@ def test_a_sweep_in_workers_and_a_network_alone(desk: Desk) -> None:
     (alone,) = desk.client.search_runs([experiment])
     assert rmse_curve(desk, alone) == rmse_curve(desk, child)
     assert alone.data.metrics["test_rmse"] == child.data.metrics["test_rmse"]
+
+
+def test_a_problem_without_estimated_work_runs_in_workers_too(desk: Desk) -> None:
+    command = [sys.executable, "entrypoints/architectures.py", "--subject", "stacked_filters,inception"]
+    process = desk.popen([*command, "--processes", "2"])
+    output, _ = process.communicate(timeout=200)
+    assert process.returncode == 0, output
+    assert {run.info.status for run in desk.runs().values()} == {"FINISHED"}
 
 
 def workers(process: subprocess.Popen[str]) -> list[psutil.Process]:
