@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from dlperf import environment
 from dlperf.clock import Clock
 from dlperf.errors import DlperfError, TrialFailed, one_line
 from dlperf.parameters import Parameters
-from dlperf.trial import Context, Problem, Report, TrialResult
+from dlperf.trial import Context, DataUsed, Problem, Report, TrialResult
 
 
 @dataclass
@@ -50,6 +50,26 @@ class Outcome:
     result: TrialResult
     accounts: Mapping[str, float]
     peak_memory_mb: float | None
+
+
+class RemoteReport:
+    """The report of a trial in another process: each call is sent there, by name."""
+
+    def __init__(self, send: Callable[[str, tuple[Any, ...]], None]) -> None:
+        """Take what sends a method's name and arguments to whoever listens."""
+        self._send = send
+
+    def data(self, used: DataUsed) -> None:
+        """Send the data set."""
+        self._send("data", (used,))
+
+    def facts(self, params: Mapping[str, str], tags: Mapping[str, str], environment: Mapping[str, Any]) -> None:
+        """Send parameters, tags and what the trial runs on."""
+        self._send("facts", (params, tags, environment))
+
+    def epochs(self, first: int, metrics: Sequence[Mapping[str, float]]) -> None:
+        """Send the metrics of epochs."""
+        self._send("epochs", (first, metrics))
 
 
 def execute(problem: Problem[Any], task: Task, report: Report) -> Outcome:

@@ -23,8 +23,10 @@ def show(problem: Problem[P], trials: Sequence[P]) -> None:
     hours = [problem.work(trial) / rate / 3600 for trial in trials]
     rows = {"trial": [problem.trial_name(trial) for trial in trials], "estimated hours": hours}
     terminal.show_table(f"{problem.name}: nothing is run", pd.DataFrame(rows))
+    sooner = "; early stopping would shorten that" if any(getattr(trial, "patience", 0) for trial in trials) else ""
     print(
-        f"{len(trials)} trials, about {sum(hours):,.2f} hours on this CPU, judged by its matrix product; nothing is run"
+        f"{len(trials)} trials, about {sum(hours):,.2f} hours on this CPU, judged by its matrix product{sooner}; "
+        "nothing is run"
     )
 
 

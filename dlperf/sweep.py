@@ -133,7 +133,7 @@ def _run_single(store: Store, run: Run, problem: Problem[P], given: Given[P], cl
     state_file = trial_run.begin(run, problem, given, clock)
     task = Task(problem.name, trial, problem.trial_name(trial), state_file, True, clock.snapshot())
     listener = _Single(run)
-    engines.run(problem, [task], listener)
+    engines.run(problem, [task], listener, alone=True)
     assert listener.outcome is not None
     return trial_run.finish(store, run, problem, listener.outcome, show_tables=True)
 
@@ -164,7 +164,7 @@ def _run_sweep(store: Store, parent: Run, problem: Problem[P], given: Given[P]) 
     summary = problem.summarize(stored)
     parent.summary(summary)
     wall = sum(trial.metrics["wall_seconds"] for trial in stored)
-    counts = {"trials_finished": len(finished), "trials_failed": len(failures), "wall_seconds": wall}
+    counts = {"trials_finished": len(finished), "trials_failed": len(failures), "trials_wall_seconds": wall}
     parent.final_metrics(counts, again=True)
     if failures:
         raise _SweepFailed(failures, len(given.trials), summary)

@@ -9,7 +9,7 @@ import traceback
 from contextlib import ExitStack
 from typing import Generic
 
-from dlperf import trial_run
+from dlperf import engines, trial_run
 from dlperf.clock import Clock
 from dlperf.errors import DlperfError, EnvironmentMissing, one_line
 from dlperf.execution import Outcome, Task
@@ -39,7 +39,7 @@ class SweepRuns(Generic[P]):
         self._work_done = 0.0
         self.failures: dict[str, Exception] = {}
         self.tasks: list[Task] = []
-        several = getattr(given.trials[0], "processes", 1) > 1 or getattr(given.trials[0], "engine", "local") != "local"
+        side_by_side = engines.side_by_side(given.trials[0])
         children = store.children(parent)
         for name, trial in zip(self._names, given.trials, strict=True):
             child = children.get(problem.trial_key(trial))
@@ -48,7 +48,7 @@ class SweepRuns(Generic[P]):
                 self._finished.add(name)
             else:
                 self._given[name] = _own(given, trial)
-                self.tasks.append(Task(problem.name, trial, name, show_progress=not several))
+                self.tasks.append(Task(problem.name, trial, name, show_progress=not side_by_side))
             if child:
                 self._runs[name] = child
         self._work = {task.name: problem.work(task.parameters) for task in self.tasks}  # type: ignore[arg-type]
@@ -108,12 +108,13 @@ class SweepRuns(Generic[P]):
             stack.__exit__(type(error), error, error.__traceback__)
         if isinstance(error, EnvironmentMissing):
             raise error
+        self._work_done += self._work[task.name]
         self.failures[task.name] = told(task.name, error)
 
     def _tell(self, task: Task) -> None:
         """Print a line for a finished trial, with the time left as the finished ones' work lets expect."""
         self._work_done += self._work[task.name]
-        done, elapsed = len(self._finished), time.monotonic() - self._began
+        done, elapsed = len(self._finished) + len(self.failures), time.monotonic() - self._began
         still = ""
         if done < len(self._names) and self._work_done > 0:  # a problem that trains nothing estimates no work
             left = elapsed * (sum(self._work.values()) / self._work_done - 1)

@@ -328,12 +328,13 @@ class Run:
             ) from error
 
     def summary(self, summary: Summary) -> None:
-        """Log tables (CSV) and figures, and show the first table in the run's description."""
+        """Log tables and figures; the first table that is for the terminal is the run's description too."""
         for name, table in summary.tables.items():
             self.table(name, table)
         for name, figure in summary.figures.items():
             self.figure(name, figure)
-        shown = next(iter(summary.tables.values())).dropna(axis="columns", how="all")
+        first = next(iter(summary.shown or summary.tables))
+        shown = summary.tables[first].dropna(axis="columns", how="all")
         self.set_tags({"mlflow.note.content": tables.markdown(shown)})
 
     def table(self, name: str, table: pd.DataFrame) -> None:

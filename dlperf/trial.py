@@ -130,7 +130,7 @@ class Summary:
     """What `summarize` makes of trials.
 
     Attributes:
-        tables: Data frames by file name without ending; the first is the run's description.
+        tables: Data frames by file name without ending; the first that is shown is the run's description.
         figures: Figures by file name without ending.
         shown: The tables that the terminal shows; the first one unless said otherwise.
     """

@@ -126,7 +126,7 @@ def test_tables_of_stored_trials() -> None:
     verdicts = dict(zip(summary.tables["claims"].claim, summary.tables["claims"].verdict, strict=True))
     assert verdicts["3 layers against 2: has the lower RMSE"] == "holds"
     assert verdicts["3 layers against 2: trains in less time until it stops"] == "the opposite holds"
-    assert verdicts["1 layers: RMSE falls with total units"] == "not shown"
+    assert verdicts["1 layer: RMSE falls with total units"] == "not shown"
     published = summary.tables["beside_notebook"].set_index("units")
     assert len(published) == 20
     assert published.loc["32,256", "difference"] == pytest.approx(published.loc["32,256", "rmse"] - 111.449539)

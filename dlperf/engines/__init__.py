@@ -19,8 +19,20 @@ class Listener(Protocol):
         """Take note of a trial's end; what is raised ends the sweep."""
 
 
-def run(problem: Problem[Any], tasks: Sequence[Task], listener: Listener) -> None:
+def side_by_side(parameters: Any) -> bool:
+    """Whether a sweep's trials run in other processes than this one."""
+    return parameters.engine != "local" or parameters.processes > 1
+
+
+def run(problem: Problem[Any], tasks: Sequence[Task], listener: Listener, *, alone: bool = False) -> None:
     """Run the tasks on the engine that their parameters ask for.
+
+    Args:
+        problem: Their problem.
+        tasks: The trials, of one start.
+        listener: Is told of each trial's begin and end.
+        alone: The start has a single trial; without a cluster it runs in this process. One that is left of a sweep does
+            not: it may be the one that its worker died of.
 
     Raises:
         EnvironmentMissing: If the engine cannot be had.
@@ -32,16 +44,14 @@ def run(problem: Problem[Any], tasks: Sequence[Task], listener: Listener) -> Non
         from dlperf.engines import cluster
 
         cluster.run(tasks, listener, cpus=parameters.cpus_per_trial, gpus=parameters.gpus_per_trial)
-        return
-    processes = min(parameters.processes, len(tasks))
-    if processes == 1:
+    elif alone or not side_by_side(parameters):
         from dlperf.engines import in_process
 
         in_process.run(problem, tasks, listener)
     else:
         from dlperf.engines import local
 
-        local.run(longest_first(problem, tasks), listener, processes)
+        local.run(longest_first(problem, tasks), listener, parameters.processes)
 
 
 def longest_first(problem: Problem[Any], tasks: Sequence[Task]) -> list[Task]:

@@ -12,15 +12,15 @@ import signal
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dlperf
 from dlperf import problems
 from dlperf.errors import EnvironmentMissing, TrialFailed, one_line
-from dlperf.execution import Outcome, Task, execute, portable
-from dlperf.trial import DataUsed, Report
+from dlperf.execution import Outcome, RemoteReport, Task, execute, portable
+from dlperf.trial import Report
 
 if TYPE_CHECKING:
     from dlperf.engines import Listener
@@ -130,30 +130,14 @@ class _Mailbox:
         return letters
 
 
-class _Reporting:
-    """The report of a trial on the cluster: each call is a letter."""
-
-    def __init__(self, name: str, mailbox: Any) -> None:
-        self._name, self._mailbox = name, mailbox
-
-    def data(self, used: DataUsed) -> None:
-        self._put("data", used)
-
-    def facts(self, params: Mapping[str, str], tags: Mapping[str, str], environment: Mapping[str, Any]) -> None:
-        self._put("facts", params, tags, environment)
-
-    def epochs(self, first: int, metrics: Sequence[Mapping[str, float]]) -> None:
-        self._put("epochs", first, metrics)
-
-    def _put(self, method: str, *arguments: Any) -> None:
-        import ray
-
-        ray.get(self._mailbox.put.remote(self._name, method, arguments))
-
-
 def _execute(task: Task, mailbox: Any) -> Outcome | Exception:
     """Run a task on the cluster; what fails is returned, because what is raised would be tried again."""
+    import ray
+
+    def send(method: str, arguments: tuple[Any, ...]) -> None:
+        ray.get(mailbox.put.remote(task.name, method, arguments))
+
     try:
-        return execute(problems.load(task.problem), task, _Reporting(task.name, mailbox))
+        return execute(problems.load(task.problem), task, RemoteReport(send))
     except Exception as error:
         return portable(error)

@@ -13,15 +13,15 @@ import signal
 import sys
 import threading
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING, Any
 
 from dlperf import problems
 from dlperf.errors import DlperfError, TrialFailed
-from dlperf.execution import Task, execute, portable
-from dlperf.trial import DataUsed, Report
+from dlperf.execution import RemoteReport, Task, execute, portable
+from dlperf.trial import Report
 
 if TYPE_CHECKING:
     from dlperf.engines import Listener
@@ -127,6 +127,8 @@ class _Worker:
             kind, content = self.connection.recv()
         except (EOFError, OSError):
             return "died"
+        except Exception as error:  # a result that this process cannot read
+            kind, content = "ended", portable(error)
         if kind == "report":
             answer: DlperfError | None = None
             try:
@@ -156,28 +158,6 @@ class _Worker:
         self.connection.close()
 
 
-class _Reporting:
-    """The report of a trial in a worker: each call is made in the parent, and waited for."""
-
-    def __init__(self, connection: Connection[Any, Any]) -> None:
-        self._connection = connection
-
-    def data(self, used: DataUsed) -> None:
-        self._call("data", used)
-
-    def facts(self, params: Mapping[str, str], tags: Mapping[str, str], environment: Mapping[str, Any]) -> None:
-        self._call("facts", params, tags, environment)
-
-    def epochs(self, first: int, metrics: Sequence[Mapping[str, float]]) -> None:
-        self._call("epochs", first, metrics)
-
-    def _call(self, method: str, *arguments: Any) -> None:
-        self._connection.send(("report", (method, arguments)))
-        error = self._connection.recv()
-        if error is not None:
-            raise error
-
-
 def _serve(connection: Connection[Any, Any]) -> None:
     """Run what the parent gives, until it ends."""
     # A Ctrl-C reaches every process of the terminal; it is the parent that ends the workers.
@@ -185,16 +165,22 @@ def _serve(connection: Connection[Any, Any]) -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # or the first worker would take all of a GPU's memory
     threading.Thread(target=_end_with_parent, daemon=True, name="parent watch").start()
+
+    def send(method: str, arguments: tuple[Any, ...]) -> None:
+        connection.send(("report", (method, arguments)))
+        error = connection.recv()  # the parent has logged it, or says why not
+        if error is not None:
+            raise error
+
     while True:
         try:
             task: Task = connection.recv()
         except EOFError:
             return
         try:
-            answer: tuple[str, Any] = ("ended", execute(problems.load(task.problem), task, _Reporting(connection)))
-        except Exception as error:
-            answer = ("ended", portable(error))
-        connection.send(answer)
+            connection.send(("ended", execute(problems.load(task.problem), task, RemoteReport(send))))
+        except Exception as error:  # of the trial, or of a result that cannot be pickled
+            connection.send(("ended", portable(error)))
 
 
 def _end_with_parent() -> None:

@@ -108,7 +108,7 @@ def claims(networks: pd.DataFrame, times: pd.DataFrame) -> pd.DataFrame:
     averaged = networks.groupby(["units", "num_layers"], as_index=False).mean(numeric_only=True)
     for depth, own in averaged.groupby("num_layers"):
         for quantity in ("total_units", "num_params"):
-            claim = f"{depth} layers: RMSE falls with {quantity.replace('_', ' ')}"
+            claim = f"{depth} layer{'s' if depth != 1 else ''}: RMSE falls with {quantity.replace('_', ' ')}"
             rows.append(_trend(claim, own[quantity], own["test_rmse"]))
     level = f"RMSE {times['rmse'].iloc[0]:.4g}"
     for shallow, deep in ((1, 2), (2, 3)):

@@ -33,6 +33,10 @@ class ApproximatorsParameters(TrainingParameters):
         follows="the machine", ge=1, le=1024, operational=True,
         help="trials that run side by side, each in a process of its own: one per core unless given",
     )  # fmt: skip
+    threads: int = parameter(
+        follows="the machine", ge=1, le=1024,
+        help="threads that compute a network: 1 unless given; results are equal to the bit only for the same number",
+    )  # fmt: skip
     units: str = parameter(
         follows="max_units and max_layers",
         grid=True,
@@ -67,7 +71,7 @@ class ApproximatorsParameters(TrainingParameters):
         notebook = given["protocol"] == "notebook"
         return {
             "threads": 1,
-            "processes": cores(),
+            "processes": max(1, cores() // given.get("threads", 1)),
             "units": str(_SMALLEST),
             "epochs": 2000 if notebook else 300,
             "learning_rate": 0.001 if notebook else 0.05,
@@ -177,13 +181,8 @@ def summarize(trials: Sequence[StoredTrial[ApproximatorsParameters]]) -> Summary
 
 
 def work(parameters: ApproximatorsParameters) -> float:
-    """Estimate the multiplications of a trial that is not stopped early, and what costs time beside them.
-
-    A training example takes three forward passes' worth. Per unit another 60 multiplications' time goes by: activation,
-    normalisation and sums over the batch.
-    """
-    forward = multiplications(parameters.layers) + 60 * sum(parameters.layers)
-    return float(forward * 3 * 80_000 * parameters.epochs)
+    """Estimate the multiplications of a trial that is not stopped early: three forward passes' worth per example."""
+    return float(multiplications(parameters.layers) * 3 * 80_000 * parameters.epochs)
 
 
 PROBLEM = Problem(
