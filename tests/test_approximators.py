@@ -22,7 +22,7 @@ from dlperf.parameters import defining, parse, sweep_texts
 from dlperf.problems import approximator_published, approximators
 from dlperf.problems.approximators import ApproximatorsParameters
 from dlperf.trial import StoredTrial
-from tests.desk import Desk, eventually, wait_for_line
+from tests.desk import MLFLOW_RUN, Desk, eventually, wait_for_line
 
 FINAL = {
     *("train_seconds", "epochs_run", "best_epoch", "best_validation_rmse", "test_rmse", "test_loss", "r_squared"),
@@ -216,6 +216,19 @@ def test_a_problem_without_estimated_work_runs_in_workers_too(desk: Desk) -> Non
     output, _ = process.communicate(timeout=200)
     assert process.returncode == 0, output
     assert {run.info.status for run in desk.runs().values()} == {"FINISHED"}
+
+
+def test_several_networks_through_mlflow_run(desk: Desk) -> None:
+    """MLflow logs an undeclared parameter as the shell has it: '16;32', in quotes."""
+    arguments = ["-e", "approximators", "-P", "units=16;32", "-P", "epochs=2"]
+    process = desk.popen([*MLFLOW_RUN, *arguments])
+    output, _ = process.communicate(timeout=200)
+    assert process.returncode == 0, output
+    (parent,) = (run for run in desk.client.search_runs(["0"]) if run.data.tags["dlperf.role"] == "sweep")
+    again = desk.popen([*MLFLOW_RUN, *arguments, "--run-id", parent.info.run_id])
+    output, _ = again.communicate(timeout=200)
+    assert again.returncode == 0, output
+    assert "nothing is left to do" in output
 
 
 def workers(process: subprocess.Popen[str]) -> list[psutil.Process]:
