@@ -20,6 +20,7 @@ from __future__ import annotations
 import difflib
 import functools
 import itertools
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Self, TypeVar
@@ -263,6 +264,25 @@ def same_value(cls: type[Parameters], name: str, a: str, b: str) -> bool:
         return a == b or description.read_list(a) == description.read_list(b)
     except BadInput:
         return False
+
+
+def unquoted(params: Mapping[str, str]) -> dict[str, str]:
+    """Undo the shell quoting in which `mlflow run` logs a parameter that MLproject does not declare.
+
+    Args:
+        params: Texts by name; `units=64;128` stands there as '64;128', quotes included.
+
+    Returns:
+        The texts as they were given.
+    """
+    plain = {}
+    for name, written in params.items():
+        try:
+            parts = shlex.split(written) if written.startswith("'") else []
+        except ValueError:  # no closing quote
+            parts = []
+        plain[name] = parts[0] if len(parts) == 1 and shlex.quote(parts[0]) == written else written
+    return plain
 
 
 def declared_defaults(cls: type[Parameters]) -> dict[str, str]:

@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import re
-import shlex
 import sys
 import time
 import warnings
@@ -28,7 +27,7 @@ from dlperf.environment import command
 from dlperf.environment import describe as describe_environment
 from dlperf.errors import BadInput, Ended, EnvironmentMissing, one_line
 from dlperf.interruption import held
-from dlperf.parameters import describe, from_texts, same_value
+from dlperf.parameters import describe, from_texts, same_value, unquoted
 from dlperf.process import is_another, is_gone, this_process
 from dlperf.trial import DataUsed, Demo, P, Problem, SavedModel, StoredTrial, Summary
 
@@ -138,8 +137,8 @@ class Store:
         }
         return StoredTrial(
             run_id=run_id,
-            parameters=from_texts(problem.parameters, _plain(run.data.params)),
-            params=_plain(run.data.params),
+            parameters=from_texts(problem.parameters, unquoted(run.data.params)),
+            params=unquoted(run.data.params),
             metrics=run.data.metrics,
             history={name: [m.value for m in sorted(points, key=lambda m: m.step)] for name, points in history.items()},
             tags=run.data.tags,
@@ -176,7 +175,7 @@ class Run:
     @property
     def params(self) -> dict[str, str]:
         """The parameters it had when it was read."""
-        return _plain(self._run.data.params)
+        return unquoted(self._run.data.params)
 
     @property
     def tags(self) -> dict[str, str]:
@@ -385,15 +384,6 @@ def outages(uri: str) -> Iterator[None]:
         yield
     except mlflow.MlflowException as error:
         raise EnvironmentMissing(f"the tracking server {uri} failed: {one_line(error)}") from error
-
-
-def _plain(params: Mapping[str, str]) -> dict[str, str]:
-    """Undo the quoting in which `mlflow run` logs a parameter that MLproject does not declare ('64;128' with quotes)."""
-    plain = {}
-    for name, text in params.items():
-        parts = shlex.split(text) if text.startswith("'") and text.endswith("'") else []
-        plain[name] = parts[0] if len(parts) == 1 and shlex.quote(parts[0]) == text else text
-    return plain
 
 
 def _model_requirements() -> dict[str, str]:

@@ -1,5 +1,6 @@
 """Declarations, and what is read from them."""
 
+import shlex
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -20,6 +21,7 @@ from dlperf.parameters import (
     same_value,
     sweep_texts,
     texts,
+    unquoted,
 )
 
 
@@ -238,3 +240,13 @@ def test_wrong_declarations_show_when_they_are_made() -> None:
         type("Text", (Parameters,), {"__annotations__": {"m": int}, "m": parameter("4", help="a string")})
     with pytest.raises(BadInput, match="at least 1"):
         type("Low", (Parameters,), {"__annotations__": {"m": int}, "m": parameter(0, ge=1, help="too low")})
+
+
+@given(st.text(min_size=1))
+def test_quotes_of_the_shell_are_undone(written: str) -> None:
+    assert unquoted({"units": shlex.quote(written)}) == {"units": written}
+
+
+def test_other_quotes_stay() -> None:
+    logged = {"a": "'", "b": "'x", "c": "64,128", "d": "'plain'"}
+    assert unquoted(logged) == logged
