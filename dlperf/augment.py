@@ -14,12 +14,12 @@ from typing import Any
 
 from keras import ops
 
+from dlperf.counter_hash import hashed
+
 # A tensor of the backend or a NumPy array: `keras.ops` takes both, and Keras has no type that covers them.
 Tensor = Any
 
 _UINT32_MAX = 2**32 - 1
-# 2**32 divided by the golden ratio: keeps random_seed, image and copy all 0 off the fixed point of `_mix`.
-_GOLDEN = 0x9E3779B9
 
 
 def _source_columns(width: int, flips: Tensor | None) -> Tensor:
@@ -179,15 +179,6 @@ def cutout(images: Tensor, centres: Tensor, length: int) -> Tensor:
     return ops.where(ops.logical_and(rows_masked, columns_masked), ops.zeros_like(images), images)
 
 
-def _mix(bits: Tensor) -> Tensor:
-    """Finalizer of MurmurHash3 (Appleby, 32 bits): every input bit changes each output bit half of the time."""
-    bits = ops.bitwise_xor(bits, ops.bitwise_right_shift(bits, ops.cast(16, "uint32")))
-    bits = bits * ops.cast(0x85EBCA6B, "uint32")
-    bits = ops.bitwise_xor(bits, ops.bitwise_right_shift(bits, ops.cast(13, "uint32")))
-    bits = bits * ops.cast(0xC2B2AE35, "uint32")
-    return ops.bitwise_xor(bits, ops.bitwise_right_shift(bits, ops.cast(16, "uint32")))
-
-
 def frozen_centres(random_seed: int, image: Tensor, copy: Tensor, height: int, width: int) -> Tensor:
     """Centre of the mask that a copy of an image keeps for all epochs, recomputed instead of stored.
 
@@ -211,11 +202,7 @@ def frozen_centres(random_seed: int, image: Tensor, copy: Tensor, height: int, w
     """
     if not 0 <= random_seed <= _UINT32_MAX:
         raise ValueError(f"random_seed={random_seed}: an integer from 0 to {_UINT32_MAX} is needed")
-    golden = ops.cast(_GOLDEN, "uint32")
-    # One round per word, each on top of the last: neighbouring seeds, images and copies share no structure.
-    bits = _mix(ops.cast(random_seed, "uint32") + golden)
-    bits = _mix(bits + ops.cast(image, "uint32") + golden)
-    bits = _mix(bits + ops.cast(copy, "uint32") + golden)
+    bits = hashed(random_seed, image, copy)
     sixteen = ops.cast(16, "uint32")
     halves = (ops.bitwise_right_shift(bits, sixteen), ops.bitwise_and(bits, ops.cast(0xFFFF, "uint32")))
     # half / 2**16 is uniform in [0, 1); times the size and rounded down, all in integers.

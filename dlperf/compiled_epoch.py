@@ -10,6 +10,7 @@ augmentation are Keras 3.
 from __future__ import annotations
 
 import abc
+import ctypes
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from dlperf.data.dataset import ALIGNMENT
 from dlperf.errors import TrialFailed
 from dlperf.objectives import Sums
 
@@ -74,6 +76,9 @@ class CompiledEpoch(abc.ABC):
     def __init__(self, model: keras.Model, optimizer: keras.optimizers.Optimizer) -> None:
         """Take the network and build the optimizer for it."""
         self.model, self.optimizer = model, optimizer
+        # One replica has nothing to reduce, and TensorFlow's reduction would keep every traced program, with its
+        # weights and data, until the process ends: it registers a gradient function for good.
+        optimizer._all_reduce_sum_gradients = lambda pairs: pairs
         optimizer.build(model.trainable_variables)
 
     @property
@@ -126,6 +131,19 @@ class CompiledEpoch(abc.ABC):
 
     def _penalty(self) -> tf.Tensor:
         return tf.add_n(self.model.losses) if self.model.losses else tf.constant(0.0)
+
+
+def on_device(array: np.ndarray) -> tf.Tensor:
+    """Return an array as a tensor; on a CPU an aligned uint8 array is shared, not copied.
+
+    Whoever calls it keeps the array, and leaves it as it is, for as long as the tensor is used.
+    """
+    shareable = array.dtype == np.uint8 and array.flags.c_contiguous and array.ctypes.data % ALIGNMENT == 0
+    if not shareable or not array.size or tf.config.list_physical_devices("GPU"):
+        return tf.identity(array)
+    # DLPack refuses read-only arrays, which the data sets are; no compiled epoch writes into its data.
+    pointer = ctypes.cast(array.ctypes.data, ctypes.POINTER(ctypes.c_uint8))
+    return tf.experimental.dlpack.from_dlpack(np.ctypeslib.as_array(pointer, array.shape).__dlpack__())
 
 
 def shuffled(examples: int, random_seed: int, epoch: int) -> tf.Tensor:

@@ -19,6 +19,9 @@ Augmentation = Callable[[Any, Any, Any, Any], Any]
 # images uint8 (rows, H, W, C) -> float32 (rows, H, W, C), for evaluation.
 Preparation = Callable[[Any], Any]
 
+# Sums so far: cross-entropy and penalty, float64, and correct answers, int64.
+Totals = tuple[tf.Tensor, tf.Tensor, tf.Tensor]
+
 DRAWS = 8  # per row; more than any augmentation takes so far
 _EVALUATION_ROWS = 250
 
@@ -80,14 +83,14 @@ class ImageEpoch(CompiledEpoch):
         )
         ids = tf.TensorSpec([None], tf.int32)
         count, seed = tf.TensorSpec([], tf.int32), tf.TensorSpec([], tf.int64)
-        loss, correct = tf.TensorSpec([], tf.float64), tf.TensorSpec([], tf.int64)
-        self._train_steps = tf.function(self._steps, input_signature=[ids, count, count, seed, loss, correct])
+        totals = tf.TensorSpec([], tf.float64), tf.TensorSpec([], tf.float64), tf.TensorSpec([], tf.int64)
+        self._train_steps = tf.function(self._steps, input_signature=[ids, count, count, seed, *totals])
         self._evaluate_batches = tf.function(
             self._batches,
             input_signature=[
                 tf.TensorSpec([None, *images.shape[1:]], tf.uint8),
                 tf.TensorSpec([None], tf.int32),
-                *[count, count, loss, correct],
+                *[count, count, *totals],
             ],
         )
 
@@ -110,19 +113,20 @@ class ImageEpoch(CompiledEpoch):
             whole = any(size % self._copies_in_batch for size in sizes)
             for count in {batch} if whole else {size // self._copies_in_batch for size in sizes}:
                 ids = tf.range(count, dtype=tf.int32)
-                self._train_steps(ids, 0, 1, np.int64(0), np.float64(0), np.int64(0))
-        self._evaluate_batches(self._images[:1], self._labels[:1], 0, 1, np.float64(0), np.int64(0))
+                self._train_steps(ids, 0, 1, np.int64(0), *_zeros())
+        self._evaluate_batches(self._images[:1], self._labels[:1], 0, 1, *_zeros())
         self.restore(before)
 
     def train_epoch(self, epoch: int) -> Iterator[Segment]:
         """Train through epoch number `epoch` (from 1), yielding after every segment; the last one is complete."""
         ids = shuffled(self._ids, self._random_seed, epoch)
 
-        def run(first: int, last: int, loss: tf.Tensor, correct: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            return self._train_steps(ids, first, last, np.int64(epoch), loss, correct)
+        def run(first: int, last: int, *totals: tf.Tensor) -> Totals:
+            return self._train_steps(ids, first, last, np.int64(epoch), *totals)
 
-        def sums(steps: int, loss: float, correct: int) -> ClassificationSums:
-            return ClassificationSums(loss, min(steps * self._batch_size, self._ids) * self._copies_in_batch, correct)
+        def sums(steps: int, loss: float, penalty: float, correct: int) -> ClassificationSums:
+            rows = min(steps * self._batch_size, self._ids) * self._copies_in_batch
+            return ClassificationSums(loss, penalty, rows, correct)
 
         return segments(run, self.steps, _zeros(), sums)
 
@@ -133,17 +137,24 @@ class ImageEpoch(CompiledEpoch):
     def evaluate(self, split: HeldSplit) -> Iterator[Segment]:
         """Evaluate in inference mode, yielding after every segment."""
 
-        def run(first: int, last: int, loss: tf.Tensor, correct: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            return self._evaluate_batches(split.inputs, split.targets, first, last, loss, correct)
+        def run(first: int, last: int, *totals: tf.Tensor) -> Totals:
+            return self._evaluate_batches(split.inputs, split.targets, first, last, *totals)
 
-        def sums(batches: int, loss: float, correct: int) -> ClassificationSums:
-            return ClassificationSums(loss, min(batches * _EVALUATION_ROWS, split.examples), correct)
+        def sums(batches: int, loss: float, penalty: float, correct: int) -> ClassificationSums:
+            return ClassificationSums(loss, penalty, min(batches * _EVALUATION_ROWS, split.examples), correct)
 
         return segments(run, math.ceil(split.examples / _EVALUATION_ROWS), _zeros(), sums)
 
     def _steps(
-        self, ids: tf.Tensor, first: tf.Tensor, last: tf.Tensor, epoch: tf.Tensor, loss: tf.Tensor, correct: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor]:
+        self,
+        ids: tf.Tensor,
+        first: tf.Tensor,
+        last: tf.Tensor,
+        epoch: tf.Tensor,
+        loss: tf.Tensor,
+        penalty: tf.Tensor,
+        correct: tf.Tensor,
+    ) -> Totals:
         for step in tf.range(first, last):
             batch = ids[step * self._batch_size : (step + 1) * self._batch_size]
             images, copies = batch // self._copies_in_epoch, batch % self._copies_in_epoch
@@ -156,49 +167,52 @@ class ImageEpoch(CompiledEpoch):
             place = epoch * 2**40 + tf.cast(step, tf.int64) * 2**16
             seed = tf.stack([tf.constant(self._random_seed, tf.int64), place])
             if self._accumulated:
-                step_loss, step_correct = self._accumulate(rows, seed)
+                step_loss, step_penalty, step_correct = self._accumulate(rows, seed)
                 gradients = [tf.convert_to_tensor(v) for v in self._accumulated]
             else:
-                gradients, step_loss, step_correct = self._gradients(rows, seed, tf.constant(1.0))
+                gradients, step_loss, step_penalty, step_correct = self._gradients(rows, seed, tf.constant(1.0))
             self.optimizer.apply(gradients, self.model.trainable_variables)
             loss += step_loss
+            penalty += step_penalty
             correct += step_correct
-        return loss, correct
+        return loss, penalty, correct
 
-    def _accumulate(self, rows: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def _accumulate(self, rows: tf.Tensor, seed: tf.Tensor) -> Totals:
         """Sum the gradients of the mean loss over `rows` chunk by chunk into the accumulators."""
         for variable in self._accumulated:
             variable.assign(tf.zeros_like(variable))
         total = tf.shape(rows)[1]
         chunks = (total + self._micro_batch - 1) // self._micro_batch
-        loss, correct = tf.constant(0.0, tf.float64), tf.constant(0, tf.int64)
+        loss, penalty, correct = _zeros()
         for chunk in tf.range(chunks):
             # Chunks of equal size, give or take one row. (At most 8,192 x 256 rows in chunks of at least one: the
             # products fit into 64 bits, not into 32.)
             begin, end = _border(chunk, total, chunks), _border(chunk + 1, total, chunks)
             share = tf.cast(end - begin, tf.float32) / tf.cast(total, tf.float32)
             chunk_seed = seed + tf.stack([tf.constant(0, tf.int64), tf.cast(chunk, tf.int64)])
-            gradients, chunk_loss, chunk_correct = self._gradients(rows[:, begin:end], chunk_seed, share)
+            gradients, chunk_loss, chunk_penalty, chunk_correct = self._gradients(rows[:, begin:end], chunk_seed, share)
             for variable, gradient in zip(self._accumulated, gradients, strict=True):
                 variable.assign_add(gradient)
             loss += chunk_loss
+            penalty += chunk_penalty
             correct += chunk_correct
-        return loss, correct
+        return loss, penalty, correct
 
     def _gradients(
         self, rows: tf.Tensor, seed: tf.Tensor, share: tf.Tensor
-    ) -> tuple[list[tf.Tensor], tf.Tensor, tf.Tensor]:
-        """Gradients of share * (mean cross-entropy + penalty) over one chunk, its summed loss and correct answers."""
+    ) -> tuple[list[tf.Tensor], tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Gradients of share * (mean cross-entropy + penalty) over one chunk, and its sums."""
         image, copy = rows[0], rows[1]
         labels = tf.gather(self._labels, image)
         examples = self._augmented(tf.gather(self._images, image), image, copy, seed)
         count = tf.cast(tf.size(image), tf.float32)
         with tf.GradientTape() as tape:
             logits = self.model(examples, training=True)
-            mean_loss = tf.reduce_mean(self._loss(labels, logits)) + self._penalty()
-            weighted = mean_loss * share
+            mean_loss, penalty = tf.reduce_mean(self._loss(labels, logits)), self._penalty()
+            weighted = (mean_loss + penalty) * share
         gradients = tape.gradient(weighted, self.model.trainable_variables)
-        return gradients, tf.cast(mean_loss * count, tf.float64), _count_correct(labels, logits)
+        sums = (tf.cast(mean * count, tf.float64) for mean in (mean_loss, penalty))
+        return gradients, *sums, _count_correct(labels, logits)
 
     def _draw_and_augment(self, images: tf.Tensor, image: tf.Tensor, copy: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         return self._augment(images, image, copy, tf.random.stateless_uniform([tf.size(image), DRAWS], seed))
@@ -210,20 +224,22 @@ class ImageEpoch(CompiledEpoch):
         first: tf.Tensor,
         last: tf.Tensor,
         loss: tf.Tensor,
+        penalty: tf.Tensor,
         correct: tf.Tensor,
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        penalty = self._penalty()
+    ) -> Totals:
+        each = tf.cast(self._penalty(), tf.float64)
         for batch in tf.range(first, last):
             span = slice(batch * _EVALUATION_ROWS, (batch + 1) * _EVALUATION_ROWS)
             logits = self.model(self._prepare(images[span]), training=False)
-            losses = self._loss(labels[span], logits) + penalty
+            losses = self._loss(labels[span], logits)
             loss += tf.reduce_sum(tf.cast(losses, tf.float64))
+            penalty += each * tf.cast(tf.size(losses), tf.float64)
             correct += _count_correct(labels[span], logits)
-        return loss, correct
+        return loss, penalty, correct
 
 
-def _zeros() -> tuple[tf.Tensor, tf.Tensor]:
-    return tf.constant(0.0, tf.float64), tf.constant(0, tf.int64)
+def _zeros() -> Totals:
+    return tf.constant(0.0, tf.float64), tf.constant(0.0, tf.float64), tf.constant(0, tf.int64)
 
 
 def _border(chunk: tf.Tensor, total: tf.Tensor, chunks: tf.Tensor) -> tf.Tensor:

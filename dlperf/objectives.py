@@ -9,7 +9,8 @@ from typing import Any, Literal
 
 from keras import ops
 
-Split = Literal["train", "validation", "test"]
+# "train_subset": a fixed part of the training set, evaluated in inference mode.
+Split = Literal["train", "train_subset", "validation", "test"]
 
 
 @dataclass(frozen=True)
@@ -17,17 +18,19 @@ class Sums(abc.ABC):
     """What a range of steps summed up.
 
     Attributes:
-        loss: Sum over examples of loss plus penalty.
+        loss: Sum over examples of the loss without penalty.
+        penalty: Sum over examples of the penalty.
         examples: Examples seen, copies counted.
     """
 
     loss: float
+    penalty: float
     examples: int
 
     @property
     def mean_loss(self) -> float:
-        """Loss per example."""
-        return self.loss / self.examples
+        """Loss and penalty per example."""
+        return (self.loss + self.penalty) / self.examples
 
     @abc.abstractmethod
     def metrics(self, split: Split) -> dict[str, float]:
@@ -50,9 +53,17 @@ class ClassificationSums(Sums):
         return self.correct / self.examples
 
     def metrics(self, split: Split) -> dict[str, float]:
-        """Return loss and accuracy, and the error of what is not trained on."""
-        found = {f"{split}_loss": self.mean_loss, f"{split}_accuracy": self.accuracy}
-        return found if split == "train" else found | {f"{split}_error": 1.0 - self.accuracy}
+        """Return loss, cross-entropy and accuracy; the penalty in training, the error of what is not trained on."""
+        found = {
+            f"{split}_loss": self.mean_loss,
+            f"{split}_cross_entropy": self.loss / self.examples,
+            f"{split}_accuracy": self.accuracy,
+        }
+        if split == "train":
+            found["train_penalty"] = self.penalty / self.examples
+        elif split != "train_subset":
+            found[f"{split}_error"] = 1.0 - self.accuracy
+        return found
 
 
 @dataclass(frozen=True)
@@ -87,8 +98,25 @@ class Objective(abc.ABC):
         """Return the second quantity of each example, float32 (rows,)."""
 
     @abc.abstractmethod
-    def sums(self, loss: float, counted: float, examples: int) -> Sums:
+    def sums(self, loss: float, penalty: float, counted: float, examples: int) -> Sums:
         """Name what was summed."""
+
+
+@dataclass(frozen=True)
+class Classification(Objective):
+    """Cross-entropy of logits (rows, classes) against labels, int32 (rows,)."""
+
+    def losses(self, targets: Any, outputs: Any) -> Any:
+        """Return cross-entropies."""
+        return ops.sparse_categorical_crossentropy(targets, outputs, from_logits=True)
+
+    def counted(self, targets: Any, outputs: Any) -> Any:
+        """Return 1 where the largest logit is the label's."""
+        return ops.cast(ops.equal(ops.argmax(outputs, axis=-1), ops.cast(targets, "int32")), "float32")
+
+    def sums(self, loss: float, penalty: float, counted: float, examples: int) -> ClassificationSums:
+        """Name what was summed."""
+        return ClassificationSums(loss, penalty, examples, correct=round(counted))
 
 
 @dataclass(frozen=True)
@@ -110,6 +138,6 @@ class Regression(Objective):
         """Return squared errors in units of the network, as `losses`; XLA computes them once."""
         return self.losses(targets, outputs)
 
-    def sums(self, loss: float, counted: float, examples: int) -> RegressionSums:
+    def sums(self, loss: float, penalty: float, counted: float, examples: int) -> RegressionSums:
         """Name what was summed."""
-        return RegressionSums(loss=loss, examples=examples, squared_error=counted * self.unit**2)
+        return RegressionSums(loss, penalty, examples, squared_error=counted * self.unit**2)

@@ -76,10 +76,11 @@ class Parameters(BaseModel):
         """Hook: the values of the parameters declared with both `follows` and `grid` where they are not given.
 
         Args:
-            given: Typed values of the other parameters that are given or have a fixed default, the first of several.
+            given: Typed values at one point of the grid: of the parameters that are given or have a fixed default, and
+                of such parameters declared before.
 
         Returns:
-            At least one value for every such parameter.
+            At least one value for every such parameter that can be told from them.
         """
         return {}
 
@@ -159,9 +160,7 @@ def parse(cls: type[P], raw: Mapping[str, str]) -> Given[P]:
                     raise BadInput(name, written, f"{text(value)} stands twice; each value may stand once")
         elif description.defaults:
             lists[name] = description.defaults
-    lists = _spanned(cls, lists)
-    points = itertools.product(*lists.values())
-    return Given(tuple(_complete(cls, dict(zip(lists, point, strict=True))) for point in points), given)
+    return Given(tuple(_complete(cls, point) for point in _points(cls, lists)), given)
 
 
 def from_texts(cls: type[P], texts: Mapping[str, str]) -> P:
@@ -303,14 +302,13 @@ def _descriptions(cls: type[Parameters]) -> dict[str, Description]:
     return {name: Description.of(field, name, cls.__name__) for name, field in cls.model_fields.items()}
 
 
-def _spanned(cls: type[Parameters], lists: Mapping[str, tuple[Value, ...]]) -> dict[str, tuple[Value, ...]]:
-    """Add the lists that follow from others, in the order of declaration."""
-    missing = [each.name for each in describe(cls) if each.grid and each.follows and each.name not in lists]
-    if not missing:
-        return dict(lists)
-    spanned = cls.spanning({name: values[0] for name, values in lists.items()})
-    known = {**lists, **{name: spanned[name] for name in missing}}
-    return {name: known[name] for name in _descriptions(cls) if name in known}
+def _points(cls: type[Parameters], lists: Mapping[str, tuple[Value, ...]]) -> list[dict[str, Value]]:
+    """The points of the grid; a list that follows from others may differ from point to point, and varies fastest."""
+    points = [dict(zip(lists, point, strict=True)) for point in itertools.product(*lists.values())]
+    for each in describe(cls):
+        if each.grid and each.follows and each.name not in lists:
+            points = [{**point, each.name: value} for point in points for value in cls.spanning(point)[each.name]]
+    return points
 
 
 def _complete(cls: type[P], values: Mapping[str, Value]) -> P:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from dlperf.trial import P, Problem
+from dlperf.trial import P, Problem, StoredTrial
 
 # Multiplications per second of a training, as a share of what NumPy's matrix product reaches on the same cores:
 # convolutions of 16 to 64 channels are too small to keep a core's multipliers busy.
@@ -20,14 +20,32 @@ def show(problem: Problem[P], trials: Sequence[P]) -> None:
     from dlperf import terminal
 
     rate = matrix_product_rate() * _SHARE_OF_MATRIX_PRODUCT
+    planned, chosen_later = _planned(problem, trials)
+    trials = list(planned.values())
     hours = [problem.work(trial) / rate / 3600 for trial in trials]
-    rows = {"trial": [problem.trial_name(trial) for trial in trials], "estimated hours": hours}
+    rows = {"trial": list(planned), "estimated hours": hours}
     terminal.show_table(f"{problem.name}: nothing is run", pd.DataFrame(rows))
     sooner = "; early stopping would shorten that" if any(getattr(trial, "patience", 0) for trial in trials) else ""
+    later = "; what the last ones run with is chosen by the results of the first ones" if chosen_later else ""
     print(
         f"{len(trials)} trials, about {sum(hours):,.2f} hours on this CPU, judged by its matrix product{sooner}; "
-        "nothing is run"
+        f"nothing is run{later}"
     )
+
+
+def _planned(problem: Problem[P], asked: Sequence[P]) -> tuple[dict[str, P], bool]:
+    """Return the trials by name, and whether later ones follow from results, of which nothing is known here."""
+    if len(asked) == 1:
+        return {problem.trial_name(asked[0]): asked[0]}, False
+    planned: dict[str, P] = {}
+    rounds = 0
+    while True:
+        finished = [StoredTrial("", trial, {}, {}, {}, {}) for trial in planned.values()]
+        names = {problem.trial_name(trial): trial for trial in problem.next_trials(asked, finished)}
+        if names.keys() <= planned.keys():
+            return planned, rounds > 1
+        planned |= names
+        rounds += 1
 
 
 def matrix_product_rate() -> float:

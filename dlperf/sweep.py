@@ -14,7 +14,7 @@ from dlperf.parameters import Given, parse, sweep_texts, texts
 from dlperf.resume import begun, identity_tags, resumed_raw
 from dlperf.sweep_runs import SweepRuns, told
 from dlperf.tracking import Run, Store, outages
-from dlperf.trial import Demo, P, Problem, Summary
+from dlperf.trial import Demo, P, Problem, StoredTrial, Summary
 
 
 def start(problem: Problem[Any] | Demo, raw: Mapping[str, str]) -> int:
@@ -152,22 +152,28 @@ def _run_sweep(store: Store, parent: Run, problem: Problem[P], given: Given[P]) 
     parent.begin(problem, f"{problem.name} {varied}".strip(), "sweep", sweep_texts(given.trials), tags)
     parent.facts({}, {"dlperf.hardware": environment.hardware()}, environment.describe())
     sweep = SweepRuns(store, parent, problem, given)
+    stored: list[StoredTrial[P]] = []
     try:
-        engines.run(problem, sweep.tasks, sweep)
+        while True:
+            known = sweep.total
+            tasks = sweep.add(problem.next_trials(given.trials, stored))
+            if sweep.total == known:
+                break
+            engines.run(problem, tasks, sweep)
+            stored = [store.read_trial(problem, run_id) for run_id in sweep.finished]
     except BaseException as error:
         sweep.abandon(error)
         raise
-    finished, failures = sweep.finished, sweep.failures
-    if not finished:
-        _raise_failures(failures, len(given.trials))
-    stored = [store.read_trial(problem, run_id) for run_id in finished]
+    failures = sweep.failures
+    if not stored:
+        _raise_failures(failures, sweep.total)
     summary = problem.summarize(stored)
     parent.summary(summary)
     wall = sum(trial.metrics["wall_seconds"] for trial in stored)
-    counts = {"trials_finished": len(finished), "trials_failed": len(failures), "trials_wall_seconds": wall}
+    counts = {"trials_finished": len(stored), "trials_failed": len(failures), "trials_wall_seconds": wall}
     parent.final_metrics(counts, again=True)
     if failures:
-        raise _SweepFailed(failures, len(given.trials), summary)
+        raise _SweepFailed(failures, sweep.total, summary)
     return summary
 
 

@@ -6,6 +6,7 @@ import datetime
 import sys
 import time
 import traceback
+from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Generic
 
@@ -14,7 +15,7 @@ from dlperf.clock import Clock
 from dlperf.errors import DlperfError, EnvironmentMissing, one_line
 from dlperf.execution import Outcome, Task
 from dlperf.interruption import held
-from dlperf.parameters import Given, describe, texts
+from dlperf.parameters import Given, describe, from_texts, texts
 from dlperf.tracking import Run, Store, outages
 from dlperf.trial import P, Problem
 
@@ -23,35 +24,48 @@ class SweepRuns(Generic[P]):
     """Listens to the trials of a sweep; each is a run below the sweep's.
 
     Attributes:
-        tasks: The trials that have not finished before, in order.
         failures: Why trials failed, by name.
     """
 
     def __init__(self, store: Store, parent: Run, problem: Problem[P], given: Given[P]) -> None:
-        """Find out which trials of an earlier start are finished."""
-        self._store, self._parent, self._problem = store, parent, problem
+        """Take what was asked for."""
+        self._store, self._parent, self._problem, self._asked = store, parent, problem, given
         self._began = time.monotonic()
-        self._names = [problem.trial_name(trial) for trial in given.trials]
+        self._names: list[str] = []
         self._given: dict[str, Given[P]] = {}
         self._runs: dict[str, Run] = {}
         self._active: dict[str, ExitStack] = {}
         self._finished: set[str] = set()
         self._work_done = 0.0
+        self._work: dict[str, float] = {}
         self.failures: dict[str, Exception] = {}
-        self.tasks: list[Task] = []
-        side_by_side = engines.side_by_side(given.trials[0])
-        children = store.children(parent)
-        for name, trial in zip(self._names, given.trials, strict=True):
-            child = children.get(problem.trial_key(trial))
+
+    def add(self, trials: Sequence[P]) -> list[Task]:
+        """Take in trials; return those that are new and have not finished in an earlier start."""
+        tasks = []
+        side_by_side = engines.side_by_side(trials[0])
+        children = self._store.children(self._parent)
+        for trial in trials:
+            name = self._problem.trial_name(trial)
+            if name in self._names:
+                continue
+            self._names.append(name)
+            child = children.get(self._problem.trial_key(trial))
             if child and child.finished:
                 print(f"{name}: finished before, skipped")
                 self._finished.add(name)
             else:
-                self._given[name] = _own(given, trial)
-                self.tasks.append(Task(problem.name, trial, name, show_progress=not side_by_side))
+                self._given[name] = _own(self._asked, trial)
+                self._work[name] = self._problem.work(trial)
+                tasks.append(Task(self._problem.name, trial, name, show_progress=not side_by_side))
             if child:
                 self._runs[name] = child
-        self._work = {task.name: problem.work(task.parameters) for task in self.tasks}  # type: ignore[arg-type]
+        return tasks
+
+    @property
+    def total(self) -> int:
+        """Trials known by now."""
+        return len(self._names)
 
     @property
     def finished(self) -> list[str]:
@@ -134,4 +148,7 @@ def _own(given: Given[P], trial: P) -> Given[P]:
     """What the sweep was given, as it applies to one trial: its run can be gone on with by itself."""
     values = texts(trial)
     spanned = (each.name for each in describe(type(trial)) if each.grid and each.follows)
-    return Given((trial,), {name: values[name] for name in [*given.given, *spanned]})
+    own = {name: values[name] for name in [*given.given, *spanned]}
+    # A trial of an earlier round may differ from what was asked for in further parameters.
+    asked = texts(from_texts(type(trial), own))
+    return Given((trial,), {**own, **{name: value for name, value in values.items() if asked[name] != value}})

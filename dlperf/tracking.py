@@ -36,13 +36,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 EPOCH_METRICS = (
-    "train_loss",
-    "train_accuracy",
-    "train_rmse",
-    "validation_loss",
-    "validation_accuracy",
-    "validation_error",
-    "validation_rmse",
+    *("train_loss", "train_cross_entropy", "train_penalty", "train_accuracy", "train_rmse"),
+    *("train_subset_loss", "train_subset_cross_entropy", "train_subset_accuracy"),
+    *("validation_loss", "validation_cross_entropy", "validation_accuracy", "validation_error", "validation_rmse"),
     "learning_rate",
     "epoch_seconds",
     "examples_per_second",

@@ -13,12 +13,14 @@ import numpy as np
 from dlperf import checkpoint
 from dlperf.compiled_epoch import CompiledEpoch, HeldSplit, Segment
 from dlperf.errors import TrialFailed
-from dlperf.objectives import Sums
+from dlperf.objectives import Split, Sums
 from dlperf.progress import Progress
 from dlperf.trial import Context
 
-# State is written, and epochs are reported, at most this often: epochs of small networks last milliseconds.
+# State is written, and epochs are reported, at most this often: epochs of small networks last milliseconds, and the
+# state of large ones takes a while to write.
 _SAVE_SECONDS = 2.0
+_SAVE_SHARE = 0.05
 
 
 @dataclass(frozen=True)
@@ -122,13 +124,15 @@ class Training:
         return found
 
 
-def train(compiled: CompiledEpoch, validation: HeldSplit, schedule: Schedule, context: Context) -> Training:
+def train(compiled: CompiledEpoch, held: Mapping[Split, HeldSplit], schedule: Schedule, context: Context) -> Training:
     """Train to the schedule's end, going on from the state on disk where there is one.
+
+    After each epoch every split of `held` is evaluated, in inference mode; its name stands before its metrics.
 
     State is written before an epoch is reported, so that a resumed trial can report what is missing and never has to
     train an epoch that was reported; both happen after the first epoch, after the last, and in between where two
-    seconds have passed. Epoch metrics: those of the sums (`train_loss`, `validation_loss`, ...), `learning_rate`,
-    `epoch_seconds` (training only), `examples_per_second` (augmented images).
+    seconds have passed, or twenty times what writing takes. Epoch metrics: those of the sums (`train_loss`,
+    `validation_loss`, ...), `learning_rate`, `epoch_seconds` (training only), `examples_per_second` (augmented images).
 
     Returns:
         The whole training; the compiled holds the final (or, if asked for, the best) weights.
@@ -141,11 +145,11 @@ def train(compiled: CompiledEpoch, validation: HeldSplit, schedule: Schedule, co
         compiled.compile()
     with clock.account("checkpoint"):
         training, best = _restored(compiled, context)
-    reported, saved_at = _report(context, training, 0), -math.inf
+    reported, next_save = _report(context, training, 0), -math.inf
     with Progress(context.name, schedule.epochs, shown=context.show_progress) as progress:
         while training.epoch < schedule.epochs and not training.stopped_early:
             try:
-                metrics = _one_epoch(compiled, validation, training.epoch + 1, schedule, context, progress)
+                metrics = _one_epoch(compiled, held, training.epoch + 1, schedule, context, progress)
             except TrialFailed:
                 _report(context, training, reported)
                 raise
@@ -153,10 +157,12 @@ def train(compiled: CompiledEpoch, validation: HeldSplit, schedule: Schedule, co
                 if training.update(metrics, schedule) and schedule.restore_best_weights:
                     best = {f"best_{name}": array for name, array in compiled.weights().items()}
                 ended = training.epoch == schedule.epochs or training.stopped_early
-                if not ended and time.monotonic() - saved_at < _SAVE_SECONDS:
+                begun = time.monotonic()
+                if not ended and begun < next_save:
                     continue
                 _save(compiled, training, best, context)
-                saved_at = time.monotonic()
+                saved = time.monotonic()
+                next_save = saved + max(_SAVE_SECONDS, (saved - begun) / _SAVE_SHARE)
             reported = _report(context, training, reported)
             with clock.account("reporting"):
                 progress.epoch_ended(training.epoch, metrics)
@@ -172,26 +178,33 @@ def evaluate(compiled: CompiledEpoch, split: HeldSplit, context: Context) -> Sum
 
 
 def _one_epoch(
-    compiled: CompiledEpoch, validation: HeldSplit, epoch: int, schedule: Schedule, context: Context, progress: Progress
+    compiled: CompiledEpoch,
+    held: Mapping[Split, HeldSplit],
+    epoch: int,
+    schedule: Schedule,
+    context: Context,
+    progress: Progress,
 ) -> dict[str, float]:
     learning_rate = schedule.learning_rate(epoch)
     compiled.set_learning_rate(learning_rate)
     before = context.clock.seconds("train")
     with context.clock.account("train"):
         for segment in compiled.train_epoch(epoch):
-            if not math.isfinite(segment.sums.loss):
+            if not math.isfinite(segment.sums.mean_loss):
                 raise TrialFailed(f"the loss is not finite in epoch {epoch}, by step {segment.done} of {segment.total}")
             progress.segment_ended(epoch, segment)
     seconds = context.clock.seconds("train") - before
-    trained, validated = segment.sums, evaluate(compiled, validation, context)
-    if not math.isfinite(validated.loss):
-        raise TrialFailed(f"the validation loss is not finite after epoch {epoch}")
+    metrics = segment.sums.metrics("train")
+    for split, examples in held.items():
+        sums = evaluate(compiled, examples, context)
+        if not math.isfinite(sums.mean_loss):
+            raise TrialFailed(f"the {split} loss is not finite after epoch {epoch}")
+        metrics |= sums.metrics(split)
     return {
-        **trained.metrics("train"),
-        **validated.metrics("validation"),
+        **metrics,
         "learning_rate": learning_rate,
         "epoch_seconds": seconds,
-        "examples_per_second": trained.examples / seconds,
+        "examples_per_second": segment.sums.examples / seconds,
     }
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from dlperf import environment
 from dlperf.clock import Clock
-from dlperf.parameters import Parameters, defining
+from dlperf.parameters import Parameters, declared_defaults, defining
 
 if TYPE_CHECKING:
     import matplotlib.figure
@@ -149,6 +149,7 @@ class Problem(Generic[P]):
         summary: One line for the help.
         parameters: Their declarations.
         varying: The parameters that name a trial (`cutout m=4 random_seed=0`).
+        varying_rarely: Parameters that name it too where they differ from their default.
         check: Verifies before any run exists that trials can be run: the data is there and well formed. Raises BadInput
             or EnvironmentMissing.
         data_digest: Hash of the data a trial uses.
@@ -156,6 +157,8 @@ class Problem(Generic[P]):
         summarize: Tables and figures of finished trials; a pure function of what is stored.
         work: Estimated scalar multiplications a trial takes, for `dry_run`.
         demo: Parameters of the reduced start in the demo, as text.
+        next_trials: Of a sweep: the trials that can be run by now, given those that were asked for and those that have
+            finished so far; called until it names no new one.
     """
 
     name: str
@@ -168,11 +171,14 @@ class Problem(Generic[P]):
     summarize: Callable[[Sequence[StoredTrial[P]]], Summary]
     work: Callable[[P], float]
     demo: Mapping[str, str]
+    varying_rarely: tuple[str, ...] = ()
+    next_trials: Callable[[Sequence[P], Sequence[StoredTrial[P]]], Sequence[P]] = lambda asked, finished: asked
 
     def trial_name(self, parameters: P) -> str:
         """Return the run name of a trial."""
-        values = defining(parameters)
-        return " ".join([self.name, *(f"{name}={values[name]}" for name in self.varying)])
+        values, defaults = defining(parameters), declared_defaults(self.parameters)
+        rarely = [name for name in self.varying_rarely if values[name] != defaults[name]]
+        return " ".join([self.name, *(f"{name}={values[name]}" for name in (*rarely, *self.varying))])
 
     def trial_key(self, parameters: P) -> str:
         """Return the hash of all that defines a trial: problem, defining parameters, data."""

@@ -20,7 +20,9 @@ METRICS = {
 def shown(*, terminal: bool) -> str:
     console = Console(file=io.StringIO(), force_terminal=terminal, width=200, highlight=False)
     with Progress("cutout m=4", 3, shown=True, console=console) as progress:
-        progress.segment_ended(2, Segment(10, 40, 5.0, ClassificationSums(loss=960.0, correct=160, examples=640)))
+        progress.segment_ended(
+            2, Segment(10, 40, 5.0, ClassificationSums(loss=960.0, penalty=0.0, correct=160, examples=640))
+        )
         progress.epoch_ended(2, METRICS)
     return console.file.getvalue()  # type: ignore[attr-defined]
 
@@ -48,7 +50,7 @@ def test_nothing_is_shown_unless_asked_for() -> None:
 
 def test_a_regression_shows_its_rmse() -> None:
     console = Console(file=io.StringIO(), width=200, highlight=False)
-    sums = RegressionSums(loss=400.0, examples=100, squared_error=400.0)
+    sums = RegressionSums(loss=400.0, penalty=0.0, examples=100, squared_error=400.0)
     metrics = {**sums.metrics("train"), **sums.metrics("validation"), "epoch_seconds": 1.0, "examples_per_second": 80.0}
     with Progress("x", 3, shown=True, console=console) as progress:
         progress.epoch_ended(3, metrics)

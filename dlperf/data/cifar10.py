@@ -160,7 +160,9 @@ def _split(folder: Path, files: tuple[str, ...]) -> tuple[NDArray[np.uint8], NDA
     # NumPy is imported here, not above: `verify` must run before anything heavy is imported.
     import numpy as np
 
-    images = np.empty((len(files) * RECORDS_PER_FILE, 32, 32, 3), np.uint8)
+    from dlperf.data.dataset import aligned_empty
+
+    images = aligned_empty((len(files) * RECORDS_PER_FILE, 32, 32, 3))
     labels = np.empty(len(images), np.int32)
     for number, file in enumerate(files):
         # File by file into the final array: the data set then never stands twice in memory.

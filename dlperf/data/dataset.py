@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 IMAGE_SHAPE = (32, 32, 3)
+ALIGNMENT = 64  # bytes; what TensorFlow's vector instructions need
 
 
 # Compared by identity: equality of arrays is not a truth value, and the digest says whether the content is the same.
@@ -81,6 +83,31 @@ class ImageDataset:
             # Every trial of a sweep shares these arrays: one that wrote into them would change the others' data.
             array.setflags(write=False)
         return cls(name, *arrays, label_names=label_names, digest=digest, source=source)
+
+
+def aligned_empty(shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """Allocate uint8 of `shape` at an address from which a compiled program can read it without a copy."""
+    size = math.prod(shape)
+    block = np.empty(size + ALIGNMENT, np.uint8)
+    begin = -block.ctypes.data % ALIGNMENT
+    return block[begin : begin + size].reshape(shape)
+
+
+def split_rows(total: int, held_out: int, size: int, random_seed: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Choose training and validation examples.
+
+    Args:
+        total: Examples there are.
+        held_out: Examples to validate on; with 0 the training examples are the first ones in their order.
+        size: Examples to train on, at most the others.
+        random_seed: The choice follows from it, and the validation examples from nothing else.
+
+    Returns:
+        Their rows, int32 (size,) and int32 (held_out,).
+    """
+    rows = np.arange(total, dtype=np.int32)
+    order = np.random.default_rng([random_seed, total]).permutation(rows) if held_out else rows
+    return order[:size], order[total - held_out :]
 
 
 def digest_of(*arrays: NDArray[np.uint8] | NDArray[np.int32]) -> str:

@@ -100,11 +100,6 @@ class ApproximatorsParameters(TrainingParameters):
             raise BadInput("units", self.units, f"has {sum(self.layers)} units, but max_units is {self.max_units}")
 
     @property
-    def notebook(self) -> bool:
-        """Whether the protocol is the notebook's."""
-        return self.protocol == "notebook"
-
-    @property
     def layers(self) -> tuple[int, ...]:
         """Units of each hidden layer."""
         return tuple(int(width) for width in self.units.split(","))
@@ -164,7 +159,7 @@ def run_trial(parameters: ApproximatorsParameters, context: Context) -> TrialRes
         patience=parameters.patience,
         restore_best_weights=True,
     )
-    training = train(compiled, validation, schedule, context)
+    training = train(compiled, {"validation": validation}, schedule, context)
     tested = evaluate(compiled, test, context).metrics("test")
     metrics = {
         **training.metrics(parameters.target_rmse, schedule.monitor),

@@ -16,7 +16,7 @@ from dlperf import data
 from dlperf.accounting.resnet import blocks_per_stage, count_resnet
 from dlperf.declaration import parameter
 from dlperf.errors import BadInput
-from dlperf.problems.training_parameters import ImageParameters
+from dlperf.problems.training_parameters import ImageParameters, check_images
 from dlperf.trial import Context, DataUsed, Problem, StoredTrial, Summary, TrialResult
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 # Chunks of at most this many rows train ResNet-44 in about 1 GB, and larger ones are no faster on a CPU.
 _MICRO_BATCH = 128
-_VALIDATION_SHARE = 0.1
 
 
 class CutoutParameters(ImageParameters):
@@ -99,19 +98,9 @@ class CutoutParameters(ImageParameters):
             raise BadInput("depth", self.depth, str(error)) from error
 
     @property
-    def notebook(self) -> bool:
-        """Whether the protocol is the notebook's."""
-        return self.protocol == "notebook"
-
-    @property
     def copies(self) -> int:
         """Copies made of each image: one, unmasked, for m=0."""
         return self.m or 1
-
-    @property
-    def validation_size(self) -> int:
-        """Images split off the training set: none in the notebook's protocol, which validates on the test set."""
-        return 0 if self.notebook else int(data.train_size(self.dataset) * _VALIDATION_SHARE)
 
     def learning_rate_at(self, epoch: int) -> float:
         """Learning rate of an epoch (from 1).
@@ -127,23 +116,6 @@ class CutoutParameters(ImageParameters):
             return self.learning_rate
         passed = sum(epoch - 1 > drop for drop in (80, 120, 160, 180))
         return self.learning_rate * (1.0, 1e-1, 1e-2, 1e-3, 0.5e-3)[passed]
-
-
-def check(trials: Sequence[CutoutParameters]) -> None:
-    """Verify the data before a run exists.
-
-    Raises:
-        BadInput: If data_dir, a file in it or train_examples cannot be used.
-        EnvironmentMissing: If there is no data and it cannot be downloaded.
-    """
-    for parameters in {(p.dataset, p.data_dir, p.train_examples, p.protocol): p for p in trials}.values():
-        available = data.train_size(parameters.dataset) - parameters.validation_size
-        if parameters.train_examples > available:
-            allowed = (
-                f"at most {available} with dataset={parameters.dataset} and protocol={parameters.protocol}; 0 takes all"
-            )
-            raise BadInput("train_examples", parameters.train_examples, allowed)
-        data.check(parameters.dataset, parameters.data_dir, parameters.train_examples)
 
 
 def run_trial(parameters: CutoutParameters, context: Context) -> TrialResult:
@@ -178,7 +150,7 @@ def run_trial(parameters: CutoutParameters, context: Context) -> TrialResult:
         only_last_plateau=not parameters.notebook,
         restore_best_weights=not parameters.notebook and parameters.patience > 0,
     )
-    training = train(compiled, validation, schedule, context)
+    training = train(compiled, {"validation": validation}, schedule, context)
     tested = evaluate(compiled, test, context)
     metrics = {
         **training.metrics(parameters.target_accuracy, schedule.monitor),
@@ -223,8 +195,7 @@ def summarize(trials: Sequence[StoredTrial[CutoutParameters]]) -> Summary:
 
 def work(parameters: CutoutParameters) -> float:
     """Estimate the multiplications of a trial: three forward passes' worth per training example, one per validation."""
-    available = data.train_size(parameters.dataset) - parameters.validation_size
-    examples = parameters.copies * (parameters.train_examples or available)
+    examples = parameters.copies * parameters.train_size
     evaluated = data.train_size(parameters.dataset) // 5 if parameters.notebook else parameters.validation_size
     forward = count_resnet(parameters.depth).multiplications
     return float(forward * (3 * examples + evaluated) * parameters.epochs)
@@ -272,7 +243,7 @@ PROBLEM = Problem(
     summary="ResNet with cutout batch augmentation: validation error and time by copies per image (m).",
     parameters=CutoutParameters,
     varying=("m", "random_seed"),
-    check=check,
+    check=check_images,
     data_digest=lambda parameters: data.load(parameters.dataset, parameters.data_dir).digest,
     run_trial=run_trial,
     summarize=summarize,

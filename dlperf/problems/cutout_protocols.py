@@ -12,6 +12,7 @@ from keras import ops
 from dlperf import augment
 from dlperf.compiled_epoch import configure_runtime
 from dlperf.compiled_image_epoch import ImageEpoch
+from dlperf.data.dataset import split_rows
 from dlperf.models.resnet import resnet
 from dlperf.trial import SavedModel
 
@@ -30,15 +31,14 @@ Split = tuple[np.ndarray, np.ndarray]
 
 def split(dataset: ImageDataset, parameters: CutoutParameters) -> tuple[Split, Split]:
     """Return training and validation images and labels."""
-    total, held = len(dataset.train_images), parameters.validation_size
-    size = parameters.train_examples or total - held
+    images, labels = dataset.train_images, dataset.train_labels
+    chosen, held_out = split_rows(
+        len(images), parameters.validation_size, parameters.train_size, parameters.random_seed
+    )
+    validation = images[held_out], labels[held_out]
     if parameters.notebook:
-        train = dataset.train_images[:size], dataset.train_labels[:size]
-        return train, (dataset.test_images, dataset.test_labels)
-    order = np.random.default_rng([parameters.random_seed, total]).permutation(total)
-    chosen, held_out = order[:size], order[total - held :]
-    validation = dataset.train_images[held_out], dataset.train_labels[held_out]
-    return (dataset.train_images[chosen], dataset.train_labels[chosen]), validation
+        validation = dataset.test_images, dataset.test_labels
+    return (images[chosen], labels[chosen]), validation
 
 
 def compiled_epoch(parameters: CutoutParameters, images: np.ndarray, labels: np.ndarray) -> ImageEpoch:

@@ -18,5 +18,5 @@ PROBLEM = Demo(
     name="main",
     summary="Demo: every problem reduced to minutes, on embedded data (no download).",
     parameters=MainParameters,
-    problems=("architectures", "cutout", "approximators"),
+    problems=("optimizers", "architectures", "cutout", "approximators"),
 )

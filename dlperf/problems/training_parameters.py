@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
+from dlperf import data
 from dlperf.declaration import parameter
 from dlperf.environment import cores
+from dlperf.errors import BadInput
 from dlperf.problems.engine_parameters import EngineParameters
 
 MAX_RANDOM_SEED = 2**32 - 1
+_VALIDATION_SHARE = 0.1
 
 
 class TrainingParameters(EngineParameters):
@@ -41,6 +44,11 @@ class TrainingParameters(EngineParameters):
         """Share the machine's cores between the processes."""
         return {"threads": max(1, cores() // given["processes"])}
 
+    @property
+    def notebook(self) -> bool:
+        """Whether the protocol is the notebook's."""
+        return self.protocol == "notebook"
+
 
 class ImageParameters(TrainingParameters):
     """What the image problems take besides."""
@@ -56,3 +64,30 @@ class ImageParameters(TrainingParameters):
     )
     train_examples: int = parameter(0, ge=0, unit="images", help="images to train on; 0 takes all")
     batch_size: int = parameter(64, ge=1, le=8192, unit="images", help="distinct images per step")
+
+    @property
+    def validation_size(self) -> int:
+        """Images split off the training set to validate on: a tenth, none in the notebook's protocol."""
+        return 0 if self.notebook else int(data.train_size(self.dataset) * _VALIDATION_SHARE)
+
+    @property
+    def train_size(self) -> int:
+        """Images to train on."""
+        return self.train_examples or data.train_size(self.dataset) - self.validation_size
+
+
+def check_images(trials: Sequence[ImageParameters]) -> None:
+    """Verify the data before a run exists.
+
+    Raises:
+        BadInput: If data_dir, a file in it or train_examples cannot be used.
+        EnvironmentMissing: If there is no data and it cannot be downloaded.
+    """
+    for parameters in {(p.dataset, p.data_dir, p.train_examples, p.protocol): p for p in trials}.values():
+        available = data.train_size(parameters.dataset) - parameters.validation_size
+        if parameters.train_examples > available:
+            allowed = (
+                f"at most {available} with dataset={parameters.dataset} and protocol={parameters.protocol}; 0 takes all"
+            )
+            raise BadInput("train_examples", parameters.train_examples, allowed)
+        data.check(parameters.dataset, parameters.data_dir, parameters.train_examples)

@@ -1,0 +1,265 @@
+"""Tables of the optimizers problem: the notebook's, the same without the penalty, rankings and their stability."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from dlperf import update_rules
+from dlperf.problems import optimizer_figures, optimizer_published
+from dlperf.trial import StoredTrial, Summary
+
+if TYPE_CHECKING:
+    from dlperf.problems.optimizers import OptimizersParameters
+
+Trials = Sequence[StoredTrial["OptimizersParameters"]]
+
+# What optimizers are ranked by: column of the table of trials, and whether less is better.
+CRITERIA = {
+    "final_train_loss": True,
+    "final_cross_entropy": True,
+    "final_subset_cross_entropy": True,
+    "final_validation_cross_entropy": True,
+    "test_accuracy": False,
+}
+
+
+def summary(trials: Trials) -> Summary:
+    """Lay out trials, means over random seeds, rankings, claims and the tried learning rates."""
+    from dlperf.problems.optimizers import best_rates
+
+    trained = [trial for trial in trials if trial.parameters.stage == "final"]
+    searched = [trial for trial in trials if trial.parameters.stage == "search"]
+    tables: dict[str, pd.DataFrame] = {}
+    figures: dict[str, Any] = {}
+    if trained:
+        rows = trial_table(trained)
+        tables["optimizers"] = rows
+        figures |= optimizer_figures.curves(trained)
+        if rows["optimizer"].nunique() > 1:
+            averaged = averages(rows)
+            tables = {"by_optimizer": averaged, **tables, "ranking": ranking(averaged)}
+            tables["ranking_stability"] = ranking_stability(averaged)
+            tables["claims"] = claims(averaged)
+            if rows["random_seed"].nunique() > 1:
+                tables["probability_of_best"] = probability_of_best(rows)
+            figures |= optimizer_figures.comparisons(rows)
+        if trained[0].parameters.notebook:
+            tables["beside_notebook"] = beside_published(rows)
+    if searched:
+        tables["learning_rates"] = rate_table(searched, best_rates(searched))
+        figures["learning_rates"] = optimizer_figures.learning_rates(tables["learning_rates"])
+    tables["update_rules"] = rule_table(list(dict.fromkeys(trial.params["update_rule"] for trial in trials)))
+    compared = ("by_optimizer", "ranking_stability", "probability_of_best", "claims", "learning_rates")
+    shown = tuple(name for name in compared if name in tables) or tuple(tables)[:1]
+    return Summary(tables, figures, shown=shown)
+
+
+def trial_table(trials: Trials) -> pd.DataFrame:
+    """The notebook's figures of each trial; the loss with its penalty and the cross-entropy without."""
+    rows = []
+    for trial in trials:
+        parameters, metrics, history = trial.parameters, trial.metrics, trial.history
+        rows.append(
+            {
+                "optimizer": parameters.optimizer,
+                "dropout": parameters.dropout,
+                "learning_rate": parameters.learning_rate,
+                "random_seed": parameters.random_seed,
+                "epochs": int(metrics["epochs_run"]),
+                "min_train_loss": min(history["train_loss"]),
+                "final_train_loss": history["train_loss"][-1],
+                "min_cross_entropy": min(history["train_cross_entropy"]),
+                "final_cross_entropy": history["train_cross_entropy"][-1],
+                "final_penalty": history["train_penalty"][-1],
+                "final_subset_cross_entropy": history["train_subset_cross_entropy"][-1],
+                "final_validation_cross_entropy": history.get("validation_cross_entropy", [np.nan])[-1],
+                "train_seconds": metrics["train_seconds"],
+                "seconds_per_epoch": metrics["train_seconds"] / metrics["epochs_run"],
+                "seconds_to_target": metrics.get("seconds_to_target", np.nan),
+                "test_accuracy": metrics["test_accuracy"],
+            }
+        )
+    return pd.DataFrame(rows).dropna(axis="columns", how="all")
+
+
+def averages(rows: pd.DataFrame) -> pd.DataFrame:
+    """Means over random seeds, and standard deviations where there are several, in the order of the trials."""
+    kinds = ["dropout", "optimizer", "learning_rate"]
+    grouped = rows.groupby(kinds, sort=False)
+    means = grouped.mean(numeric_only=True).drop(columns=["random_seed"])
+    for column in ("final_train_loss", "final_cross_entropy", "test_accuracy"):
+        if grouped.size().max() > 1:
+            place = list(means.columns).index(column) + 1
+            means.insert(place, f"sd_{column}", grouped[column].std())
+    means.insert(0, "random_seeds", grouped.size())
+    return means.reset_index()
+
+
+def ranking(averaged: pd.DataFrame) -> pd.DataFrame:
+    """Place of each optimizer by each criterion, 1 for the best; equal means share a place."""
+    placed = averaged[["dropout", "optimizer", "learning_rate"]].copy()
+    for criterion, ascending in _criteria(averaged).items():
+        placed[criterion] = averaged.groupby("dropout")[criterion].rank(method="min", ascending=ascending).astype(int)
+    return placed
+
+
+def ranking_stability(averaged: pd.DataFrame) -> pd.DataFrame:
+    """Kendall's tau between the order by the loss with its penalty and that by each other criterion: 1 is the same."""
+    rows = []
+    for dropout, own in averaged.groupby("dropout"):
+        for criterion, ascending in _criteria(averaged).items():
+            if criterion == "final_train_loss" or len(own) < 3:
+                continue
+            by_loss, by_it = own["final_train_loss"], own[criterion] if ascending else -own[criterion]
+            names = own["optimizer"].to_numpy()
+            rows.append(
+                {
+                    "dropout": dropout,
+                    "order by": criterion,
+                    "Kendall's tau with final_train_loss": stats.kendalltau(by_loss, by_it).statistic,
+                    "first by it": names[by_it.argmin()],
+                    "first by final_train_loss": names[by_loss.argmin()],
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def probability_of_best(rows: pd.DataFrame) -> pd.DataFrame:
+    """Probability that an optimizer beats all others when each is run with one of its random seeds, drawn on its own.
+
+    Exact over all combinations of the seeds that were run; several learning rates of an optimizer count as several.
+    """
+    found = []
+    for dropout, own in rows.groupby("dropout"):
+        kinds: dict[Any, pd.DataFrame] = dict(list(own.groupby(["optimizer", "learning_rate"], sort=False)))
+        for (optimizer, rate), group in kinds.items():
+            row: dict[str, Any] = {"dropout": dropout, "optimizer": optimizer, "learning_rate": rate}
+            for criterion, ascending in _criteria(rows).items():
+                sign = 1 if ascending else -1
+                others = [sign * other[criterion] for kind, other in kinds.items() if kind != (optimizer, rate)]
+                wins = [np.prod([(other > sign * value).mean() for other in others]) for value in group[criterion]]
+                row[criterion] = float(np.mean(wins))
+            found.append(row)
+    return pd.DataFrame(found)
+
+
+def claims(averaged: pd.DataFrame) -> pd.DataFrame:
+    """Hold what the notebook says against the means over random seeds; too few trainings for a test."""
+    rows = []
+    epochs = int(averaged["epochs"].min())
+    after = "" if epochs == optimizer_published.EPOCHS else f" after {epochs} epochs"
+    for dropout, own in averaged.groupby("dropout"):
+        if "adagrad" not in set(own["optimizer"]):
+            continue
+        for criterion in ("min_train_loss", "final_train_loss", "min_cross_entropy", "final_cross_entropy"):
+            lowest = own.groupby("optimizer")[criterion].min()
+            best, name = str(lowest.idxmin()), criterion.replace("_", " ")
+            rows.append(
+                {
+                    "claim": f"AdaGrad has the lowest {name} {'with' if dropout else 'without'} dropout",
+                    "found": f"{best} {lowest[best]:.4g}, adagrad {lowest['adagrad']:.4g}",
+                    "verdict": ("holds" if best == "adagrad" else "does not hold") + after,
+                }
+            )
+    kinds = averaged.groupby(["optimizer", "dropout"])[["seconds_per_epoch", "final_train_loss", "test_accuracy"]]
+    pairs = kinds.mean().unstack()
+    for quantity, claim, sign in (
+        ("seconds_per_epoch", "an epoch takes longer with dropout", 1),
+        ("final_train_loss", "the final training loss is higher with dropout", 1),
+        ("test_accuracy", "the test accuracy is lower with dropout", -1),
+    ):
+        both = pairs[quantity].dropna()
+        if both.shape[1] < 2 or both.empty:
+            continue
+        true = int((sign * (both[True] - both[False]) > 0).sum())
+        ratio = float((both[True] / both[False]).median())
+        rows.append(
+            {
+                "claim": f"{claim}, with each optimizer",
+                "found": f"{true} of {len(both)}, median ratio {ratio:.3g}",
+                "verdict": ("holds" if true == len(both) else "does not hold") + after,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def beside_published(rows: pd.DataFrame) -> pd.DataFrame:
+    """The notebook's figures beside our means over random seeds; losses compare only after as many epochs."""
+    found = []
+    renamed = rows.assign(optimizer=rows["optimizer"].replace("rmsprop_nesterov", "nadam"))
+    groups: dict[Any, pd.DataFrame] = dict(list(renamed.groupby(["optimizer", "dropout"], sort=False)))
+    for kind, own in groups.items():
+        published = optimizer_published.ROWS.get(kind)
+        if published is None:
+            continue
+        epochs = int(own["epochs"].min())
+        found.append(
+            {
+                "optimizer": kind[0],
+                "dropout": kind[1],
+                "epochs": epochs,
+                "notebook_min_train_loss": published.min_train_loss,
+                "min_train_loss": own["min_train_loss"].mean(),
+                "notebook_final_train_loss": published.final_train_loss,
+                "final_train_loss": own["final_train_loss"].mean(),
+                "notebook_test_accuracy": published.test_accuracy,
+                "test_accuracy": own["test_accuracy"].mean(),
+                "notebook_seconds_per_epoch": published.seconds / optimizer_published.EPOCHS,
+                "seconds_per_epoch": own["seconds_per_epoch"].mean(),
+                "comparable": "yes"
+                if epochs == optimizer_published.EPOCHS
+                else f"no: {epochs} of {optimizer_published.EPOCHS} epochs",
+            }
+        )
+    return pd.DataFrame(found)
+
+
+def rate_table(searched: Trials, best: dict[tuple[str, bool], float]) -> pd.DataFrame:
+    """Validation cross-entropy and accuracy of each learning rate that was tried; the test set is not read for it."""
+    rows = []
+    for trial in searched:
+        parameters = trial.parameters
+        kind = parameters.optimizer, parameters.dropout
+        own = [t.parameters.learning_rate for t in searched if (t.parameters.optimizer, t.parameters.dropout) == kind]
+        chosen = best[kind] == parameters.learning_rate
+        at_edge = chosen and parameters.learning_rate in (min(own), max(own))
+        rows.append(
+            {
+                "dropout": parameters.dropout,
+                "optimizer": parameters.optimizer,
+                "learning_rate": parameters.learning_rate,
+                "epochs": int(trial.metrics["epochs_run"]),
+                "train_cross_entropy": trial.history["train_cross_entropy"][-1],
+                "validation_cross_entropy": trial.history["validation_cross_entropy"][-1],
+                "validation_accuracy": trial.history["validation_accuracy"][-1],
+                "chosen": ("yes, at the edge of the grid" if at_edge else "yes") if chosen else "",
+            }
+        )
+    return pd.DataFrame(rows).sort_values(["dropout", "optimizer", "learning_rate"], ignore_index=True)
+
+
+def rule_table(rules: Sequence[str]) -> pd.DataFrame:
+    """Equation, source and hyper-parameters of update rules, as their docstrings have them."""
+    documented = {rule: update_rules.documentation(rule) for rule in rules}
+    return pd.DataFrame(
+        {
+            "update_rule": rule,
+            "hyper_parameter": each.name,
+            "paper_default": each.paper,
+            "keras_default": each.keras,
+            "meaning": each.meaning,
+            "equation": says.equation,
+            "source": says.source,
+        }
+        for rule, says in documented.items()
+        for each in says.hyper_parameters
+    )
+
+
+def _criteria(table: pd.DataFrame) -> dict[str, bool]:
+    return {name: ascending for name, ascending in CRITERIA.items() if name in table}
