@@ -8,9 +8,10 @@ import pytest
 
 from dlperf import compiled_epoch
 from dlperf.compiled_dense_epoch import DenseEpoch
+from dlperf.data.dataset import aligned_empty
 from dlperf.environment import cores
-from dlperf.models.mlp import regression_mlp
-from dlperf.objectives import Regression
+from dlperf.models.mlp import classifying_mlp, regression_mlp
+from dlperf.objectives import Classification, Regression
 
 compiled_epoch.configure_runtime(cores())
 RNG = np.random.default_rng(0)
@@ -88,3 +89,109 @@ def test_where_batch_normalisation_stands() -> None:
     assert norms((16, 8), "nowhere") == [False, False, False]
     assert network((16,)).count_params() == 65
     assert network((128, 256, 128)).count_params() == 67_969
+
+
+PIXELS = aligned_empty((530, 48))
+PIXELS[:] = RNG.integers(0, 256, PIXELS.shape)
+LABELS = (PIXELS[:, :10].argmax(-1)).astype("int32")
+
+
+def classifier(*, own: bool = True, dropout: bool = False, step: object = None) -> keras.Model:
+    penalty = {"l2": 0.01} if own else {}
+    return classifying_mlp(
+        (32, 16), random_seed=4, features=48, classes=10, dropout=(0.2, 0.5) if dropout else None, step=step, **penalty
+    )  # type: ignore[arg-type]
+
+
+def image_epoch(
+    optimizer: keras.optimizers.Optimizer, *, dropout: bool = False, rows: np.ndarray | None = None
+) -> DenseEpoch:
+    return DenseEpoch(
+        classifier(dropout=dropout, step=lambda: optimizer.iterations),
+        optimizer,
+        PIXELS,
+        LABELS,
+        objective=Classification(),
+        batch_size=100,
+        random_seed=3,
+        prepare=lambda pixels: keras.ops.cast(pixels, "float32") / 255.0,
+        rows=rows,
+    )
+
+
+def test_trains_the_classifier_that_fit_trains_and_tells_the_penalty_apart() -> None:
+    """On 430 of 530 rows, the last batch of 30 included; Keras's own L2 on kernels and biases."""
+    rows = np.arange(50, 480, dtype=np.int32)
+    optimizer = keras.optimizers.Adam(0.01)
+    ours = image_epoch(optimizer, rows=rows)
+    theirs = classifier(own=False)
+    for layer in theirs.layers[1:-1]:
+        layer.kernel_regularizer = layer.bias_regularizer = keras.regularizers.L2(0.01)
+    theirs = keras.models.clone_model(theirs)
+    theirs.set_weights(ours.model.get_weights())
+    cross_entropy = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    theirs.compile(keras.optimizers.Adam(0.01), cross_entropy, metrics=["accuracy"])
+    inputs = PIXELS.astype("float32") / 255
+    held = ours.hold(PIXELS[:330], LABELS[:330])
+    ours.compile()
+    for epoch in (1, 2, 3):
+        order = rows[np.random.Generator(np.random.Philox(key=[3, epoch])).permutation(len(rows))]
+        history = theirs.fit(inputs[order], LABELS[order], batch_size=100, shuffle=False, verbose=0).history
+        trained = list(ours.train_epoch(epoch))[-1].sums.metrics("train")
+        assert trained["train_loss"] == pytest.approx(history["loss"][0], rel=1e-4)
+        assert trained["train_accuracy"] == pytest.approx(history["accuracy"][0])
+        assert trained["train_loss"] == pytest.approx(trained["train_cross_entropy"] + trained["train_penalty"])
+        validated = list(ours.evaluate(held))[-1].sums.metrics("validation")
+        loss, accuracy = theirs.evaluate(inputs[:330], LABELS[:330], verbose=0)
+        assert validated["validation_loss"] == pytest.approx(loss, rel=1e-4)
+        assert validated["validation_accuracy"] == pytest.approx(accuracy)
+        outputs = theirs.predict(inputs[:330], verbose=0)
+        assert validated["validation_cross_entropy"] == pytest.approx(
+            float(cross_entropy(LABELS[:330], outputs)), rel=1e-4
+        )
+    for mine, keras_own in zip(ours.model.get_weights(), theirs.get_weights(), strict=True):
+        np.testing.assert_allclose(mine, keras_own, rtol=1e-3, atol=2e-5)
+
+
+def test_dropout_is_equal_to_the_bit_however_an_epoch_is_cut_and_after_a_resumption(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The masks follow from the optimizer's step, which the state holds."""
+    states = []
+    for seconds in (0.0, 1000.0):
+        monkeypatch.setattr(compiled_epoch, "_SEGMENT_SECONDS", seconds)
+        ours = image_epoch(keras.optimizers.Adam(), dropout=True)
+        ours.compile()
+        list(ours.train_epoch(1))
+        if not seconds:  # another program goes on
+            state, ours = ours.state(), image_epoch(keras.optimizers.Adam(), dropout=True)
+            ours.restore(state)
+        list(ours.train_epoch(2))
+        states.append(ours.state())
+    assert all(np.array_equal(states[0][name], states[1][name]) for name in states[0])
+
+
+def test_a_trained_network_leaves_no_memory_behind() -> None:
+    """TensorFlow's reduction over replicas would keep every traced program, and what it captured."""
+    import gc
+
+    from tensorflow.python.framework.func_graph import FuncGraph
+
+    def graphs() -> int:
+        gc.collect()
+        return sum(isinstance(each, FuncGraph) for each in gc.get_objects())
+
+    before = graphs()
+    for _ in range(2):
+        ours = image_epoch(keras.optimizers.Adam(), dropout=True)
+        ours.compile()
+        del ours
+        keras.utils.clear_session()
+    assert graphs() == before
+
+
+def test_arrays_on_the_device() -> None:
+    shared = compiled_epoch.on_device(PIXELS)
+    assert np.frombuffer(memoryview(shared), np.uint8).ctypes.data == PIXELS.ctypes.data
+    for array in (PIXELS[1:, 1:], INPUTS, PIXELS[:0]):
+        assert np.array_equal(compiled_epoch.on_device(array).numpy(), array)

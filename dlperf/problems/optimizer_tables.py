@@ -40,14 +40,14 @@ def summary(trials: Trials) -> Summary:
         rows = trial_table(trained)
         tables["optimizers"] = rows
         figures |= optimizer_figures.curves(trained)
-        if rows["optimizer"].nunique() > 1:
+        if len(rows) > 1:
             averaged = averages(rows)
-            tables = {"by_optimizer": averaged, **tables, "ranking": ranking(averaged)}
-            tables["ranking_stability"] = ranking_stability(averaged)
-            tables["claims"] = claims(averaged)
+            tables = {"by_optimizer": averaged, **tables, "claims": claims(averaged)}
+            figures |= optimizer_figures.comparisons(rows)
+        if rows["optimizer"].nunique() > 1:
+            tables |= {"ranking": ranking(averaged), "ranking_stability": ranking_stability(averaged)}
             if rows["random_seed"].nunique() > 1:
                 tables["probability_of_best"] = probability_of_best(rows)
-            figures |= optimizer_figures.comparisons(rows)
         if trained[0].parameters.notebook:
             tables["beside_notebook"] = beside_published(rows)
     if searched:

@@ -1,0 +1,150 @@
+"""One and several steps of every update rule against NumPy oracles of the published equations."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Iterator
+
+import keras
+import numpy as np
+import pytest
+
+from dlperf.problems.optimizers import OptimizersParameters
+from dlperf.rmsprop_nesterov import RMSpropNesterov
+from dlperf.update_rules import RULES, documentation
+
+RATE, EPSILON = 0.01, 1e-7
+STEPS = 4
+RNG = np.random.default_rng(0)
+START = RNG.normal(size=5)
+GRADIENTS = RNG.normal(size=(STEPS, 5))
+KERAS_CLASSES = {"adagrad": "Adagrad", "rmsprop": "RMSprop", "nadam": "Nadam", "adadelta": "Adadelta", "adam": "Adam"}
+
+Weights = Iterator[np.ndarray]
+
+
+def adagrad(w: np.ndarray) -> Weights:
+    total = np.full_like(w, 0.1)
+    for g in GRADIENTS:
+        total = total + g**2
+        w = w - RATE * g / np.sqrt(total + EPSILON)
+        yield w
+
+
+def rmsprop(w: np.ndarray) -> Weights:
+    r = np.zeros_like(w)
+    for g in GRADIENTS:
+        r = 0.9 * r + 0.1 * g**2
+        w = w - RATE * g / np.sqrt(r + EPSILON)
+        yield w
+
+
+def rmsprop_nesterov(w: np.ndarray) -> Weights:
+    r = v = np.zeros_like(w)
+    for g in GRADIENTS:
+        r = 0.9 * r + 0.1 * g**2
+        v = 0.9 * v - RATE * g / np.sqrt(r + EPSILON)
+        w = w + 0.9 * v - RATE * g / np.sqrt(r + EPSILON)
+        yield w
+
+
+def nadam(w: np.ndarray) -> Weights:
+    m = v = np.zeros_like(w)
+    mu = [0.9 * (1 - 0.5 * 0.96**t) for t in range(STEPS + 3)]
+    for t, g in enumerate(GRADIENTS, 1):
+        m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g**2
+        ahead = mu[t + 1] * m / (1 - np.prod(mu[1 : t + 2])) + (1 - mu[t]) * g / (1 - np.prod(mu[1 : t + 1]))
+        w = w - RATE * ahead / (np.sqrt(v / (1 - 0.999**t)) + EPSILON)
+        yield w
+
+
+def adadelta(w: np.ndarray) -> Weights:
+    r = s = np.zeros_like(w)
+    for g in GRADIENTS:
+        r = 0.95 * r + 0.05 * g**2
+        d = -np.sqrt(s + EPSILON) / np.sqrt(r + EPSILON) * g
+        s = 0.95 * s + 0.05 * d**2
+        w = w + RATE * d
+        yield w
+
+
+def adam(w: np.ndarray) -> Weights:
+    m = v = np.zeros_like(w)
+    for t, g in enumerate(GRADIENTS, 1):
+        m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g**2
+        w = w - RATE * np.sqrt(1 - 0.999**t) / (1 - 0.9**t) * m / (np.sqrt(v) + EPSILON)
+        yield w
+
+
+ORACLES: dict[str, Callable[[np.ndarray], Weights]] = {
+    each.__name__: each for each in (adagrad, rmsprop, rmsprop_nesterov, nadam, adadelta, adam)
+}
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_steps_follow_the_equation(name: str) -> None:
+    weights = keras.Variable(START.astype("float32"))
+    optimizer = RULES[name](RATE)
+    for gradient, expected in zip(GRADIENTS, ORACLES[name](START), strict=True):
+        optimizer.apply([keras.ops.convert_to_tensor(gradient.astype("float32"))], [weights])
+        np.testing.assert_allclose(weights.numpy(), expected, rtol=2e-5, atol=1e-7)
+
+
+def test_a_step_with_nesterov_momentum_by_hand() -> None:
+    """From w = 1 with gradient 2: r = 0.4, correction = 0.1 x 2 / 0.632456 = 0.316228, w = 1 - 1.9 x 0.316228."""
+    weights = keras.Variable(np.ones(1, "float32"))
+    optimizer = RMSpropNesterov(0.1, epsilon=0.0)
+    optimizer.apply([keras.ops.convert_to_tensor([2.0])], [weights])
+    assert weights.numpy() == pytest.approx([1 - 1.9 * 0.316228], abs=1e-5)
+
+
+def test_nesterov_momentum_looks_ahead() -> None:
+    """Goodfellow et al. 2016, algorithm 8.6, which takes the gradient at w + momentum v: our weights are that point."""
+    scales = np.array([1.0, 3.0, 0.3])
+    w, v, r = np.ones(3), np.zeros(3), np.zeros(3)
+    ours = keras.Variable(np.ones(3, "float32"))
+    optimizer, heavy_ball = RMSpropNesterov(0.05), keras.Variable(np.ones(3, "float32"))
+    other = keras.optimizers.RMSprop(0.05, momentum=0.9)
+    for _ in range(6):
+        gradient = scales * (w + 0.9 * v)
+        r = 0.9 * r + 0.1 * gradient**2
+        v = 0.9 * v - 0.05 * gradient / np.sqrt(r + 1e-7)
+        w = w + v
+        for point, rule in ((ours, optimizer), (heavy_ball, other)):
+            rule.apply([keras.ops.convert_to_tensor((scales * point.numpy()).astype("float32"))], [point])
+        np.testing.assert_allclose(ours.numpy(), w + 0.9 * v, rtol=1e-4, atol=1e-5)
+    assert not np.allclose(heavy_ball.numpy(), ours.numpy(), rtol=1e-2)
+
+
+def test_the_optimizer_can_be_made_again_of_its_config() -> None:
+    optimizer = RMSpropNesterov(0.1, rho=0.8, momentum=0.7, epsilon=1e-6)
+    again = RMSpropNesterov.from_config(optimizer.get_config())
+    assert (again.rho, again.momentum, again.epsilon) == (0.8, 0.7, 1e-6)
+    assert float(again.learning_rate) == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_the_documentation_says_what_is_so(name: str) -> None:
+    """Every hyper-parameter that changes the equation is there, with the default that the class has."""
+    says = documentation(name)
+    assert all((says.title, says.equation, says.source, says.hyper_parameters))
+    cls = getattr(keras.optimizers, KERAS_CLASSES[name]) if name in KERAS_CLASSES else RMSpropNesterov
+    defaults = {key: p.default for key, p in inspect.signature(cls.__init__).parameters.items()}
+    off = {"momentum", "centered", "amsgrad"} if name in KERAS_CLASSES else set()
+    shared = set(inspect.signature(keras.optimizers.Optimizer.__init__).parameters) | {"args", "kwargs", "weight_decay"}
+    assert {each.name for each in says.hyper_parameters} == (defaults.keys() - shared - off) | {"learning_rate"}
+    for each in says.hyper_parameters:
+        if name in KERAS_CLASSES:
+            assert float(each.keras) == defaults[each.name]
+        else:
+            here = re.search(r"; ([0-9.e-]+) here", each.meaning)
+            assert here
+            assert float(here[1]) == defaults[each.name]
+
+
+def test_the_problem_offers_exactly_these() -> None:
+    from dlperf.declaration import Description
+
+    field = OptimizersParameters.model_fields["optimizer"]
+    assert Description.of(field, "optimizer", "").choices == tuple(RULES)
