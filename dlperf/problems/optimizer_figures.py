@@ -84,5 +84,5 @@ def _by_optimizer(rows: pd.DataFrame, column: str, label: str) -> Figure:
     palette = sns.color_palette("colorblind", len(order))
     sns.barplot(kinds, **shared, palette=palette, errorbar="sd" if rows["random_seed"].nunique() > 1 else None)
     axes.set(title=label, xlabel="", ylabel=label)
-    axes.legend(title="")
+    axes.legend(title="", loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return figure
