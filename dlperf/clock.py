@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
-ACCOUNTS = ("setup", "compile", "train", "evaluation", "tracking", "checkpoint", "reporting")
+ACCOUNTS = ("setup", "compile", "train", "evaluation", "tracking", "checkpoint", "reporting", "waiting")
 
 
 class Clock:

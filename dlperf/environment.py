@@ -33,6 +33,14 @@ def hardware() -> str:
     return "; ".join([*gpus(), f"{_cpu_model()}, {cores()} cores, {psutil.virtual_memory().total / 2**30:.0f} GiB"])
 
 
+def gpu_count() -> int:
+    """Return the number of NVIDIA GPUs of this machine, without loading TensorFlow."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return len([each for each in visible.split(",") if each.strip() not in ("", "-1")])
+    return len(list(Path("/proc/driver/nvidia/gpus").glob("*")))
+
+
 def gpus() -> list[str]:
     """Return the names of the GPUs, if TensorFlow is loaded and sees any."""
     tensorflow: Any = sys.modules.get("tensorflow")

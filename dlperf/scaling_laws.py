@@ -1,8 +1,8 @@
 """How throughput grows with workers: speed-up, efficiency, and the laws fitted to it.
 
 With t_n the time of a step of n workers: strong scaling keeps the whole batch, so its speed-up is S(n) = t_1 / t_n and
-its efficiency S(n) / n; weak scaling keeps the batch of a worker, so its efficiency is t_1 / t_n and its scaled speed-up
-n times that. Laws of S(n), all with S(1) = 1:
+its efficiency S(n) / n; weak scaling keeps the batch of a worker, so its efficiency is t_1 / t_n and its scaled
+speed-up n times that. Laws of S(n), all with S(1) = 1:
 
 - Amdahl 1967: S(n) = 1 / (f + (1 - f) / n), f the share of the work that is serial.
 - Gustafson 1988 (scaled speed-up): S(n) = n - f (n - 1).

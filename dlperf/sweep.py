@@ -40,6 +40,8 @@ def start(problem: Problem[Any] | Demo, raw: Mapping[str, str]) -> int:
         if trials[0].dry_run:
             planning.show(problem, trials)
             return 0
+        if problem.follow(trials):
+            return 0
     store = Store()
     with outages(store.uri):
         run = store.adopted() or store.create(problem.name)
@@ -169,6 +171,8 @@ def _run_sweep(store: Store, parent: Run, problem: Problem[P], given: Given[P]) 
         _raise_failures(failures, sweep.total)
     summary = problem.summarize(stored)
     parent.summary(summary)
+    for run_id, metrics in summary.trial_metrics.items():
+        store.compare(run_id, metrics)
     wall = sum(trial.metrics["wall_seconds"] for trial in stored)
     counts = {"trials_finished": len(stored), "trials_failed": len(failures), "trials_wall_seconds": wall}
     parent.final_metrics(counts, again=True)

@@ -43,7 +43,7 @@ class SweepRuns(Generic[P]):
     def add(self, trials: Sequence[P]) -> list[Task]:
         """Take in trials; return those that are new and have not finished in an earlier start."""
         tasks = []
-        side_by_side = engines.side_by_side(trials[0])
+        one_by_one = not (engines.side_by_side(trials[0]) or self._problem.measure)
         children = self._store.children(self._parent)
         for trial in trials:
             name = self._problem.trial_name(trial)
@@ -57,7 +57,7 @@ class SweepRuns(Generic[P]):
             else:
                 self._given[name] = _own(self._asked, trial)
                 self._work[name] = self._problem.work(trial)
-                tasks.append(Task(self._problem.name, trial, name, show_progress=not side_by_side))
+                tasks.append(Task(self._problem.name, trial, name, show_progress=one_by_one))
             if child:
                 self._runs[name] = child
         return tasks

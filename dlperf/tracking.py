@@ -39,7 +39,7 @@ EPOCH_METRICS = (
     *("train_loss", "train_cross_entropy", "train_penalty", "train_accuracy", "train_rmse"),
     *("train_subset_loss", "train_subset_cross_entropy", "train_subset_accuracy"),
     *("validation_loss", "validation_cross_entropy", "validation_accuracy", "validation_error", "validation_rmse"),
-    "learning_rate",
+    *("learning_rate", "round_step_seconds"),
     "epoch_seconds",
     "examples_per_second",
 )
@@ -124,6 +124,11 @@ class Store:
                 run.end("FINISHED")
             else:
                 run.end("KILLED", "its process was killed")
+
+    def compare(self, run_id: str, metrics: Mapping[str, float]) -> None:
+        """Log what a sweep's comparison says of one of its trials, which has ended."""
+        now = int(time.time() * 1000)
+        self.client.log_batch(run_id, metrics=[Metric(key, value, now, 0) for key, value in metrics.items()])
 
     def read_trial(self, problem: Problem[P], run_id: str) -> StoredTrial[P]:
         """Read a trial back."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
@@ -133,11 +133,13 @@ class Summary:
         tables: Data frames by file name without ending; the first that is shown is the run's description.
         figures: Figures by file name without ending.
         shown: The tables that the terminal shows; the first one unless said otherwise.
+        trial_metrics: What the comparison says of single trials, by run: metrics by name.
     """
 
     tables: dict[str, pd.DataFrame]
     figures: dict[str, matplotlib.figure.Figure]
     shown: tuple[str, ...] = ()
+    trial_metrics: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -157,6 +159,9 @@ class Problem(Generic[P]):
         summarize: Tables and figures of finished trials; a pure function of what is stored.
         work: Estimated scalar multiplications a trial takes, for `dry_run`.
         demo: Parameters of the reduced start in the demo, as text.
+        measure: What `run_trial` does, yielding where other trials of a sweep may have a turn: a sweep of measurements
+            that are compared takes turns in this process.
+        follow: Takes part in the trials that another host logs, if there is one; returns whether it has.
         next_trials: Of a sweep: the trials that can be run by now, given those that were asked for and those that have
             finished so far; called until it names no new one.
     """
@@ -172,6 +177,8 @@ class Problem(Generic[P]):
     work: Callable[[P], float]
     demo: Mapping[str, str]
     varying_rarely: tuple[str, ...] = ()
+    measure: Callable[[P, Context], Generator[None, None, TrialResult]] | None = None
+    follow: Callable[[Sequence[P]], bool] = lambda trials: False
     next_trials: Callable[[Sequence[P], Sequence[StoredTrial[P]]], Sequence[P]] = lambda asked, finished: asked
 
     def trial_name(self, parameters: P) -> str:

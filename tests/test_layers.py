@@ -12,6 +12,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 # May name TensorFlow: the loop's engine, one layer that Keras lacks, and what asks for programs and gradients.
 TENSORFLOW = {
     *("dlperf.compiled_epoch", "dlperf.compiled_image_epoch", "dlperf.compiled_dense_epoch"),
+    *("dlperf.distribution", "dlperf.scaling_worker"),
     *("dlperf.models.batch_norm", "dlperf.compiled_count", "dlperf.gradient_support"),
 }
 # From what a user starts down to what everything rests on; a module imports its own line and those below.
@@ -23,15 +24,16 @@ LINES = [
     {"dlperf.tracking", "dlperf.resume", "dlperf.planning", "dlperf.terminal", "dlperf.interruption"},
     {"dlperf.engines"},
     {"dlperf.execution"},
+    {"dlperf.scaling_worker"},
     {"dlperf.problems", "dlperf.plots"},
-    {"dlperf.training"},
+    {"dlperf.training", "dlperf.scaling_job", "dlperf.distribution"},
     {"dlperf.compiled_image_epoch", "dlperf.compiled_dense_epoch"},
     {"dlperf.compiled_epoch", "dlperf.progress", "dlperf.checkpoint"},
     {"dlperf.objectives"},
     {"dlperf.models", "dlperf.data", "dlperf.augment", "dlperf.update_rules", "dlperf.keras_accounting"},
     {"dlperf.counter_hash", "dlperf.rmsprop_nesterov", "dlperf.compiled_count", "dlperf.gradient_support"},
     {"dlperf.trial", "dlperf.tables", "dlperf.process"},
-    {"dlperf.clock", "dlperf.parameters", "dlperf.accounting", "dlperf.environment"},
+    {"dlperf.clock", "dlperf.scaling_laws", "dlperf.parameters", "dlperf.accounting", "dlperf.environment"},
     {"dlperf.declaration"},
     {"dlperf.errors", "dlperf"},
 ]
@@ -101,7 +103,16 @@ def test_the_base_is_plain_python(package: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["main", "optimizers", "architectures", "cutout", "approximators", "training_parameters", "engine_parameters"],
+    [
+        "main",
+        "optimizers",
+        "scaling",
+        "architectures",
+        "cutout",
+        "approximators",
+        "training_parameters",
+        "engine_parameters",
+    ],
 )
 def test_problem_modules_import_nothing_heavy(name: str) -> None:
     imported = imports_of(PACKAGE / "problems" / f"{name}.py", module_level_only=True)
@@ -110,6 +121,7 @@ def test_problem_modules_import_nothing_heavy(name: str) -> None:
     heavy = {
         *("cutout_protocols", "approximator_network", "approximator_tables", "approximator_figures"),
         *("optimizer_network", "optimizer_tables", "optimizer_figures"),
+        *("scaling_network", "scaling_measurement", "scaling_tables", "scaling_figures"),
     }
     assert not imported & {f"dlperf.problems.{name}" for name in heavy}
 

@@ -10,13 +10,18 @@ import functools
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dlperf.data import cifar10, digits
+from dlperf.data import cifar10, digits, fashion_mnist
 from dlperf.errors import BadInput
 
 if TYPE_CHECKING:
     from dlperf.data.dataset import ImageDataset
 
-NAMES = ("cifar10", "digits")
+NAMES = ("cifar10", "fashion_mnist", "digits")
+_TRAIN_SIZES = {
+    "cifar10": cifar10.train_size(),
+    "fashion_mnist": fashion_mnist.TRAIN_SIZE,
+    "digits": digits.TRAIN_SIZE,
+}
 
 
 def train_size(name: str) -> int:
@@ -26,13 +31,13 @@ def train_size(name: str) -> int:
         name: One of `NAMES`.
 
     Returns:
-        50,000 for cifar10; 1,437 for digits.
+        50,000 for cifar10; 60,000 for fashion_mnist; 1,437 for digits.
 
     Raises:
         BadInput: There is no data set of this name.
     """
     _check_name(name)
-    return cifar10.train_size() if name == "cifar10" else digits.TRAIN_SIZE
+    return _TRAIN_SIZES[name]
 
 
 def check(name: str, data_dir: str | Path, train_examples: int) -> None:
@@ -52,6 +57,8 @@ def check(name: str, data_dir: str | Path, train_examples: int) -> None:
         raise BadInput("train_examples", train_examples, f"must be 0 (all) to {available}, which is all {name} has")
     if name == "cifar10":
         cifar10.verify(cifar10.find(data_dir))
+    elif name == "fashion_mnist":
+        fashion_mnist.verify(fashion_mnist.find(data_dir))
     elif data_dir:
         raise BadInput("data_dir", data_dir, f"must be left out with dataset={name}, which needs no files")
 
@@ -71,12 +78,15 @@ def load(name: str, data_dir: str | Path = "") -> ImageDataset:
         EnvironmentMissing: As for `check`.
     """
     _check_name(name)
-    return _load(name, cifar10.find(data_dir) if name == "cifar10" else None)
+    finders = {"cifar10": cifar10.find, "fashion_mnist": fashion_mnist.find}
+    return _load(name, finders[name](data_dir) if name in finders else None)
 
 
 @functools.lru_cache(maxsize=2)
 def _load(name: str, folder: Path | None) -> ImageDataset:
-    return digits.load() if folder is None else cifar10.load(folder)
+    if folder is None:
+        return digits.load()
+    return fashion_mnist.load(folder) if name == "fashion_mnist" else cifar10.load(folder)
 
 
 def _check_name(name: str) -> None:

@@ -1,4 +1,4 @@
-"""Downloads one published archive into a folder: complete and verified, or not at all."""
+"""Downloads published files into a folder: complete and verified, or not at all."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import sys
 import tarfile
 import tempfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -45,6 +45,26 @@ class Archive:
         return tuple(PurePosixPath(member).name for member in self.members)
 
 
+@dataclass(frozen=True)
+class File:
+    """A published file that is kept as it is.
+
+    Attributes:
+        url: Where it is.
+        size: Its length in bytes.
+        md5: Its MD5 sum, 32 hexadecimal characters.
+    """
+
+    url: str
+    size: int
+    md5: str
+
+    @property
+    def name(self) -> str:
+        """Its name in the folder."""
+        return PurePosixPath(self.url).name
+
+
 def fetch(archive: Archive, folder: Path, timeout: float = 20.0) -> None:
     """Make `folder` hold the archive's members, downloading them unless they are there.
 
@@ -61,20 +81,50 @@ def fetch(archive: Archive, folder: Path, timeout: float = 20.0) -> None:
         EnvironmentMissing: The server cannot be reached, what it sent is not the archive, or the folder cannot be
             written; nothing is left behind but an empty lock file.
     """
+
+    def produce(work: Path, complete: Path) -> None:
+        packed = work / "archive.tar.gz"
+        _receive(archive.url, archive.size, "sha256", archive.sha256, packed, timeout)
+        _extract(archive, packed, complete)
+
+    _appear(folder, archive.files, produce)
+
+
+def fetch_files(files: Sequence[File], folder: Path, timeout: float = 20.0) -> None:
+    """Make `folder` hold the files, as `fetch` does those of an archive.
+
+    Args:
+        files: What to download.
+        folder: The folder to create; an incomplete one of that name is replaced.
+        timeout: Seconds without a byte from the server after which it counts as unreachable.
+
+    Raises:
+        EnvironmentMissing: As `fetch`.
+    """
+
+    def produce(work: Path, complete: Path) -> None:
+        complete.mkdir()
+        for file in files:
+            _receive(file.url, file.size, "md5", file.md5, complete / file.name, timeout)
+
+    _appear(folder, [file.name for file in files], produce)
+
+
+def _appear(folder: Path, names: Sequence[str], produce: Callable[[Path, Path], None]) -> None:
+    """Let `folder` appear with what `produce` makes in a folder for work, unless it holds the names already."""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with _lock(folder):
-            if all((folder / file).is_file() for file in archive.files):
+            if all((folder / name).is_file() for name in names):
                 return
             _remove_leftovers(folder)
             # Beside the target, because a rename is atomic only within one file system.
             with tempfile.TemporaryDirectory(prefix=_leftover_prefix(folder), dir=folder.parent) as work:
-                packed, unpacked = Path(work, "archive.tar.gz"), Path(work, "unpacked")
-                _receive(archive, packed, timeout)
-                _extract(archive, packed, unpacked)
+                complete = Path(work, "complete")
+                produce(Path(work), complete)
                 if folder.exists():
                     folder.rename(Path(work, "incomplete"))
-                unpacked.rename(folder)
+                complete.rename(folder)
     except OSError as problem:
         raise EnvironmentMissing(f"{folder} could not be written ({_one_line(problem)})") from problem
 
@@ -105,37 +155,38 @@ def _remove_leftovers(folder: Path) -> None:
         shutil.rmtree(leftover, ignore_errors=True)
 
 
-def _receive(archive: Archive, file: Path, timeout: float) -> None:
-    """Stream the archive into a file and compare its length and its hash with the published ones."""
+def _receive(url: str, size: int, algorithm: str, published: str, file: Path, timeout: float) -> None:
+    """Stream what is at `url` into a file and compare its length and its hash with the published ones."""
     import http.client
     import urllib.error
     import urllib.request
 
-    digest, received = hashlib.sha256(), 0
+    digest, received = hashlib.new(algorithm), 0
     with file.open("wb") as out:
         try:
-            with urllib.request.urlopen(archive.url, timeout=timeout) as response, _progress(archive) as show:
+            with urllib.request.urlopen(url, timeout=timeout) as response, _progress(url, size) as show:
                 # One byte more than announced is enough to know that it is another file.
-                while chunk := response.read(min(CHUNK_BYTES, archive.size + 1 - received)):
+                while chunk := response.read(min(CHUNK_BYTES, size + 1 - received)):
                     out.write(chunk)
                     digest.update(chunk)
                     received += len(chunk)
                     show(received)
         except urllib.error.HTTPError as problem:
-            raise EnvironmentMissing(f"{archive.url} answered {_one_line(problem)}") from problem
+            raise EnvironmentMissing(f"{url} answered {_one_line(problem)}") from problem
         except urllib.error.URLError as problem:
-            raise EnvironmentMissing(f"{archive.url} could not be reached ({_one_line(problem.reason)})") from problem
+            raise EnvironmentMissing(f"{url} could not be reached ({_one_line(problem.reason)})") from problem
         except (OSError, http.client.HTTPException) as problem:
-            raise EnvironmentMissing(f"the download of {archive.url} broke off ({_one_line(problem)})") from problem
-    if received != archive.size:
-        amount = f"{received:,}" if received < archive.size else f"more than {archive.size:,}"
-        raise EnvironmentMissing(f"{archive.url} sent {amount} bytes instead of {archive.size:,}")
-    if digest.hexdigest() != archive.sha256:
-        raise EnvironmentMissing(f"{archive.url} sent a file with SHA-256 {digest.hexdigest()}, not {archive.sha256}")
+            raise EnvironmentMissing(f"the download of {url} broke off ({_one_line(problem)})") from problem
+    if received != size:
+        amount = f"{received:,}" if received < size else f"more than {size:,}"
+        raise EnvironmentMissing(f"{url} sent {amount} bytes instead of {size:,}")
+    if digest.hexdigest() != published:
+        called = {"sha256": "SHA-256", "md5": "MD5 sum"}[algorithm]
+        raise EnvironmentMissing(f"{url} sent a file with {called} {digest.hexdigest()}, not {published}")
 
 
 @contextlib.contextmanager
-def _progress(archive: Archive) -> Iterator[Callable[[int], None]]:
+def _progress(url: str, size: int) -> Iterator[Callable[[int], None]]:
     """Show a progress bar on standard error; gives a function to call with the number of bytes received so far."""
     from rich import progress
     from rich.console import Console
@@ -148,7 +199,7 @@ def _progress(archive: Archive) -> Iterator[Callable[[int], None]]:
         progress.TimeRemainingColumn(),
     )
     with progress.Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task(f"downloading {PurePosixPath(archive.url).name}", total=archive.size)
+        task = bar.add_task(f"downloading {PurePosixPath(url).name}", total=size)
         yield lambda received: bar.update(task, completed=received)
 
 

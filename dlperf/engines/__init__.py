@@ -21,7 +21,7 @@ class Listener(Protocol):
 
 def side_by_side(parameters: Any) -> bool:
     """Whether a sweep's trials run in other processes than this one."""
-    return parameters.engine != "local" or parameters.processes > 1
+    return getattr(parameters, "engine", "local") != "local" or getattr(parameters, "processes", 1) > 1
 
 
 def run(problem: Problem[Any], tasks: Sequence[Task], listener: Listener, *, alone: bool = False) -> None:
@@ -40,7 +40,11 @@ def run(problem: Problem[Any], tasks: Sequence[Task], listener: Listener, *, alo
     if not tasks:
         return
     parameters: Any = tasks[0].parameters
-    if parameters.engine == "ray":
+    if problem.measure and not alone:
+        from dlperf.engines import interleaved
+
+        interleaved.run(problem, tasks, listener)
+    elif getattr(parameters, "engine", "local") == "ray":
         from dlperf.engines import cluster
 
         cluster.run(tasks, listener, cpus=parameters.cpus_per_trial, gpus=parameters.gpus_per_trial)

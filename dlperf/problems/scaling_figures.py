@@ -1,0 +1,68 @@
+"""Figures of the scaling problem: throughput, time and cost against workers, strong and weak in one picture each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+_PICTURES = {
+    "images_per_second": "images per second",
+    "epochs_seconds": "training seconds",
+    "cost": "cost",
+    "efficiency": "efficiency",
+}
+
+
+def figures(measured: pd.DataFrame) -> dict[str, Figure]:
+    """Draw every quantity against workers, a line per mode and strategy, the ideal dashed."""
+    found = {}
+    for column, label in _PICTURES.items():
+        if column in measured:
+            figure, axes = _against_workers(measured, column)
+            name = "throughput" if column == "images_per_second" else column
+            epochs = f" ({measured['epochs'].iloc[0]} epochs)" if column in ("epochs_seconds", "cost") else ""
+            axes.set(title=f"{label}{epochs} against workers", xlabel="workers", ylabel=label)
+            _say_emulated(axes, measured)
+            axes.legend(fontsize=8)
+            found[name] = figure
+    return found
+
+
+def _against_workers(measured: pd.DataFrame, column: str) -> tuple[Figure, Axes]:
+    with sns.axes_style("whitegrid"):
+        figure = Figure(figsize=(7, 4.5), layout="constrained")
+        axes = figure.subplots()
+    colours = dict(zip(("strong", "weak"), sns.color_palette("colorblind", 2), strict=True))
+    groups: dict[Any, pd.DataFrame] = dict(list(measured.groupby(["mode", "strategy"], sort=False)))
+    for (mode, strategy), own in groups.items():
+        points = own.groupby("workers")[column].mean()
+        marker = "x" if strategy == "none" else "o"
+        label = f"{mode}, plain loop" if strategy == "none" else f"{mode}, {strategy}"
+        axes.plot(points.index, points.to_numpy(), marker=marker, color=colours[mode], label=label)
+        if strategy != "none" and 1 in points.index and len(points) > 1:
+            ideal = _ideal(column, mode, points.index.to_series(), points.loc[1])
+            axes.plot(ideal.index, ideal.to_numpy(), linestyle="--", linewidth=1, color=colours[mode], alpha=0.5)
+    counts = sorted(set(measured["workers"]))
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(counts, [str(count) for count in counts])
+    axes.set_ylim(bottom=0)
+    return figure, axes
+
+
+def _ideal(column: str, mode: str, workers: pd.Series, one: float) -> pd.Series:
+    """What would be if workers cost each other nothing."""
+    if column == "images_per_second":
+        return workers * one
+    if column == "epochs_seconds":
+        return one / workers
+    return workers * 0 + one
+
+
+def _say_emulated(axes: Axes, measured: pd.DataFrame) -> None:
+    if "note" in measured:
+        notes = sorted({note for note in measured["note"] if note})
+        axes.text(0.5, 0.02, "emulated: " + "; ".join(notes), transform=axes.transAxes, ha="center", fontsize=8)
