@@ -28,6 +28,11 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def allowed_cores() -> list[int]:
+    """Return the numbers of those cores."""
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(cores()))
+
+
 def hardware() -> str:
     """Return one line that says what computed: GPUs where TensorFlow sees any, else the CPU, its cores and memory."""
     return "; ".join([*gpus(), f"{_cpu_model()}, {cores()} cores, {psutil.virtual_memory().total / 2**30:.0f} GiB"])

@@ -138,9 +138,11 @@ class ScalingParameters(Parameters):
     @property
     def emulated(self) -> str:
         """Why a time says nothing about as many real devices; "" where it does."""
+        if self.device == "cpu" and self.strategy == "multi_worker" and self.collective == "nccl":
+            return "NCCL needs GPUs: without it TensorFlow falls back silently"
         if self.device == "cpu" and self.strategy == "mirrored" and self.workers > 1:
             return "logical CPUs share one pool of threads"
-        if self.device == "cpu" and self.workers > cores():
+        if self.device == "cpu" and self.workers > cores() * max(1, len(addresses(self.hosts))):
             return f"{self.workers} workers on {cores()} cores"
         return ""
 

@@ -49,7 +49,7 @@ def _against_workers(measured: pd.DataFrame, column: str) -> tuple[Figure, Axes]
     counts = sorted(set(measured["workers"]))
     axes.set_xscale("log", base=2)
     axes.set_xticks(counts, [str(count) for count in counts])
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, axes.get_ylim()[1] * 1.05)
     return figure, axes
 
 

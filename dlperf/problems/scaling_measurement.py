@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from dlperf import checkpoint
-from dlperf.environment import cores
+from dlperf.environment import allowed_cores
 from dlperf.errors import TrialFailed
 from dlperf.problems.scaling import ASSIGNED_EPOCHS, addresses, data_used
 from dlperf.scaling_job import Job
@@ -50,7 +50,10 @@ class Measurement:
             self._warm_up_seconds = job.command("warm_up")[0]["seconds"]
         with context.clock.account("checkpoint"):
             self._restore(job)
-        yield
+        # Jobs that wait for their turn would keep their memory on a GPU, and their address on a host.
+        takes_turns = parameters.device == "cpu" and not addresses(parameters.hosts)
+        if takes_turns:
+            yield
         while len(self._rounds) < total:
             with context.clock.account("train"):
                 done = self._round(job)
@@ -59,8 +62,8 @@ class Measurement:
                 self._save(job)
             with context.clock.account("tracking"):
                 context.report.epochs(len(self._rounds), [self._told(done)])
-            if parameters.device == "cpu":
-                yield  # jobs that wait for each other would keep their memory on a GPU
+            if takes_turns:
+                yield
         with context.clock.account("evaluation"):
             self._isolate(job)
 
@@ -104,10 +107,11 @@ class Measurement:
         several = p.workers if independent or p.strategy == "multi_worker" else 1
         if hosts and not independent:
             several = 1  # the others are started on their hosts
-        # A worker of its own core each; several devices in one process share all of them.
-        share = [[index % cores()] for index in range(several)]
-        if p.strategy == "mirrored" and not independent:
-            share = [list(range(cores()))]
+        # A worker of its own core each; several devices in one process, and a host's only worker, have all of them.
+        own = allowed_cores()
+        share = [[own[index % len(own)]] for index in range(several)]
+        if (p.strategy == "mirrored" or hosts) and not independent:
+            share = [own]
         devices = [f"/{p.device}:{index}" for index in range(p.workers)] if p.strategy == "mirrored" else ["/cpu:0"]
         configs = [
             {

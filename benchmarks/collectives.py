@@ -1,0 +1,95 @@
+"""Collectives of MultiWorkerMirroredStrategy between two network namespaces: two hosts with a cable, on one machine.
+
+`python -m benchmarks.collectives` (as root, with iproute2 and taskset) makes two namespaces joined by a veth pair,
+starts the scaling problem in each as on two hosts, each on a core of its own, with every collective, with and without a
+bandwidth limit (`tc tbf`), and writes results/scaling/collectives.csv. TCP between them is real; the memory is one
+machine's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pandas as pd
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULT = ROOT / "results" / "scaling" / "collectives.csv"
+NAMES = ("dlperf0", "dlperf1")
+ADDRESSES = ("10.77.0.1", "10.77.0.2")
+HOSTS = ",".join(f"{address}:12345" for address in ADDRESSES)
+
+
+def ip(*arguments: str) -> None:
+    """Run iproute2's `ip`."""
+    subprocess.run(["ip", *arguments], check=True)
+
+
+@contextmanager
+def two_hosts(limit: str) -> Iterator[None]:
+    """Make the namespaces, their link, and its bandwidth limit ("" for none); remove them at the end."""
+    for name in NAMES:
+        ip("netns", "add", name)
+    try:
+        ip("link", "add", "dlveth0", "netns", NAMES[0], "type", "veth", "peer", "name", "dlveth1", "netns", NAMES[1])
+        for number, (name, address) in enumerate(zip(NAMES, ADDRESSES, strict=True)):
+            inside = ["netns", "exec", name]
+            ip(*inside, "ip", "addr", "add", f"{address}/24", "dev", f"dlveth{number}")
+            for device in (f"dlveth{number}", "lo"):
+                ip(*inside, "ip", "link", "set", device, "up")
+            if limit:
+                shape = ["tbf", "rate", limit, "burst", "256kb", "latency", "50ms"]
+                ip(*inside, "tc", "qdisc", "add", "dev", f"dlveth{number}", "root", *shape)
+        yield
+    finally:
+        for name in NAMES:
+            subprocess.run(["ip", "netns", "del", name], check=False)
+
+
+def measure(collective: str, limit: str, steps: int, folder: str) -> dict[str, object]:
+    """Train on both hosts; return the row of the first one's table, or why there is none."""
+    own = {"MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db", "DLPERF_STATE_DIR": f"{folder}/state"}
+    command = [sys.executable, "entrypoints/scaling.py", "--mode", "weak", "--hosts", HOSTS, "--collective", collective]
+    command += ["--steps", str(steps), "--repeats", "3"]
+    with two_hosts(limit):
+        started = [
+            subprocess.Popen(
+                ["ip", "netns", "exec", name, "taskset", "-c", str(index), *command, "--host_index", str(index)],
+                cwd=ROOT, env={**os.environ, **own}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            )
+            for index, name in enumerate(NAMES)
+        ]  # fmt: skip
+        said = [process.communicate()[1] for process in started]
+    row: dict[str, object] = {"collective": collective, "limit": limit or "none"}
+    if started[0].returncode:
+        return {**row, "note": said[0].strip().splitlines()[-1]}
+    import mlflow
+
+    client = mlflow.MlflowClient(own["MLFLOW_TRACKING_URI"])
+    (run,) = client.search_runs(["0"], order_by=["attributes.start_time DESC"], max_results=1)
+    metrics, row["note"] = run.data.metrics, run.data.tags["dlperf.emulated"]
+    names = ("step_seconds", "step_seconds_p25", "step_seconds_p75", "images_per_second", "all_reduce_seconds")
+    return {**row, **{name: metrics[name] for name in names}}
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--steps", type=int, default=10)
+    parser.add_argument("--limits", default=",100mbit", help="bandwidth limits with commas between; empty is none")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        rows = [
+            measure(collective, limit, given.steps, folder)
+            for limit in given.limits.split(",")
+            for collective in ("auto", "ring", "nccl")
+        ]
+    table = pd.DataFrame(rows)
+    RESULT.parent.mkdir(parents=True, exist_ok=True)
+    table.to_csv(RESULT, index=False)
+    print(table.to_string(index=False))
