@@ -8,7 +8,8 @@ import pytest
 from dlperf import data
 from dlperf.errors import BadInput
 from dlperf.parameters import parse
-from dlperf.problems.cutout import PROBLEM, CutoutParameters, check, summarize, work
+from dlperf.problems.cutout import PROBLEM, CutoutParameters, summarize, work
+from dlperf.problems.training_parameters import check_images
 from dlperf.trial import StoredTrial
 
 
@@ -74,10 +75,10 @@ def test_a_sweep_names_and_keys_its_trials() -> None:
 
 
 def test_train_examples_leave_room_for_the_validation_split() -> None:
-    check([resolve(dataset="digits", train_examples=1437)])
-    check([resolve(dataset="digits", train_examples=1294, protocol="corrected")])
+    check_images([resolve(dataset="digits", train_examples=1437)])
+    check_images([resolve(dataset="digits", train_examples=1294, protocol="corrected")])
     with pytest.raises(BadInput, match=r"train_examples=1295: at most 1294 with dataset=digits and protocol=corrected"):
-        check([resolve(dataset="digits", train_examples=1295, protocol="corrected")])
+        check_images([resolve(dataset="digits", train_examples=1295, protocol="corrected")])
 
 
 @pytest.mark.parametrize("train_examples", [0, 100])

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import time
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -53,6 +54,7 @@ def test_the_grid_of_this_machine() -> None:
         ({"mode": "linear"}, "mode=linear: must be one of strong, weak"),
         ({"collective": "mpi"}, "collective=mpi: must be one of auto, ring, nccl"),
         ({"steps": "0"}, "steps=0: must be"),
+        ({"all_reduce": "nccl", "workers": "2"}, "all_reduce=nccl: needs device=gpu"),
     ],
 )
 def test_bad_input(given: dict[str, str], message: str) -> None:
@@ -330,9 +332,30 @@ def test_laws_are_fitted_where_there_are_enough_workers() -> None:
     assert ("Universal Scalability Law", "coherence") in laws.index
 
 
+def test_ways_to_reduce_are_drawn_beside_each_other() -> None:
+    trials = [
+        replace(
+            trial,
+            run_id=way,
+            parameters=ScalingParameters.resolve({"workers": 2, "strategy": "mirrored", "all_reduce": way}),
+        )
+        for way in ("hierarchical_copy", "reduction_to_one_device")
+        for trial in [stored("strong", 2, "mirrored", [1.0, 1.0])]
+    ]
+    summary = scaling.summarize(trials)
+    assert list(summary.tables["scaling"]["strategy"]) == [
+        "mirrored hierarchical_copy",
+        "mirrored reduction_to_one_device",
+    ]
+    assert "variants" in summary.figures
+
+
 def test_what_is_emulated_says_so() -> None:
     trials = [stored("strong", n, "mirrored", [1.0, 1.0]) for n in (1, 2)]
     table = scaling.summarize(trials).tables["scaling"].set_index("workers")
     assert table.loc[2, "note"] == "logical CPUs share one pool of threads"
+    assert "variants" not in scaling.summarize(trials).figures
+    ring = ScalingParameters.resolve({"workers": 2, "collective": "nccl"})
+    assert ring.emulated.startswith("NCCL needs GPUs")
     many = ScalingParameters.resolve({"workers": 2 * cores(), "mode": "weak", "strategy": "multi_worker"})
     assert many.emulated == f"{2 * cores()} workers on {cores()} cores"

@@ -17,11 +17,6 @@ if TYPE_CHECKING:
     from dlperf.data.dataset import ImageDataset
 
 NAMES = ("cifar10", "fashion_mnist", "digits")
-_TRAIN_SIZES = {
-    "cifar10": cifar10.train_size(),
-    "fashion_mnist": fashion_mnist.TRAIN_SIZE,
-    "digits": digits.TRAIN_SIZE,
-}
 
 
 def train_size(name: str) -> int:
@@ -37,7 +32,9 @@ def train_size(name: str) -> int:
         BadInput: There is no data set of this name.
     """
     _check_name(name)
-    return _TRAIN_SIZES[name]
+    if name == "cifar10":
+        return cifar10.train_size()
+    return fashion_mnist.TRAIN_SIZE if name == "fashion_mnist" else digits.TRAIN_SIZE
 
 
 def check(name: str, data_dir: str | Path, train_examples: int) -> None:

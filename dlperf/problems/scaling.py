@@ -110,6 +110,8 @@ class ScalingParameters(Parameters):
         """
         if self.mode == "strong" and self.batch_size % self.workers:
             raise BadInput("workers", self.workers, f"must divide batch_size={self.batch_size} in strong scaling")
+        if self.all_reduce == "nccl" and self.device == "cpu":
+            raise BadInput("all_reduce", self.all_reduce, "needs device=gpu: a CPU has no NCCL")
         hosts = addresses(self.hosts)
         if hosts and (self.strategy != "multi_worker" or self.workers % len(hosts)):
             raise BadInput("hosts", ",".join(hosts), "needs strategy=multi_worker, and workers in equal number on each")

@@ -29,7 +29,24 @@ def figures(measured: pd.DataFrame) -> dict[str, Figure]:
             _say_emulated(axes, measured)
             axes.legend(fontsize=8)
             found[name] = figure
+    several = measured[measured["strategy"] != "none"].groupby(["mode", "workers"])["strategy"].nunique()
+    if several.max() > 1:
+        found["variants"] = _variants(measured[measured["strategy"] != "none"])
     return found
+
+
+def _variants(measured: pd.DataFrame) -> Figure:
+    """Draw the throughput of each way to reduce, by mode and number of workers."""
+    with sns.axes_style("whitegrid"):
+        figure = Figure(figsize=(7, 4.5), layout="constrained")
+        axes = figure.subplots()
+    kinds = measured.assign(place=measured["mode"] + ", " + measured["workers"].astype(str) + " workers")
+    palette = sns.color_palette("colorblind", kinds["strategy"].nunique())
+    sns.barplot(kinds, x="place", y="images_per_second", hue="strategy", palette=palette, errorbar=None, ax=axes)
+    axes.set(title="images per second by way to reduce", xlabel="", ylabel="images per second")
+    _say_emulated(axes, measured)
+    axes.legend(fontsize=8, title="", loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    return figure
 
 
 def _against_workers(measured: pd.DataFrame, column: str) -> tuple[Figure, Axes]:

@@ -220,7 +220,7 @@ class TestCheck:
     @pytest.mark.parametrize("name", ["", "CIFAR10", "mnist"])
     def test_an_unknown_name_is_refused(self, name):
         for call in (data.train_size, data.load, lambda name: data.check(name, "", 0)):
-            with pytest.raises(BadInput, match="must be one of cifar10, digits") as caught:
+            with pytest.raises(BadInput, match="must be one of cifar10, fashion_mnist, digits") as caught:
                 call(name)
             assert caught.value.parameter == "dataset"
 
