@@ -225,7 +225,8 @@ class TestCheck:
             assert caught.value.parameter == "dataset"
 
     def test_train_size(self):
-        assert {name: data.train_size(name) for name in data.NAMES} == {"cifar10": 50_000, "digits": 1_437}
+        sizes = {"cifar10": 50_000, "fashion_mnist": 60_000, "digits": 1_437}
+        assert {name: data.train_size(name) for name in data.NAMES} == sizes
 
     @pytest.mark.parametrize(("asked", "fits"), [(-1, False), (0, True), (1, True), (100, True), (101, False)])
     def test_train_examples_must_be_within_the_data(self, tiny_cifar10, asked, fits):
