@@ -3,8 +3,8 @@
 A call runs a *segment*, as many steps as fit into two seconds, but at least one: so signals are answered and progress
 is shown, while sums and state stay in the graph. How an epoch is cut into segments changes no bit of its result.
 
-The compiled modules and the fused batch normalisation are what names TensorFlow; models, losses, optimizers and
-augmentation are Keras 3.
+The compiled modules, the distributed step and the fused batch normalisation are what names TensorFlow; models, losses,
+optimizers and augmentation are Keras 3.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ follows from (random_seed, epoch, step) and from nothing a file pipeline does.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
@@ -134,8 +135,6 @@ class DistributedStep:
                 variable.assign(array)
 
     def _scope(self) -> Any:
-        import contextlib
-
         return self._strategy.scope() if self._strategy else contextlib.nullcontext()
 
     def _per_replica(self, rows: Sequence[np.ndarray]) -> Any:

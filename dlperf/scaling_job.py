@@ -88,7 +88,7 @@ class Job:
                 loopback interface unless given.
 
         Raises:
-            EnvironmentMissing: If this host's port is in use, or another host does not answer.
+            EnvironmentMissing: If this host's port is in use.
         """
         self._name = name
         self._logs = [tempfile.TemporaryFile() for _ in configs]  # noqa: SIM115 - closed in `end`
@@ -193,11 +193,11 @@ class Job:
                         raise TrialFailed(f"{self._name}: {self._called(key.data)} {self._fate(key.data)}")
                     answer = json.loads(line)
                     if "error" in answer:
-                        raise TrialFailed(f"{self._name}: {self._told(key.data, answer['error'], selector)}")
+                        raise TrialFailed(f"{self._name}: {self._told(key.data, answer['error'])}")
                     answers[key.data] = answer
         return [answers[index] for index in indices]
 
-    def _told(self, index: int, error: str, selector: selectors.BaseSelector) -> str:
+    def _told(self, index: int, error: str) -> str:
         """Say which worker's error it is: one whose peer has died only tells of an aborted collective."""
         time.sleep(0.5)
         for other, worker in enumerate(self._workers):

@@ -35,12 +35,12 @@ def start(problem: Problem[Any] | Demo, raw: Mapping[str, str]) -> int:
     """
     if isinstance(problem, Problem):
         trials = parse(problem.parameters, raw).trials
+        if not trials[0].dry_run and problem.follow(trials):
+            return 0
         if trials[0].dry_run or not os.environ.get("MLFLOW_RUN_ID"):
             trial_run.check(problem, trials)  # what cannot run is to leave no run behind
         if trials[0].dry_run:
             planning.show(problem, trials)
-            return 0
-        if problem.follow(trials):
             return 0
     store = Store()
     with outages(store.uri):

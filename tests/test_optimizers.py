@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from dlperf.accounting.mlp import multiplications
 from dlperf.errors import BadInput
 from dlperf.parameters import from_texts, parse, texts
 from dlperf.problems import optimizer_published, optimizers
@@ -25,6 +26,7 @@ def test_the_notebooks_ten_trials() -> None:
         (name, dropout) for dropout in (False, True) for name in ("adagrad", "rmsprop", "nadam", "adadelta", "adam")
     ]
     assert {(t.optimizer, t.dropout) for t in trials} == optimizer_published.ROWS.keys()
+    assert multiplications(optimizers.UNITS, optimizers.FEATURES, optimizers.CLASSES) == 4_082_000
     assert {(t.learning_rate, t.l2, t.batch_size, t.epochs, t.stage) for t in trials} == {
         (0.001, 0.01, 128, 200, "final")
     }

@@ -1,4 +1,4 @@
-"""Closed forms of the multilayer perceptrons of problem 5."""
+"""Closed forms of multilayer perceptrons, those of problem 5 first."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ def networks(max_units: int = 512, max_layers: int = 3, smallest: int = 16) -> l
     return [units for grid in grids for units in grid if sum(units) <= max_units]
 
 
-def multiplications(units: Sequence[int], features: int = 2) -> int:
+def multiplications(units: Sequence[int], features: int = 2, outputs: int = 1) -> int:
     """Scalar multiplications of one forward pass of one example, those of batch normalisation left out."""
-    return sum(a * b for a, b in pairwise([features, *units, 1]))
+    return sum(a * b for a, b in pairwise([features, *units, outputs]))
 
 
 def num_params(units: Sequence[int], features: int = 2) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dlperf.data import cifar10, digits, fashion_mnist
 from dlperf.errors import BadInput
@@ -16,7 +16,9 @@ from dlperf.errors import BadInput
 if TYPE_CHECKING:
     from dlperf.data.dataset import ImageDataset
 
-NAMES = ("cifar10", "fashion_mnist", "digits")
+# The sets that are files; digits come with a package.
+_FROM_FILES: dict[str, Any] = {"cifar10": cifar10, "fashion_mnist": fashion_mnist}
+NAMES = (*_FROM_FILES, "digits")
 
 
 def train_size(name: str) -> int:
@@ -32,9 +34,7 @@ def train_size(name: str) -> int:
         BadInput: There is no data set of this name.
     """
     _check_name(name)
-    if name == "cifar10":
-        return cifar10.train_size()
-    return fashion_mnist.TRAIN_SIZE if name == "fashion_mnist" else digits.TRAIN_SIZE
+    return _FROM_FILES[name].train_size() if name in _FROM_FILES else digits.TRAIN_SIZE
 
 
 def check(name: str, data_dir: str | Path, train_examples: int) -> None:
@@ -52,10 +52,8 @@ def check(name: str, data_dir: str | Path, train_examples: int) -> None:
     available = train_size(name)
     if not 0 <= train_examples <= available:
         raise BadInput("train_examples", train_examples, f"must be 0 (all) to {available}, which is all {name} has")
-    if name == "cifar10":
-        cifar10.verify(cifar10.find(data_dir))
-    elif name == "fashion_mnist":
-        fashion_mnist.verify(fashion_mnist.find(data_dir))
+    if name in _FROM_FILES:
+        _FROM_FILES[name].verify(_FROM_FILES[name].find(data_dir))
     elif data_dir:
         raise BadInput("data_dir", data_dir, f"must be left out with dataset={name}, which needs no files")
 
@@ -75,15 +73,12 @@ def load(name: str, data_dir: str | Path = "") -> ImageDataset:
         EnvironmentMissing: As for `check`.
     """
     _check_name(name)
-    finders = {"cifar10": cifar10.find, "fashion_mnist": fashion_mnist.find}
-    return _load(name, finders[name](data_dir) if name in finders else None)
+    return _load(name, _FROM_FILES[name].find(data_dir) if name in _FROM_FILES else None)
 
 
 @functools.lru_cache(maxsize=2)
 def _load(name: str, folder: Path | None) -> ImageDataset:
-    if folder is None:
-        return digits.load()
-    return fashion_mnist.load(folder) if name == "fashion_mnist" else cifar10.load(folder)
+    return digits.load() if folder is None else _FROM_FILES[name].load(folder)
 
 
 def _check_name(name: str) -> None:

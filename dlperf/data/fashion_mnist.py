@@ -36,6 +36,11 @@ FILES = (
 _SHAPES = ((TRAIN_SIZE, _SIDE, _SIDE), (TRAIN_SIZE,), (TEST_SIZE, _SIDE, _SIDE), (TEST_SIZE,))
 
 
+def train_size() -> int:
+    """Number of training images: 60,000."""
+    return TRAIN_SIZE
+
+
 def find(data_dir: str | Path = "") -> Path:
     """Find the folder with the four files: `data_dir`, then DLPERF_DATA_DIR, then the cache, then a download into it.
 

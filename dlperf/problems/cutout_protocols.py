@@ -32,13 +32,11 @@ Split = tuple[np.ndarray, np.ndarray]
 def split(dataset: ImageDataset, parameters: CutoutParameters) -> tuple[Split, Split]:
     """Return training and validation images and labels."""
     images, labels = dataset.train_images, dataset.train_labels
-    chosen, held_out = split_rows(
-        len(images), parameters.validation_size, parameters.train_size, parameters.random_seed
-    )
-    validation = images[held_out], labels[held_out]
-    if parameters.notebook:
-        validation = dataset.test_images, dataset.test_labels
-    return (images[chosen], labels[chosen]), validation
+    size = parameters.train_size
+    if parameters.notebook:  # views: the images are not copied
+        return (images[:size], labels[:size]), (dataset.test_images, dataset.test_labels)
+    chosen, held_out = split_rows(len(images), parameters.validation_size, size, parameters.random_seed)
+    return (images[chosen], labels[chosen]), (images[held_out], labels[held_out])
 
 
 def compiled_epoch(parameters: CutoutParameters, images: np.ndarray, labels: np.ndarray) -> ImageEpoch:

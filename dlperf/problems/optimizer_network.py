@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def prepared(
     parameters: OptimizersParameters, dataset: ImageDataset
 ) -> tuple[DenseEpoch, dict[Split, HeldSplit], HeldSplit | None]:
-    """Put network and update rule together on the images, which stay the only copy, uint8.
+    """Put network and update rule together on the images, uint8, which the compiled program reads where they lie.
 
     Returns:
         The compiled epoch, what is evaluated after each epoch, and the test set unless the trial must not read it.

@@ -15,19 +15,19 @@ from collections.abc import Generator, Mapping, Sequence
 from typing import Any, Literal
 
 from dlperf import data
+from dlperf.accounting.resnet import count_resnet
 from dlperf.declaration import parameter
 from dlperf.environment import cores, gpu_count
 from dlperf.errors import BadInput, EnvironmentMissing
-from dlperf.parameters import Parameters
-from dlperf.problems.training_parameters import MAX_RANDOM_SEED
+from dlperf.problems.training_parameters import RunParameters
 from dlperf.trial import Context, DataUsed, Problem, StoredTrial, Summary, TrialResult
 
 SYNTHETIC_IMAGES = 10_000
 ASSIGNED_EPOCHS = 10
-_MULTIPLICATIONS = {"resnet20": 41e6, "resnet44": 98e6, "resnet50": 80e6, "convnet": 2e6}
+_MULTIPLICATIONS = {"resnet50": 79e6, "convnet": 1.4e6}  # of an image, roughly; ResNets of 6n + 2 are counted
 
 
-class ScalingParameters(Parameters):
+class ScalingParameters(RunParameters):
     """Parameters of the scaling problem."""
 
     mode: Literal["strong", "weak"] = parameter(
@@ -68,7 +68,11 @@ class ScalingParameters(Parameters):
     steps: int = parameter(30, ge=1, le=1_000_000, unit="steps", help="timed steps of each repeat")
     repeats: int = parameter(3, ge=1, le=1000, help="times that they are measured, in turn with the other trials")
     epochs: int = parameter(
-        0, ge=0, le=100_000, unit="epochs", help="train through so many epochs afterwards; 0 estimates the time of 10"
+        0,
+        ge=0,
+        le=100_000,
+        unit="epochs",
+        help="train through so many epochs instead, each a round; 0 estimates the time of 10",
     )
     learning_rate: float = parameter(0.05, gt=0, help="of SGD with momentum 0.9")
     hosts: str = parameter(
@@ -76,9 +80,6 @@ class ScalingParameters(Parameters):
     )
     host_index: int = parameter(0, ge=0, operational=True, help="which of hosts this one is, from 0; only host 0 logs")
     price_per_hour: float = parameter(0.45, ge=0, operational=True, help="price of a worker; a K80 was 0.45 dollars")
-    random_seed: int = parameter(0, ge=0, le=MAX_RANDOM_SEED, grid=True, help="everything random follows from it")
-    state_dir: str = parameter("", operational=True, help="folder for the state of unfinished trials")
-    dry_run: bool = parameter(False, operational=True, help="list the trials, estimate the hours, run nothing")
 
     @classmethod
     def following(cls, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -282,7 +283,9 @@ def work(parameters: ScalingParameters) -> float:
     steps = parameters.steps * parameters.repeats
     if parameters.epochs:
         steps = math.ceil(parameters.examples / parameters.global_batch) * parameters.epochs
-    return 3 * _MULTIPLICATIONS[parameters.model] * parameters.global_batch * steps
+    known = _MULTIPLICATIONS.get(parameters.model)
+    forward = known or count_resnet(int(parameters.model.removeprefix("resnet"))).multiplications
+    return float(3 * forward * parameters.global_batch * steps)
 
 
 PROBLEM = Problem(

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from dlperf.problems.scaling import ScalingParameters
 
 _ISOLATED_REPEATS = 20
-_CEILING_STEPS = 4
+_CEILING_STEPS = 10
 _CEILING_REPEATS = 3
 
 
@@ -178,14 +178,16 @@ class Measurement:
                 first = repeat * 2 * _CEILING_STEPS
                 (one,) = independent.command("train", only=[0], first=first, steps=_CEILING_STEPS)
                 alone += one["seconds"]
+                if p.workers == 1:
+                    continue  # together with nobody is alone
                 for each in independent.command("train", first=first + _CEILING_STEPS, steps=_CEILING_STEPS):
                     together += each["seconds"]
         step = statistics.median(seconds for each in self._rounds for seconds in each["step_seconds"])
-        single, several = statistics.median(alone), statistics.median(together)
+        single = statistics.median(alone)
         self._isolated |= {
             "compute_seconds": single - load,
             "wait_seconds": step - single - reduced,
-            "ceiling": single / several if p.workers > 1 else 1.0,
+            "ceiling": single / statistics.median(together) if together else 1.0,
         }
 
     def _save(self, job: Job) -> None:

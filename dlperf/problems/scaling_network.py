@@ -10,7 +10,6 @@ from dlperf.data.dataset import aligned_empty
 from dlperf.models.resnet import resnet
 
 _MOMENTUM = 0.9
-SYNTHETIC_IMAGES = 10_000
 _CLASSES = 10
 
 

@@ -9,21 +9,33 @@ from dlperf import data
 from dlperf.declaration import parameter
 from dlperf.environment import cores
 from dlperf.errors import BadInput
+from dlperf.parameters import Parameters
 from dlperf.problems.engine_parameters import EngineParameters
 
 MAX_RANDOM_SEED = 2**32 - 1
 _VALIDATION_SHARE = 0.1
 
 
-class TrainingParameters(EngineParameters):
-    """What every training problem takes."""
+class RunParameters(Parameters):
+    """What every problem takes that trains."""
+
+    random_seed: int = parameter(0, ge=0, le=MAX_RANDOM_SEED, grid=True, help="everything random follows from it")
+    state_dir: str = parameter(
+        "",
+        operational=True,
+        help="folder for the state of unfinished trials; else DLPERF_STATE_DIR, else the user's cache directory",
+    )
+    dry_run: bool = parameter(False, operational=True, help="list the trials, estimate the hours, run nothing")
+
+
+class TrainingParameters(EngineParameters, RunParameters):
+    """What the problems take that train for a result, by one of two protocols."""
 
     protocol: Literal["notebook", "corrected"] = parameter(
         "notebook",
         help="set of defaults: notebook does what the original notebook did, flaws included; corrected does what the "
         "assignment and the papers ask for; any parameter given wins over it",
     )
-    random_seed: int = parameter(0, ge=0, le=MAX_RANDOM_SEED, grid=True, help="everything random follows from it")
     threads: int = parameter(
         follows="the machine",
         ge=1,
@@ -31,13 +43,7 @@ class TrainingParameters(EngineParameters):
         help="threads that compute: its share of the cores unless given; results are equal to the bit only for the "
         "same number",
     )
-    state_dir: str = parameter(
-        "",
-        operational=True,
-        help="folder for the state of unfinished trials; else DLPERF_STATE_DIR, else the user's cache directory",
-    )
     save_model: bool = parameter(False, operational=True, help="log the trained model as an MLflow model")
-    dry_run: bool = parameter(False, operational=True, help="list the trials, estimate the hours, run nothing")
 
     @classmethod
     def following(cls, given: Mapping[str, Any]) -> dict[str, Any]:
