@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from dlperf.problems.scaling import ScalingParameters
 
 _ISOLATED_REPEATS = 20
-_CEILING_STEPS = 10
-_CEILING_REPEATS = 3
+_CEILING_STEPS = 5
+_CEILING_REPEATS = 12  # short and many: alone and together have to meet the same drifts of the machine
+_ALONE_REPEATS = 3
 
 
 class Measurement:
@@ -171,23 +172,27 @@ class Measurement:
         self._isolated = {"input_seconds": load, "all_reduce_seconds": reduced}
         if p.device != "cpu" or p.strategy == "mirrored" or addresses(p.hosts):
             return
-        alone, together = [], []
+        alone, ratios = [], []
         with self._job(independent=True) as independent:
             independent.command("warm_up")
-            for repeat in range(_CEILING_REPEATS):
+            for repeat in range(_CEILING_REPEATS if p.workers > 1 else _ALONE_REPEATS):
                 first = repeat * 2 * _CEILING_STEPS
                 (one,) = independent.command("train", only=[0], first=first, steps=_CEILING_STEPS)
                 alone += one["seconds"]
                 if p.workers == 1:
                     continue  # together with nobody is alone
-                for each in independent.command("train", first=first + _CEILING_STEPS, steps=_CEILING_STEPS):
-                    together += each["seconds"]
+                each = independent.command("train", first=first + _CEILING_STEPS, steps=_CEILING_STEPS)
+                together = [seconds for answer in each for seconds in answer["seconds"]]
+                ratios.append(statistics.median(one["seconds"]) / statistics.median(together))
         step = statistics.median(seconds for each in self._rounds for seconds in each["step_seconds"])
         single = statistics.median(alone)
+        low, middle, high = statistics.quantiles(ratios, n=4) if ratios else (1.0, 1.0, 1.0)
         self._isolated |= {
             "compute_seconds": single - load,
             "wait_seconds": step - single - reduced,
-            "ceiling": single / statistics.median(together) if together else 1.0,
+            "ceiling_p25": low,
+            "ceiling": middle,
+            "ceiling_p75": high,
         }
 
     def _save(self, job: Job) -> None:
