@@ -52,11 +52,19 @@ def two_hosts(limit: str) -> Iterator[None]:
             subprocess.run(["ip", "netns", "del", name], check=False)
 
 
-def measure(collective: str, limit: str, steps: int, folder: str) -> dict[str, object]:
-    """Train on both hosts; return the row of the first one's table, or why there is none."""
+def measure(collective: str, limit: str, steps: int, folder: str, *further: str) -> dict[str, object]:
+    """Train on both hosts; return the row of the first one's table, or why there is none.
+
+    Args:
+        collective: How the workers reduce.
+        limit: Bandwidth as `tc` reads it ("100mbit"), "" for none.
+        steps: Steps of each of the three rounds.
+        folder: For the store and the states.
+        *further: Further arguments of the scaling problem.
+    """
     own = {"MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db", "DLPERF_STATE_DIR": f"{folder}/state"}
     command = [sys.executable, "entrypoints/scaling.py", "--mode", "weak", "--hosts", HOSTS, "--collective", collective]
-    command += ["--steps", str(steps), "--repeats", "3"]
+    command += ["--steps", str(steps), "--repeats", "3", *further]
     with two_hosts(limit):
         started = [
             subprocess.Popen(

@@ -134,6 +134,27 @@ class DistributedStep:
             for variable, array in zip((*self.model.variables, *self.optimizer.variables), arrays, strict=True):
                 variable.assign(array)
 
+    def share_first(self, number: int) -> int:
+        """Give every worker the first one's weights, and its `number`: the sum over workers of which others add zero.
+
+        Returns:
+            The first worker's number.
+        """
+        assert self._strategy is not None
+        first = self._strategy.cluster_resolver.task_id == 0
+        arrays = [np.asarray(number, np.int64), *self.weights()]
+
+        @tf.function
+        def summed() -> Any:
+            # Of several replicas of the first worker one speaks.
+            speaks = first and tf.distribute.get_replica_context().replica_id_in_sync_group == 0
+            own = [tf.where(speaks, array, tf.zeros_like(array)) for array in arrays]
+            return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, own)
+
+        found = [self._strategy.experimental_local_results(each)[0].numpy() for each in self._strategy.run(summed)]
+        self.restore(found[1:])
+        return int(found[0])
+
     def _scope(self) -> Any:
         return self._strategy.scope() if self._strategy else contextlib.nullcontext()
 

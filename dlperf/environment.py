@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import re
@@ -36,6 +37,15 @@ def allowed_cores() -> list[int]:
 def hardware() -> str:
     """Return one line that says what computed: GPUs where TensorFlow sees any, else the CPU, its cores and memory."""
     return "; ".join([*gpus(), f"{_cpu_model()}, {cores()} cores, {psutil.virtual_memory().total / 2**30:.0f} GiB"])
+
+
+def software() -> str:
+    """Return one line that says what computed it: Python and the two packages that all mathematics goes through."""
+    versions = {"python": platform.python_version(), "tensorflow": "", "keras": ""}
+    for package in ("keras", "tensorflow", "tensorflow-cpu"):  # the last two are one, built for other machines
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            versions[package.removesuffix("-cpu")] = metadata.version(package)
+    return ", ".join(f"{name} {version}" for name, version in versions.items() if version)
 
 
 def gpu_count() -> int:

@@ -138,17 +138,20 @@ class _Worker:
         checkpoint.save(Path(path), arrays, record)
         return {}
 
-    def restore(self, path: str) -> dict[str, Any]:
-        """Take over what `save` wrote."""
+    def restore(self, path: str, rounds: int) -> dict[str, Any]:
+        """Take over what `save` wrote: the first worker reads it and tells the others, who need not see its disk."""
         from pathlib import Path
 
         from dlperf import checkpoint
 
-        stored = checkpoint.load(Path(path))
-        assert stored is not None
-        arrays, _ = stored
-        self.step.restore([arrays[f"variable_{i}"] for i in range(len(arrays))])
-        return {}
+        if self.config["index"] == 0 and path:
+            stored = checkpoint.load(Path(path))
+            assert stored is not None
+            arrays, _ = stored
+            self.step.restore([arrays[f"variable_{i}"] for i in range(len(arrays))])
+        if self.config["strategy"] == "multi_worker":
+            rounds = self.step.share_first(rounds)
+        return {"rounds": rounds}
 
     def _train(self, number: int) -> float:
         rows, batch = self._rows(number)

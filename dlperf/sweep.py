@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dlperf import engines, environment, planning, problems, terminal, trial_run
@@ -35,7 +35,8 @@ def start(problem: Problem[Any] | Demo, raw: Mapping[str, str]) -> int:
     """
     if isinstance(problem, Problem):
         trials = parse(problem.parameters, raw).trials
-        if not trials[0].dry_run and problem.follow(trials):
+        if not trials[0].dry_run and problem.follows(trials):
+            problem.follow(_unfinished(problem, trials, raw))
             return 0
         if trials[0].dry_run or not os.environ.get("MLFLOW_RUN_ID"):
             trial_run.check(problem, trials)  # what cannot run is to leave no run behind
@@ -52,6 +53,22 @@ def start(problem: Problem[Any] | Demo, raw: Mapping[str, str]) -> int:
             _run_problem(store, run, problem, raw)
     terminal.say_where(store.uri, store.experiment_id, run.id)
     return 0
+
+
+def _unfinished(problem: Problem[P], trials: Sequence[P], raw: Mapping[str, str]) -> Sequence[P]:
+    """Return the trials that the host which logs them has yet to run: all, unless MLFLOW_RUN_ID names a begun run."""
+    if not os.environ.get("MLFLOW_RUN_ID"):
+        return trials
+    store = Store()
+    with outages(store.uri):
+        run = store.adopted()
+        if run is None or not begun(run):
+            return trials
+        trials = parse(problem.parameters, resumed_raw(problem, run, raw)).trials
+        if len(trials) == 1:
+            return [] if run.finished else trials
+        finished = {key for key, child in store.children(run).items() if child.finished}
+        return [trial for trial in trials if problem.trial_key(trial) not in finished]
 
 
 def refuse(error: BadInput) -> None:

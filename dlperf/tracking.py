@@ -27,6 +27,7 @@ from dlperf.environment import command
 from dlperf.environment import describe as describe_environment
 from dlperf.errors import BadInput, Ended, EnvironmentMissing, one_line
 from dlperf.interruption import held
+from dlperf.metric_names import EPOCH_METRICS
 from dlperf.parameters import describe, from_texts, same_value, unquoted
 from dlperf.process import is_another, is_gone, this_process
 from dlperf.trial import DataUsed, Demo, P, Problem, SavedModel, StoredTrial, Summary
@@ -35,14 +36,6 @@ if TYPE_CHECKING:
     import matplotlib.figure
     import pandas as pd
 
-EPOCH_METRICS = (
-    *("train_loss", "train_cross_entropy", "train_penalty", "train_accuracy", "train_rmse"),
-    *("train_subset_loss", "train_subset_cross_entropy", "train_subset_accuracy"),
-    *("validation_loss", "validation_cross_entropy", "validation_accuracy", "validation_error", "validation_rmse"),
-    *("learning_rate", "round_step_seconds"),
-    "epoch_seconds",
-    "examples_per_second",
-)
 _READABLE_ROWS = 500
 _PARENT = "mlflow.parentRunId"
 _KIND = "mlflow.experimentKind"

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from dlperf import checkpoint
+from dlperf import checkpoint, metric_names
 from dlperf.compiled_epoch import CompiledEpoch, HeldSplit, Segment
 from dlperf.errors import TrialFailed
 from dlperf.objectives import Split, Sums
@@ -117,6 +117,8 @@ class Training:
             "best_epoch": self.best_epoch,
             "stopped_early": int(self.stopped_early),
         }
+        for name in filter(metric_names.has_best, self.history[0] if self.history else ()):
+            found[f"best_{name}"] = metric_names.best(name, [metrics[name] for metrics in self.history])
         reached = self.first_reaching(target, monitor)
         if reached:
             found["epochs_to_target"] = reached

@@ -74,7 +74,8 @@ class Context:
         A GPU is seen only once TensorFlow is loaded, and it is the process of the trial that sees it.
         """
         with self.clock.account("tracking"):
-            self.report.facts(params, {**tags, "dlperf.hardware": environment.hardware()}, environment.describe())
+            on = {"dlperf.hardware": environment.hardware(), "dlperf.software": environment.software()}
+            self.report.facts(params, {**tags, **on}, environment.describe())
 
 
 @dataclass(frozen=True)
@@ -161,7 +162,8 @@ class Problem(Generic[P]):
         demo: Parameters of the reduced start in the demo, as text.
         measure: What `run_trial` does, yielding where other trials of a sweep may have a turn: a sweep of measurements
             that are compared takes turns in this process.
-        follow: Takes part in the trials that another host logs, if there is one; returns whether it has.
+        follows: Whether this is a host whose trials another one logs.
+        follow: Takes part in them.
         next_trials: Of a sweep: the trials that can be run by now, given those that were asked for and those that have
             finished so far; called until it names no new one.
     """
@@ -178,7 +180,8 @@ class Problem(Generic[P]):
     demo: Mapping[str, str]
     varying_rarely: tuple[str, ...] = ()
     measure: Callable[[P, Context], Generator[None, None, TrialResult]] | None = None
-    follow: Callable[[Sequence[P]], bool] = lambda trials: False
+    follows: Callable[[Sequence[P]], bool] = lambda trials: False
+    follow: Callable[[Sequence[P]], None] = lambda trials: None
     next_trials: Callable[[Sequence[P], Sequence[StoredTrial[P]]], Sequence[P]] = lambda asked, finished: asked
 
     def trial_name(self, parameters: P) -> str:

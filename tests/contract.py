@@ -27,7 +27,7 @@ ARTIFACTS = {
 TAG_NAMES = {
     f"dlperf.{name}"
     for name in (
-        *("problem", "role", "protocol", "validation", "trial_key", "version", "hardware", "data_digest"),
+        *("problem", "role", "protocol", "validation", "trial_key", "version", "hardware", "software", "data_digest"),
         *("target_reached", "ended"),
     )
 }

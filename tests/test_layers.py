@@ -33,7 +33,14 @@ LINES = [
     {"dlperf.models", "dlperf.data", "dlperf.augment", "dlperf.update_rules", "dlperf.keras_accounting"},
     {"dlperf.counter_hash", "dlperf.rmsprop_nesterov", "dlperf.compiled_count", "dlperf.gradient_support"},
     {"dlperf.trial", "dlperf.tables", "dlperf.process"},
-    {"dlperf.clock", "dlperf.scaling_laws", "dlperf.parameters", "dlperf.accounting", "dlperf.environment"},
+    {
+        "dlperf.metric_names",
+        "dlperf.clock",
+        "dlperf.scaling_laws",
+        "dlperf.parameters",
+        "dlperf.accounting",
+        "dlperf.environment",
+    },
     {"dlperf.declaration"},
     {"dlperf.errors", "dlperf"},
 ]

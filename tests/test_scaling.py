@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from dlperf.problems import scaling
 from dlperf.problems.scaling import ScalingParameters
 from dlperf.scaling_job import Job, rows_of
 from dlperf.trial import StoredTrial
-from tests.desk import Desk, processes_of
+from tests.desk import Desk, eventually, processes_of
 
 QUICK = ["--model", "convnet", "--steps", "3", "--repeats", "2", "--batch_size", "64", "--train_examples", "600"]
 
@@ -121,6 +122,33 @@ def test_two_real_workers_train_as_one_does() -> None:
 
 
 @pytest.mark.slow
+def test_batch_normalisation_sees_a_share_of_the_batch() -> None:
+    """With it the losses of two workers are near one's and not equal: README and results say by how much."""
+    plain = losses("none", 1, model="resnet20")
+    two = losses("multi_worker", 2, model="resnet20")
+    apart = np.abs(np.array(two) / plain - 1)
+    assert 1e-5 < apart.max() < 0.3
+    assert apart[0] < 0.1
+
+
+@pytest.mark.slow
+def test_the_first_workers_state_reaches_all(tmp_path: Path) -> None:
+    """A worker that cannot read the state, as on another host, goes on from the first one's all the same."""
+    state = str(tmp_path / "state.npz")
+    configs = [config(index, "multi_worker") for index in range(2)]
+    with Job("job", configs, cluster=True) as job:
+        job.command("train", first=0, steps=3)
+        job.command("save", only=[0], path=state, record={})
+        whole = [a["losses"] for a in job.command("train", first=3, steps=3)]
+    with Job("job", configs, cluster=True) as job:
+        for index, (path, rounds) in enumerate(((state, 1), ("", 0))):
+            job._send(index, {"do": "restore", "path": path, "rounds": rounds})
+        assert job._collect(range(2), 60) == [{"rounds": 1}, {"rounds": 1}]
+        resumed = [a["losses"] for a in job.command("train", first=3, steps=3)]
+    assert resumed == whole
+
+
+@pytest.mark.slow
 def test_workers_with_other_parameters_are_refused() -> None:
     with pytest.raises(TrialFailed, match="code or parameters of worker 1 differ from worker 0's"):
         _with_fingerprints(1, 2)
@@ -184,6 +212,38 @@ def test_two_hosts_of_which_the_first_one_logs(desk: Desk) -> None:
     second.communicate(timeout=60)
     assert second.returncode == 1
     assert not processes_of(desk)
+
+
+@pytest.mark.slow
+def test_two_hosts_are_killed_and_go_on(desk: Desk) -> None:
+    """The second host has no state, and of a sweep it skips what the first has finished."""
+    hosts = f"127.0.0.1:{port()},127.0.0.1:{port()}"
+    both = ["--model", "convnet", "--mode", "strong", "--hosts", hosts, "--random_seed", "0,1"]
+    both += ["--steps", "200", "--repeats", "6", "--batch_size", "64", "--train_examples", "600"]
+    command = [sys.executable, "entrypoints/scaling.py", *both]
+    first, second = (desk.popen([*command, "--host_index", index]) for index in ("0", "1"))
+
+    def in_the_second_trial() -> bool:
+        by_seed = {run.data.params["random_seed"]: run for run in desk.client.search_runs(["0"])}
+        return "1" in by_seed and "train_loss" in by_seed["1"].data.metrics
+
+    eventually(in_the_second_trial, 120)
+    first.kill()
+    first.communicate(timeout=60)
+    second.communicate(timeout=60)
+    assert second.returncode == 1
+    eventually(lambda: not processes_of(desk), 60)
+    (parent,) = (run for run in desk.client.search_runs(["0"]) if run.data.tags.get("dlperf.role") == "sweep")
+    second = desk.popen([*command, "--host_index", "1"], MLFLOW_RUN_ID=parent.info.run_id)
+    status, output = finish(desk, *both, "--host_index", "0", MLFLOW_RUN_ID=parent.info.run_id)
+    assert status == 0, output
+    assert "finished before, skipped" in output
+    second.communicate(timeout=60)
+    assert second.returncode == 0
+    runs = desk.client.search_runs(["0"], "tags.`dlperf.role` = 'trial'")
+    assert [run.info.status for run in runs] == ["FINISHED"] * 2
+    for run in runs:
+        assert [m.step for m in desk.client.get_metric_history(run.info.run_id, "train_loss")] == [1, 2, 3, 4, 5, 6]
 
 
 def test_hosts_that_cannot_be_used(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:

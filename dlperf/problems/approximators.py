@@ -164,7 +164,6 @@ def run_trial(parameters: ApproximatorsParameters, context: Context) -> TrialRes
     metrics = {
         **training.metrics(parameters.target_rmse, schedule.monitor),
         **tested,
-        "best_validation_rmse": training.history[training.best_epoch - 1]["validation_rmse"],
         "r_squared": 1.0 - (tested["test_rmse"] / float(drawn.test.targets.std())) ** 2,
         "num_params": num_params,
     }

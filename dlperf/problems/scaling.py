@@ -177,22 +177,28 @@ def _tf_config() -> dict[str, Any]:
     return found
 
 
-def follow(trials: Sequence[ScalingParameters]) -> bool:
-    """Take part in the trials without logging anything, if this is not the first of several hosts.
+def follows(trials: Sequence[ScalingParameters]) -> bool:
+    """Return whether this is one of several hosts, and not the first, which logs."""
+    return bool(addresses(trials[0].hosts)) and trials[0].host > 0
 
-    Returns:
-        Whether it is not.
+
+def follow(trials: Sequence[ScalingParameters]) -> None:
+    """Take part in the trials without logging anything.
 
     Raises:
         TrialFailed: If a worker dies.
         EnvironmentMissing: If a host cannot be reached.
     """
-    if not addresses(trials[0].hosts) or trials[0].host == 0:
-        return False
+    from dlperf.problems.scaling_measurement import Measurement
+
     check(trials)
     for trial in trials:
-        run_trial(trial, Context(PROBLEM.trial_name(trial), _Silent()))
-    return True
+        measurement = Measurement(trial, Context(PROBLEM.trial_name(trial), _Silent()))
+        try:
+            for _ in measurement.rounds():
+                pass
+        finally:
+            measurement.end()
 
 
 class _Silent:
@@ -299,6 +305,7 @@ PROBLEM = Problem(
     run_trial=run_trial,
     measure=measure,
     follow=follow,
+    follows=follows,
     summarize=summarize,
     work=work,
     demo={"model": "convnet", "steps": "5", "repeats": "2", "batch_size": "128", "train_examples": "1000"},

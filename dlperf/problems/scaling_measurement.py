@@ -34,6 +34,7 @@ class Measurement:
         self._parameters, self._context = parameters, context
         self._open = contextlib.ExitStack()
         self._rounds: list[dict[str, Any]] = []  # as `_round` makes them, and the state on disk keeps them
+        self._done = 0  # rounds, of which a host that does not log has no records after it was started anew
         self._isolated: dict[str, float] = {}
         self._warm_up_seconds = 0.0
 
@@ -55,14 +56,15 @@ class Measurement:
         takes_turns = parameters.device == "cpu" and not addresses(parameters.hosts)
         if takes_turns:
             yield
-        while len(self._rounds) < total:
+        while self._done < total:
             with context.clock.account("train"):
                 done = self._round(job)
             self._rounds.append(done)
+            self._done += 1
             with context.clock.account("checkpoint"):
                 self._save(job)
             with context.clock.account("tracking"):
-                context.report.epochs(len(self._rounds), [self._told(done)])
+                context.report.epochs(self._done, [self._told(done)])
             if takes_turns:
                 yield
         with context.clock.account("evaluation"):
@@ -141,10 +143,10 @@ class Measurement:
         """Train one round; a step takes as long as its slowest worker says, and costs what all workers took."""
         p = self._parameters
         steps = math.ceil(p.examples / p.global_batch) if p.epochs else p.steps
-        answers = job.command("train", first=len(self._rounds) * steps, steps=steps)
+        answers = job.command("train", first=self._done * steps, steps=steps)
         losses = [sum(own) for own in zip(*(answer["losses"] for answer in answers), strict=True)]
         if not all(map(math.isfinite, losses)):
-            raise TrialFailed(f"the loss is not finite in round {len(self._rounds) + 1}")
+            raise TrialFailed(f"the loss is not finite in round {self._done + 1}")
         return {
             "step_seconds": [max(own) for own in zip(*(answer["seconds"] for answer in answers), strict=True)],
             "loss": statistics.mean(losses),
@@ -201,12 +203,15 @@ class Measurement:
             job.command("save", only=[0], path=str(self._context.state_file), record=record)
 
     def _restore(self, job: Job) -> None:
+        """Go on from the state on disk; only the first worker has to have it, and tells the others, on any host."""
         path = self._context.state_file
         stored: Any = path and checkpoint.load(path)
         if stored:
-            job.command("restore", path=str(path))
             self._rounds = stored[1]["rounds"]
             self._context.clock.carry(stored[1]["clock"])
+        if stored or addresses(self._parameters.hosts):  # a host that has no state cannot know whether the first has
+            told = job.command("restore", path=str(path) if stored else "", rounds=len(self._rounds))
+            self._done = told[0]["rounds"]
 
 
 def _median_of_slowest(answers: Sequence[Mapping[str, Any]]) -> float:
