@@ -21,6 +21,7 @@ from dlperf import __version__, problems
 from dlperf.declaration import Description
 from dlperf.errors import BadInput, DlperfError, Ended
 from dlperf.parameters import describe, parse
+from dlperf.trial import Comparison
 
 if TYPE_CHECKING:
     from dlperf.trial import Problem
@@ -96,6 +97,10 @@ class _EntryPoint(click.Command):
             from dlperf.interruption import answering
 
             with answering():
+                if isinstance(self.problem, Comparison):
+                    from dlperf.comparison.run import start as compare
+
+                    return compare(self.problem, raw)
                 from dlperf.sweep import start
 
                 return start(self.problem, raw)

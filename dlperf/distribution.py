@@ -140,18 +140,26 @@ class DistributedStep:
         Returns:
             The first worker's number.
         """
-        assert self._strategy is not None
-        first = self._strategy.cluster_resolver.task_id == 0
+        strategy = self._strategy
+        assert strategy is not None
+        first = strategy.cluster_resolver.task_id == 0
         arrays = [np.asarray(number, np.int64), *self.weights()]
+        kinds = sorted({array.dtype for array in arrays}, key=str)  # every worker in the same order
 
-        @tf.function
-        def summed() -> Any:
+        def summed() -> list[Any]:
             # Of several replicas of the first worker one speaks.
-            speaks = first and tf.distribute.get_replica_context().replica_id_in_sync_group == 0
+            context = tf.distribute.get_replica_context()
+            speaks = tf.logical_and(first, tf.equal(context.replica_id_in_sync_group, 0))
             own = [tf.where(speaks, array, tf.zeros_like(array)) for array in arrays]
-            return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, own)
+            for kind in kinds:  # one collective sums tensors of one type
+                places = [place for place, array in enumerate(arrays) if array.dtype == kind]
+                told = context.all_reduce(tf.distribute.ReduceOp.SUM, [own[place] for place in places])
+                for place, value in zip(places, told, strict=True):
+                    own[place] = value
+            return own
 
-        found = [self._strategy.experimental_local_results(each)[0].numpy() for each in self._strategy.run(summed)]
+        results = tf.function(lambda: strategy.run(summed))()
+        found = [strategy.experimental_local_results(each)[0].numpy() for each in results]
         self.restore(found[1:])
         return int(found[0])
 

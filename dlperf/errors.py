@@ -42,6 +42,10 @@ class TrialFailed(DlperfError):
     """A trial could not be finished (a loss that is not finite, a failed child): exit status 1."""
 
 
+class NothingFound(DlperfError):
+    """A comparison found no trial to compare: exit status 1."""
+
+
 class Ended(BaseException):
     """The program was asked to stop by a signal, or the launcher it belongs to died.
 

@@ -13,7 +13,8 @@ from dlperf.execution import Outcome, Task
 from dlperf.parameters import Given, parse, sweep_texts, texts
 from dlperf.resume import begun, identity_tags, resumed_raw
 from dlperf.sweep_runs import SweepRuns, told
-from dlperf.tracking import Run, Store, outages
+from dlperf.tracking import Run, Store
+from dlperf.tracking_server import outages
 from dlperf.trial import Demo, P, Problem, StoredTrial, Summary
 
 

@@ -16,7 +16,8 @@ from dlperf.errors import DlperfError, EnvironmentMissing, one_line
 from dlperf.execution import Outcome, Task
 from dlperf.interruption import held
 from dlperf.parameters import Given, describe, from_texts, texts
-from dlperf.tracking import Run, Store, outages
+from dlperf.tracking import Run, Store
+from dlperf.tracking_server import outages
 from dlperf.trial import P, Problem
 
 

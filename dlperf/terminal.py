@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 def show_summary(summary: Summary) -> None:
     """Print those tables of a summary that are for the terminal."""
-    for name in summary.shown or list(summary.tables)[:1]:
-        show_table(name, summary.tables[name])
+    for name, table in summary.shown_tables().items():
+        show_table(name, table)
 
 
-def show_table(title: str, table: pd.DataFrame) -> None:
-    """Print a data frame; numbers to the right."""
+def show_table(title: str, table: pd.DataFrame, *, most: int | None = None) -> None:
+    """Print a data frame, or its first `most` rows; numbers to the right."""
     shown = Table(title=title.replace("_", " "))
     for column in table.columns:
         shown.add_column(
@@ -32,10 +32,12 @@ def show_table(title: str, table: pd.DataFrame) -> None:
             justify="right" if is_number(table, column) else "left",
             overflow="fold",
         )
-    for row in table.itertuples(index=False):
+    for row in table[:most].itertuples(index=False):
         shown.add_row(*(escape(cell(value)) for value in row))
     # Into a file or a pipe rich would take 80 columns and break the words of a wide table.
     Console(width=None if sys.stdout.isatty() else 160).print(shown)
+    if most is not None and len(table) > most:
+        print(f"{title}: {len(table) - most} more rows in its file")
 
 
 def say_where(tracking_uri: str, experiment_id: str, run_id: str) -> None:

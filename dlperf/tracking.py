@@ -2,35 +2,32 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
 import sys
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
-
-# A dead server must be told in seconds, not in minutes; whoever wants to wait longer sets these.
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
 
 import mlflow
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 from mlflow.tracking.context.registry import resolve_tags
 
 import dlperf
-from dlperf import tables
+from dlperf import tables, tracking_query
 from dlperf.environment import command
 from dlperf.environment import describe as describe_environment
 from dlperf.errors import BadInput, Ended, EnvironmentMissing, one_line
 from dlperf.interruption import held
 from dlperf.metric_names import EPOCH_METRICS
-from dlperf.parameters import describe, from_texts, same_value, unquoted
+from dlperf.parameters import describe, same_value, unquoted
 from dlperf.process import is_another, is_gone, this_process
-from dlperf.trial import DataUsed, Demo, P, Problem, SavedModel, StoredTrial, Summary
+from dlperf.tracking_server import outages
+from dlperf.trial import Comparison, DataUsed, Demo, P, Problem, SavedModel, StoredTrial, Summary
 
 if TYPE_CHECKING:
     import matplotlib.figure
@@ -45,15 +42,18 @@ _MADE_UP_NAME = re.compile(r"[a-z]+-[a-z]+-\d+")
 class Store:
     """The tracking server that MLflow's own settings name, and the experiment runs go to."""
 
-    def __init__(self) -> None:
+    def __init__(self, uri: str = "") -> None:
         """Connect.
+
+        Args:
+            uri: The server; what MLflow's own settings name unless given.
 
         Raises:
             EnvironmentMissing: If the server cannot be reached or refuses.
         """
-        self.uri = mlflow.get_tracking_uri()
+        self.uri = uri or mlflow.get_tracking_uri()
         try:
-            self.client = mlflow.MlflowClient()
+            self.client = mlflow.MlflowClient(self.uri)
             self.experiment_id = self._experiment()
         except Exception as error:
             raise EnvironmentMissing(f"the tracking server {self.uri} cannot be used: {one_line(error)}") from error
@@ -125,18 +125,7 @@ class Store:
 
     def read_trial(self, problem: Problem[P], run_id: str) -> StoredTrial[P]:
         """Read a trial back."""
-        run = self.client.get_run(run_id)
-        history = {
-            name: self.client.get_metric_history(run_id, name) for name in EPOCH_METRICS if name in run.data.metrics
-        }
-        return StoredTrial(
-            run_id=run_id,
-            parameters=from_texts(problem.parameters, unquoted(run.data.params)),
-            params=unquoted(run.data.params),
-            metrics=run.data.metrics,
-            history={name: [m.value for m in sorted(points, key=lambda m: m.step)] for name, points in history.items()},
-            tags=run.data.tags,
-        )
+        return tracking_query.read_trial(self.client, problem, run_id)
 
     def _search(self, filter_string: str) -> list[Any]:
         found: list[Any] = []
@@ -222,6 +211,11 @@ class Run:
         self._client.set_terminated(self.id, status)
 
     @property
+    def experiment_id(self) -> str:
+        """The experiment it belongs to."""
+        return str(self._run.info.experiment_id)
+
+    @property
     def owned_by_another(self) -> bool:
         """Whether another process of this machine is running it."""
         owner = self.tags.get("dlperf.process", "")
@@ -229,7 +223,12 @@ class Run:
         return running and is_another(owner)
 
     def begin(
-        self, problem: Problem[Any] | Demo, name: str, role: str, params: Mapping[str, str], tags: Mapping[str, str]
+        self,
+        problem: Problem[Any] | Demo | Comparison,
+        name: str,
+        role: str,
+        params: Mapping[str, str],
+        tags: Mapping[str, str],
     ) -> None:
         """Log what defines the run: name, tags, and the parameters that MLflow has not logged already.
 
@@ -323,12 +322,11 @@ class Run:
 
     def summary(self, summary: Summary) -> None:
         """Log tables and figures; the first table that is for the terminal is the run's description too."""
-        for name, table in summary.tables.items():
+        for name, table in summary.all_tables().items():
             self.table(name, table)
         for name, figure in summary.figures.items():
             self.figure(name, figure)
-        first = next(iter(summary.shown or summary.tables))
-        shown = summary.tables[first].dropna(axis="columns", how="all")
+        shown = next(iter(summary.shown_tables().values())).dropna(axis="columns", how="all")
         self.set_tags({"mlflow.note.content": tables.markdown(shown)})
 
     def table(self, name: str, table: pd.DataFrame) -> None:
@@ -342,6 +340,10 @@ class Run:
     def figure(self, name: str, figure: matplotlib.figure.Figure) -> None:
         """Log one figure as plots/NAME.png."""
         self._client.log_figure(self.id, figure, f"plots/{name}.png", save_kwargs={"dpi": 120})
+
+    def files(self, folder: Path) -> None:
+        """Log the files of a folder as they lie in it."""
+        self._client.log_artifacts(self.id, str(folder))
 
     def model(self, saved: SavedModel) -> None:
         """Log a trained Keras model with its input example."""
@@ -365,19 +367,6 @@ class Run:
         if not self._warned:
             print(f"dlperf: the tracking server does not answer, training goes on: {one_line(error)}", file=sys.stderr)
         self._warned = True
-
-
-@contextlib.contextmanager
-def outages(uri: str) -> Iterator[None]:
-    """Turn what MLflow raises in the block into one line about the tracking server.
-
-    Raises:
-        EnvironmentMissing: If MLflow could not do what it was asked to.
-    """
-    try:
-        yield
-    except mlflow.MlflowException as error:
-        raise EnvironmentMissing(f"the tracking server {uri} failed: {one_line(error)}") from error
 
 
 def _model_requirements() -> dict[str, str]:

@@ -114,8 +114,9 @@ class StoredTrial(Generic[P]):
         parameters: Typed parameters.
         params: All logged parameters as text, those that follow from the built network included.
         metrics: Final metrics by name.
-        history: Epoch metrics by name, one value per epoch in order.
+        history: Epoch metrics by name, one value per epoch in order; read when they are asked for.
         tags: Tags by name.
+        started: When its run started, in milliseconds since 1970.
     """
 
     run_id: str
@@ -124,6 +125,7 @@ class StoredTrial(Generic[P]):
     metrics: Mapping[str, float]
     history: Mapping[str, Sequence[float]]
     tags: Mapping[str, str]
+    started: int = 0
 
 
 @dataclass
@@ -131,16 +133,30 @@ class Summary:
     """What `summarize` makes of trials.
 
     Attributes:
-        tables: Data frames by file name without ending; the first that is shown is the run's description.
-        figures: Figures by file name without ending.
+        tables: Data frames of final metrics, by file name without ending; the first that is shown is the run's
+            description.
+        figures: Figures by file name without ending, drawn when they are asked for.
+        curve_tables: Further data frames, which read the curves of epochs, made when they are asked for; one without
+            rows says nothing and is left out.
         shown: The tables that the terminal shows; the first one unless said otherwise.
         trial_metrics: What the comparison says of single trials, by run: metrics by name.
     """
 
     tables: dict[str, pd.DataFrame]
-    figures: dict[str, matplotlib.figure.Figure]
+    figures: Mapping[str, matplotlib.figure.Figure]
+    curve_tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     shown: tuple[str, ...] = ()
     trial_metrics: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+
+    def all_tables(self) -> dict[str, pd.DataFrame]:
+        """Return the tables, those that read curves included."""
+        return {**self.tables, **{name: table for name, table in self.curve_tables.items() if len(table)}}
+
+    def shown_tables(self) -> dict[str, pd.DataFrame]:
+        """Return the tables for the terminal."""
+        names = self.shown or tuple(self.tables)[:1]
+        found = {name: self.tables[name] if name in self.tables else self.curve_tables[name] for name in names}
+        return {name: table for name, table in found.items() if len(table)}
 
 
 @dataclass(frozen=True)
@@ -152,10 +168,15 @@ class Problem(Generic[P]):
         summary: One line for the help.
         parameters: Their declarations.
         varying: The parameters that name a trial (`cutout m=4 random_seed=0`).
+        compared: The metrics that a comparison shows, the most telling one first; a trial without that one is no
+            result.
         varying_rarely: Parameters that name it too where they differ from their default.
+        grouped_by: What a comparison takes means by; what the problem varies, random seeds left out, unless given.
+        monitor: The metric of epochs that early stopping goes by; "" where there is none.
         check: Verifies before any run exists that trials can be run: the data is there and well formed. Raises BadInput
             or EnvironmentMissing.
         data_digest: Hash of the data a trial uses.
+        data_drawn: The data follow from the random seed, and their hash with it.
         run_trial: Runs one trial.
         summarize: Tables and figures of finished trials; a pure function of what is stored.
         work: Estimated scalar multiplications a trial takes, for `dry_run`.
@@ -172,6 +193,7 @@ class Problem(Generic[P]):
     summary: str
     parameters: type[P]
     varying: tuple[str, ...]
+    compared: tuple[str, ...]
     check: Callable[[Sequence[P]], None]
     data_digest: Callable[[P], str]
     run_trial: Callable[[P, Context], TrialResult]
@@ -179,6 +201,9 @@ class Problem(Generic[P]):
     work: Callable[[P], float]
     demo: Mapping[str, str]
     varying_rarely: tuple[str, ...] = ()
+    data_drawn: bool = False
+    grouped_by: tuple[str, ...] = ()
+    monitor: str = ""
     measure: Callable[[P, Context], Generator[None, None, TrialResult]] | None = None
     follows: Callable[[Sequence[P]], bool] = lambda trials: False
     follow: Callable[[Sequence[P]], None] = lambda trials: None
@@ -194,6 +219,21 @@ class Problem(Generic[P]):
         """Return the hash of all that defines a trial: problem, defining parameters, data."""
         identity = {"problem": self.name, "data": self.data_digest(parameters), **defining(parameters)}
         return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The entry point `compare`: tables, verdicts and a report of stored trials.
+
+    Attributes:
+        name: As on the command line.
+        summary: One line for the help.
+        parameters: Their declarations.
+    """
+
+    name: str
+    summary: str
+    parameters: type[Parameters]
 
 
 @dataclass(frozen=True)

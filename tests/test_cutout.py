@@ -11,6 +11,7 @@ from dlperf.parameters import parse
 from dlperf.problems.cutout import PROBLEM, CutoutParameters, summarize, work
 from dlperf.problems.training_parameters import check_images
 from dlperf.trial import StoredTrial
+from tests.trials import told_at_the_end
 
 
 def resolve(**given: object) -> CutoutParameters:
@@ -142,6 +143,7 @@ def test_draws_span_what_the_protocol_says(protocol: str) -> None:
 def stored(m: int, random_seed: int, errors: list[float], **metrics: float) -> StoredTrial[CutoutParameters]:
     history = {"epoch_seconds": [2.0] * len(errors), "validation_error": errors, "learning_rate": [1e-3] * len(errors)}
     final = {"epochs_run": len(errors), "train_seconds": 2.0 * len(errors), "test_error": errors[-1], **metrics}
+    final |= told_at_the_end(history)
     return StoredTrial("id", resolve(m=m, random_seed=random_seed), {}, final, history, {})
 
 
@@ -154,7 +156,7 @@ def test_the_summary_is_a_pure_function_of_what_is_stored() -> None:
     assert (second.best_validation_error, second.final_validation_error, second.seconds_per_epoch) == (0.3, 0.4, 2.0)
     assert (second.epochs_to_target, second.seconds_to_target) == (2, 4.0)
     assert np.isnan(table.iloc[0].epochs_to_target)
-    assert len(summary.tables["epochs"]) == 5
+    assert len(summary.curve_tables["epochs"]) == 5
     axes = summary.figures["validation_error_by_m"].axes[0]
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["0", "2"]
     curves = [list(line.get_ydata()) for line in axes.get_lines() if len(line.get_ydata())]

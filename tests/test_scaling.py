@@ -224,7 +224,7 @@ def test_two_hosts_are_killed_and_go_on(desk: Desk) -> None:
     first, second = (desk.popen([*command, "--host_index", index]) for index in ("0", "1"))
 
     def in_the_second_trial() -> bool:
-        by_seed = {run.data.params["random_seed"]: run for run in desk.client.search_runs(["0"])}
+        by_seed = {run.data.params.get("random_seed"): run for run in desk.client.search_runs(["0"])}
         return "1" in by_seed and "train_loss" in by_seed["1"].data.metrics
 
     eventually(in_the_second_trial, 120)
@@ -377,7 +377,7 @@ def test_tables_of_stored_trials() -> None:
         }
     )
     assert summary.trial_metrics["weak 2 multi_worker"]["weak_efficiency"] == pytest.approx(0.8)
-    laws = summary.tables["laws"]
+    laws = summary.curve_tables["laws"]
     assert set(laws["law"]) == {"none: 2 workers alone fit any law"}
     assert laws.set_index("mode").loc["strong", "value"] == pytest.approx(0.25)
     assert summary.figures.keys() == {"throughput", "epochs_seconds", "cost", "efficiency"}
@@ -386,7 +386,7 @@ def test_tables_of_stored_trials() -> None:
 
 def test_laws_are_fitted_where_there_are_enough_workers() -> None:
     trials = [stored("strong", n, "multi_worker", [0.1 + 0.9 / n] * 3) for n in (1, 2, 4, 8)]
-    laws = scaling.summarize(trials).tables["laws"].set_index(["law", "parameter"])
+    laws = scaling.summarize(trials).curve_tables["laws"].set_index(["law", "parameter"])
     assert laws.loc[("Amdahl", "serial"), "value"] == pytest.approx(0.1, abs=1e-3)
     assert laws.loc[("Amdahl", "serial"), "prediction for 16 workers"].startswith("6.4")
     assert ("Universal Scalability Law", "coherence") in laws.index

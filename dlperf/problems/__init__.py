@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from dlperf.trial import Problem
 
-NAMES: tuple[str, ...] = ("main", "optimizers", "scaling", "architectures", "cutout", "approximators")
+NAMES: tuple[str, ...] = ("main", "optimizers", "scaling", "architectures", "cutout", "approximators", "compare")
 """The entry points, in the order in which help and MLproject list them."""
 
 

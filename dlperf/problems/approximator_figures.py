@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,8 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from dlperf import plots
+from dlperf.claims import ledger
 from dlperf.data.eggholder import NOISE_STD
-from dlperf.problems import approximator_published
 from dlperf.trial import StoredTrial
 
 if TYPE_CHECKING:
@@ -29,24 +30,32 @@ def curves(trial: StoredTrial[ApproximatorsParameters]) -> Figure:
     return plots.epoch_curves(epochs, "rmse", "split", title=f"units {trial.parameters.units}: RMSE", log=True)
 
 
-def comparisons(networks: pd.DataFrame, *, with_published: bool) -> dict[str, Figure]:
-    """Draw the notebook's three figures: a point per network, the mean and its standard deviation over networks.
+def comparisons(networks: pd.DataFrame, *, with_published: bool) -> dict[str, Callable[[], Figure]]:
+    """Return what draws the notebook's three figures: a point per network, means and their deviation over networks.
 
     Args:
         networks: A row per network and random seed.
-        with_published: Draw the notebook's 20 published rows too.
+        with_published: Draw the notebook's published rows too.
     """
-    published = pd.DataFrame(
-        {"total_units": sum(layers), "num_layers": len(layers), "test_rmse": rmse}
-        for layers, (_, rmse) in (
-            (tuple(map(int, u.split(","))), row) for u, row in approximator_published.ROWS.items()
-        )
-    )
     return {
-        "rmse_by_total_units": _rmse_figure(networks, "total_units", published if with_published else None),
-        "rmse_by_num_params": _rmse_figure(networks, "num_params", None),
-        "train_seconds_by_num_params": _seconds_figure(networks),
+        "rmse_by_total_units": lambda: _rmse_figure(
+            networks, "total_units", _published_rows() if with_published else None
+        ),
+        "rmse_by_num_params": lambda: _rmse_figure(networks, "num_params", None),
+        "train_seconds_by_num_params": lambda: _seconds_figure(networks),
     }
+
+
+def _published_rows() -> pd.DataFrame:
+    """The rows of the notebook's table that it published: total units, layers, RMSE."""
+    rows = [
+        (claim.where["units"].split(","), claim.published)
+        for claim in ledger.claims("approximators")
+        if claim.measure == "best_validation_rmse" and isinstance(claim.where.get("units"), str)
+    ]
+    return pd.DataFrame(
+        {"total_units": sum(map(int, units)), "num_layers": len(units), "test_rmse": rmse} for units, rmse in rows
+    )
 
 
 def _rmse_figure(networks: pd.DataFrame, quantity: str, published: pd.DataFrame | None) -> Figure:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from dlperf.accounting.inception import PRESETS, Module
 from dlperf.accounting.receptive_field import receptive_field
 from dlperf.declaration import parameter
+from dlperf.deferred import Deferred
 from dlperf.errors import BadInput
 from dlperf.problems.engine_parameters import EngineParameters
 from dlperf.trial import Context, Problem, StoredTrial, Summary, TrialResult
@@ -174,7 +175,9 @@ def summarize(trials: Sequence[StoredTrial[ArchitecturesParameters]]) -> Summary
     table = pd.DataFrame(rows)
     further = ways[~ways["quantity"].isin(_TOTALS)].dropna(axis="columns", how="all")
     tables = {"architectures": table} | ({"further_quantities": further} if len(further) else {})
-    return Summary({**tables, "three_ways": ways}, {"architectures": subject_figure(table)}, shown=tuple(tables))
+    return Summary(
+        {**tables, "three_ways": ways}, Deferred({"architectures": lambda: subject_figure(table)}), shown=tuple(tables)
+    )
 
 
 def _three_ways(subject: str, metrics: Mapping[str, float]) -> pd.DataFrame:
@@ -225,6 +228,7 @@ PROBLEM = Problem(
     summary="Parameters, activations and multiplications of AlexNet, VGG19, Inception and any Keras model.",
     parameters=ArchitecturesParameters,
     varying=("subject",),
+    compared=("num_params", "activations", "multiplications"),
     check=check,
     data_digest=data_digest,
     run_trial=run_trial,

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from dlperf import data
 from dlperf.accounting.resnet import blocks_per_stage, count_resnet
 from dlperf.declaration import parameter
+from dlperf.deferred import Deferred
 from dlperf.errors import BadInput
 from dlperf.problems.training_parameters import ImageParameters, check_images
 from dlperf.trial import Context, DataUsed, Problem, StoredTrial, Summary, TrialResult
@@ -170,27 +171,32 @@ def summarize(trials: Sequence[StoredTrial[CutoutParameters]]) -> Summary:
     from dlperf import plots
 
     trials = sorted(trials, key=lambda t: (t.parameters.m, t.parameters.random_seed))
-    table = pd.DataFrame([_row(trial) for trial in trials])
-    epochs = pd.concat(
-        pd.DataFrame(
-            {
-                "m": str(t.parameters.m),
-                "random_seed": t.parameters.random_seed,
-                "epoch": range(1, len(t.history["epoch_seconds"]) + 1),
-                **t.history,
-            }
-        )
-        for t in trials
-    )
     first = trials[0].parameters
     title = f"ResNet-{first.depth} on {first.dataset}"
+
+    def curves(*names: str) -> pd.DataFrame:
+        return pd.concat(
+            pd.DataFrame(
+                {
+                    "m": str(t.parameters.m),
+                    "random_seed": t.parameters.random_seed,
+                    "epoch": range(1, int(t.metrics["epochs_run"]) + 1),
+                    **{name: t.history[name] for name in names},
+                }
+            )
+            for t in trials
+        )
+
+    def figure(metric: str, says: str, **style: Any) -> Any:
+        return plots.epoch_curves(curves(metric), metric, "m", title=f"{title}: {says}", **style)
+
     figures = {
-        "validation_error_by_m": plots.epoch_curves(
-            epochs, "validation_error", "m", title=f"{title}: validation error by copies per image (m)"
-        ),
-        "learning_rate": plots.epoch_curves(epochs, "learning_rate", "m", title=f"{title}: learning rate", log=True),
+        "validation_error_by_m": lambda: figure("validation_error", "validation error by copies per image (m)"),
+        "learning_rate": lambda: figure("learning_rate", "learning rate", log=True),
     }
-    return Summary({"cutout": table, "epochs": epochs}, figures)
+    epochs = {"epochs": lambda: curves(*trials[0].history)}
+    table = pd.DataFrame([_row(trial) for trial in trials])
+    return Summary({"cutout": table}, Deferred(figures), Deferred(epochs))
 
 
 def work(parameters: CutoutParameters) -> float:
@@ -202,15 +208,15 @@ def work(parameters: CutoutParameters) -> float:
 
 
 def _row(trial: StoredTrial[CutoutParameters]) -> dict[str, Any]:
-    parameters, metrics, errors = trial.parameters, trial.metrics, trial.history["validation_error"]
+    parameters, metrics = trial.parameters, trial.metrics
     return {
         "m": parameters.m,
         "random_seed": parameters.random_seed,
         "epochs": int(metrics["epochs_run"]),
         "train_seconds": metrics["train_seconds"],
         "seconds_per_epoch": metrics["train_seconds"] / metrics["epochs_run"],
-        "best_validation_error": min(errors),
-        "final_validation_error": errors[-1],
+        "best_validation_error": metrics["best_validation_error"],
+        "final_validation_error": metrics["validation_error"],
         "test_error": metrics["test_error"],
         "epochs_to_target": metrics.get("epochs_to_target", math.nan),
         "seconds_to_target": metrics.get("seconds_to_target", math.nan),
@@ -243,6 +249,8 @@ PROBLEM = Problem(
     summary="ResNet with cutout batch augmentation: validation error and time by copies per image (m).",
     parameters=CutoutParameters,
     varying=("m", "random_seed"),
+    compared=("validation_error", "test_error", "train_seconds", "seconds_to_target"),
+    monitor="validation_accuracy",
     check=check_images,
     data_digest=lambda parameters: data.load(parameters.dataset, parameters.data_dir).digest,
     run_trial=run_trial,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -15,6 +16,8 @@ from dlperf.trial import StoredTrial
 if TYPE_CHECKING:
     from dlperf.problems.optimizers import OptimizersParameters
 
+Trials = Sequence[StoredTrial["OptimizersParameters"]]
+
 _CURVES = {
     "train_loss": "training loss (penalty included)",
     "train_cross_entropy": "training cross-entropy",
@@ -23,31 +26,27 @@ _CURVES = {
 }
 
 
-def curves(trials: Sequence[StoredTrial[OptimizersParameters]]) -> dict[str, Figure]:
-    """Draw each metric over the epochs, a line per optimizer, without and with dropout: the notebook's two figures."""
-    figures = {}
+def curves(trials: Trials) -> dict[str, Callable[[], Figure]]:
+    """Return what draws each metric over the epochs, a line per optimizer, without and with dropout.
+
+    The training losses are the notebook's two figures.
+    """
+    figures: dict[str, Callable[[], Figure]] = {}
     for metric, name in _CURVES.items():
         for dropout in (False, True):
             own = [t for t in trials if t.parameters.dropout == dropout and metric in t.history]
-            if not own:
-                continue
-            epochs = pd.DataFrame(
-                {"epoch": epoch, "optimizer": t.parameters.optimizer, metric: value}
-                for t in own
-                for epoch, value in enumerate(t.history[metric], 1)
-            )
-            kind = f"{'with' if dropout else 'without'} dropout"
-            figures[f"{metric}_{kind.replace(' ', '_')}"] = plots.epoch_curves(
-                epochs, metric, "optimizer", title=f"{name} per optimizer, {kind}"
-            )
+            if own:
+                kind = f"{'with' if dropout else 'without'} dropout"
+                draw = functools.partial(_curve, own, metric, f"{name} per optimizer, {kind}")
+                figures[f"{metric}_{kind.replace(' ', '_')}"] = draw
     return figures
 
 
-def comparisons(rows: pd.DataFrame) -> dict[str, Figure]:
-    """Draw test accuracy and time per epoch by optimizer, a point per trial and its mean."""
+def comparisons(rows: pd.DataFrame) -> dict[str, Callable[[], Figure]]:
+    """Return what draws test accuracy and time per epoch by optimizer: the mean over random seeds, its deviation."""
     return {
-        "test_accuracy": _by_optimizer(rows, "test_accuracy", "test accuracy after the last epoch"),
-        "seconds_per_epoch": _by_optimizer(rows, "seconds_per_epoch", "training seconds per epoch"),
+        "test_accuracy": lambda: _by_optimizer(rows, "test_accuracy", "test accuracy after the last epoch"),
+        "seconds_per_epoch": lambda: _by_optimizer(rows, "seconds_per_epoch", "training seconds per epoch"),
     }
 
 
@@ -72,6 +71,15 @@ def learning_rates(table: pd.DataFrame) -> Figure:
             ylabel="validation cross-entropy after the search's epochs",
         )
     return figure
+
+
+def _curve(trials: Trials, metric: str, title: str) -> Figure:
+    epochs = pd.DataFrame(
+        {"epoch": epoch, "optimizer": t.parameters.optimizer, metric: value}
+        for t in trials
+        for epoch, value in enumerate(t.history[metric], 1)
+    )
+    return plots.epoch_curves(epochs, metric, "optimizer", title=title)
 
 
 def _by_optimizer(rows: pd.DataFrame, column: str, label: str) -> Figure:

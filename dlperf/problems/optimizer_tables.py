@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,7 +10,8 @@ import pandas as pd
 from scipy import stats
 
 from dlperf import update_rules
-from dlperf.problems import optimizer_figures, optimizer_published
+from dlperf.deferred import Deferred
+from dlperf.problems import optimizer_figures
 from dlperf.trial import StoredTrial, Summary
 
 if TYPE_CHECKING:
@@ -35,35 +36,33 @@ def summary(trials: Trials) -> Summary:
     trained = [trial for trial in trials if trial.parameters.stage == "final"]
     searched = [trial for trial in trials if trial.parameters.stage == "search"]
     tables: dict[str, pd.DataFrame] = {}
-    figures: dict[str, Any] = {}
+    figures: dict[str, Callable[[], Any]] = {}
     if trained:
         rows = trial_table(trained)
         tables["optimizers"] = rows
         figures |= optimizer_figures.curves(trained)
         if len(rows) > 1:
             averaged = averages(rows)
-            tables = {"by_optimizer": averaged, **tables, "claims": claims(averaged)}
+            tables = {"by_optimizer": averaged, **tables}
             figures |= optimizer_figures.comparisons(rows)
         if rows["optimizer"].nunique() > 1:
             tables |= {"ranking": ranking(averaged), "ranking_stability": ranking_stability(averaged)}
             if rows["random_seed"].nunique() > 1:
                 tables["probability_of_best"] = probability_of_best(rows)
-        if trained[0].parameters.notebook:
-            tables["beside_notebook"] = beside_published(rows)
     if searched:
-        tables["learning_rates"] = rate_table(searched, best_rates(searched))
-        figures["learning_rates"] = optimizer_figures.learning_rates(tables["learning_rates"])
+        rates = tables["learning_rates"] = rate_table(searched, best_rates(searched))
+        figures["learning_rates"] = lambda: optimizer_figures.learning_rates(rates)
     tables["update_rules"] = rule_table(list(dict.fromkeys(trial.params["update_rule"] for trial in trials)))
-    compared = ("by_optimizer", "ranking_stability", "probability_of_best", "claims", "learning_rates")
+    compared = ("by_optimizer", "ranking_stability", "probability_of_best", "learning_rates")
     shown = tuple(name for name in compared if name in tables) or tuple(tables)[:1]
-    return Summary(tables, figures, shown=shown)
+    return Summary(tables, Deferred(figures), shown=shown)
 
 
 def trial_table(trials: Trials) -> pd.DataFrame:
     """The notebook's figures of each trial; the loss with its penalty and the cross-entropy without."""
     rows = []
     for trial in trials:
-        parameters, metrics, history = trial.parameters, trial.metrics, trial.history
+        parameters, metrics = trial.parameters, trial.metrics
         rows.append(
             {
                 "optimizer": parameters.optimizer,
@@ -71,13 +70,13 @@ def trial_table(trials: Trials) -> pd.DataFrame:
                 "learning_rate": parameters.learning_rate,
                 "random_seed": parameters.random_seed,
                 "epochs": int(metrics["epochs_run"]),
-                "min_train_loss": min(history["train_loss"]),
-                "final_train_loss": history["train_loss"][-1],
-                "min_cross_entropy": min(history["train_cross_entropy"]),
-                "final_cross_entropy": history["train_cross_entropy"][-1],
-                "final_penalty": history["train_penalty"][-1],
-                "final_subset_cross_entropy": history["train_subset_cross_entropy"][-1],
-                "final_validation_cross_entropy": history.get("validation_cross_entropy", [np.nan])[-1],
+                "min_train_loss": metrics["best_train_loss"],
+                "final_train_loss": metrics["train_loss"],
+                "min_cross_entropy": metrics["best_train_cross_entropy"],
+                "final_cross_entropy": metrics["train_cross_entropy"],
+                "final_penalty": metrics["train_penalty"],
+                "final_subset_cross_entropy": metrics["train_subset_cross_entropy"],
+                "final_validation_cross_entropy": metrics.get("validation_cross_entropy", np.nan),
                 "train_seconds": metrics["train_seconds"],
                 "seconds_per_epoch": metrics["train_seconds"] / metrics["epochs_run"],
                 "seconds_to_target": metrics.get("seconds_to_target", np.nan),
@@ -148,77 +147,6 @@ def probability_of_best(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(found)
 
 
-def claims(averaged: pd.DataFrame) -> pd.DataFrame:
-    """Hold what the notebook says against the means over random seeds; too few trainings for a test."""
-    rows = []
-    epochs = int(averaged["epochs"].min())
-    after = "" if epochs == optimizer_published.EPOCHS else f" after {epochs} epochs"
-    for dropout, own in averaged.groupby("dropout"):
-        if "adagrad" not in set(own["optimizer"]):
-            continue
-        for criterion in ("min_train_loss", "final_train_loss", "min_cross_entropy", "final_cross_entropy"):
-            lowest = own.groupby("optimizer")[criterion].min()
-            best, name = str(lowest.idxmin()), criterion.replace("_", " ")
-            rows.append(
-                {
-                    "claim": f"AdaGrad has the lowest {name} {'with' if dropout else 'without'} dropout",
-                    "found": f"{best} {lowest[best]:.4g}, adagrad {lowest['adagrad']:.4g}",
-                    "verdict": ("holds" if best == "adagrad" else "does not hold") + after,
-                }
-            )
-    kinds = averaged.groupby(["optimizer", "dropout"])[["seconds_per_epoch", "final_train_loss", "test_accuracy"]]
-    pairs = kinds.mean().unstack()
-    for quantity, claim, sign in (
-        ("seconds_per_epoch", "an epoch takes longer with dropout", 1),
-        ("final_train_loss", "the final training loss is higher with dropout", 1),
-        ("test_accuracy", "the test accuracy is lower with dropout", -1),
-    ):
-        both = pairs[quantity].dropna()
-        if both.shape[1] < 2 or both.empty:
-            continue
-        true = int((sign * (both[True] - both[False]) > 0).sum())
-        ratio = float((both[True] / both[False]).median())
-        rows.append(
-            {
-                "claim": f"{claim}, with each optimizer",
-                "found": f"{true} of {len(both)}, median ratio {ratio:.3g}",
-                "verdict": ("holds" if true == len(both) else "does not hold") + after,
-            }
-        )
-    return pd.DataFrame(rows)
-
-
-def beside_published(rows: pd.DataFrame) -> pd.DataFrame:
-    """The notebook's figures beside our means over random seeds; losses compare only after as many epochs."""
-    found = []
-    renamed = rows.assign(optimizer=rows["optimizer"].replace("rmsprop_nesterov", "nadam"))
-    groups: dict[Any, pd.DataFrame] = dict(list(renamed.groupby(["optimizer", "dropout"], sort=False)))
-    for kind, own in groups.items():
-        published = optimizer_published.ROWS.get(kind)
-        if published is None:
-            continue
-        epochs = int(own["epochs"].min())
-        found.append(
-            {
-                "optimizer": kind[0],
-                "dropout": kind[1],
-                "epochs": epochs,
-                "notebook_min_train_loss": published.min_train_loss,
-                "min_train_loss": own["min_train_loss"].mean(),
-                "notebook_final_train_loss": published.final_train_loss,
-                "final_train_loss": own["final_train_loss"].mean(),
-                "notebook_test_accuracy": published.test_accuracy,
-                "test_accuracy": own["test_accuracy"].mean(),
-                "notebook_seconds_per_epoch": published.seconds / optimizer_published.EPOCHS,
-                "seconds_per_epoch": own["seconds_per_epoch"].mean(),
-                "comparable": "yes"
-                if epochs == optimizer_published.EPOCHS
-                else f"no: {epochs} of {optimizer_published.EPOCHS} epochs",
-            }
-        )
-    return pd.DataFrame(found)
-
-
 def rate_table(searched: Trials, best: dict[tuple[str, bool], float]) -> pd.DataFrame:
     """Validation cross-entropy and accuracy of each learning rate that was tried; the test set is not read for it."""
     rows = []
@@ -234,9 +162,9 @@ def rate_table(searched: Trials, best: dict[tuple[str, bool], float]) -> pd.Data
                 "optimizer": parameters.optimizer,
                 "learning_rate": parameters.learning_rate,
                 "epochs": int(trial.metrics["epochs_run"]),
-                "train_cross_entropy": trial.history["train_cross_entropy"][-1],
-                "validation_cross_entropy": trial.history["validation_cross_entropy"][-1],
-                "validation_accuracy": trial.history["validation_accuracy"][-1],
+                "train_cross_entropy": trial.metrics["train_cross_entropy"],
+                "validation_cross_entropy": trial.metrics["validation_cross_entropy"],
+                "validation_accuracy": trial.metrics["validation_accuracy"],
                 "chosen": ("yes, at the edge of the grid" if at_edge else "yes") if chosen else "",
             }
         )

@@ -189,7 +189,7 @@ def best_rates(trials: Sequence[StoredTrial[OptimizersParameters]]) -> dict[tupl
     """Return, by optimizer and dropout, the tried rate of the lowest validation cross-entropy after the last epoch."""
     tried = [trial for trial in trials if trial.parameters.stage == "search"]
     # The best one comes last, and stays.
-    tried.sort(key=lambda trial: -trial.history.get("validation_cross_entropy", [math.inf])[-1])
+    tried.sort(key=lambda trial: -trial.metrics.get("validation_cross_entropy", math.inf))
     return {(t.parameters.optimizer, t.parameters.dropout): t.parameters.learning_rate for t in tried}
 
 
@@ -218,6 +218,8 @@ PROBLEM = Problem(
     summary="Adaptive learning rates on a CIFAR-10 multilayer perceptron, with and without dropout.",
     parameters=OptimizersParameters,
     varying=("optimizer", "dropout", "learning_rate", "random_seed"),
+    compared=("train_cross_entropy", "test_accuracy", "train_loss", "train_seconds", "seconds_to_target"),
+    monitor="validation_cross_entropy",
     varying_rarely=("stage",),
     check=check,
     data_digest=lambda parameters: data.load(parameters.dataset, parameters.data_dir).digest,

@@ -299,6 +299,7 @@ PROBLEM = Problem(
     summary="Strong and weak scaling with tf.distribute: throughput, time, cost and efficiency against workers.",
     parameters=ScalingParameters,
     varying=("mode", "workers", "strategy", "random_seed"),
+    compared=("step_seconds", "images_per_second", "speedup", "cost"),
     varying_rarely=("collective", "all_reduce"),
     check=check,
     data_digest=lambda parameters: data_used(parameters).digest,

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+
+from dlperf.deferred import Deferred
 
 _PICTURES = {
     "images_per_second": "images per second",
@@ -17,22 +21,17 @@ _PICTURES = {
 }
 
 
-def figures(measured: pd.DataFrame) -> dict[str, Figure]:
+def figures(measured: pd.DataFrame) -> Deferred[Figure]:
     """Draw every quantity against workers, a line per mode and strategy, the ideal dashed."""
-    found = {}
-    for column, label in _PICTURES.items():
+    found: dict[str, Callable[[], Figure]] = {}
+    for column in _PICTURES:
         if column in measured:
-            figure, axes = _against_workers(measured, column)
             name = "throughput" if column == "images_per_second" else column
-            epochs = f" ({measured['epochs'].iloc[0]} epochs)" if column in ("epochs_seconds", "cost") else ""
-            axes.set(title=f"{label}{epochs} against workers", xlabel="workers", ylabel=label)
-            _say_emulated(axes, measured)
-            axes.legend(fontsize=8)
-            found[name] = figure
-    several = measured[measured["strategy"] != "none"].groupby(["mode", "workers"])["strategy"].nunique()
-    if several.max() > 1:
-        found["variants"] = _variants(measured[measured["strategy"] != "none"])
-    return found
+            found[name] = functools.partial(_against_workers, measured, column)
+    distributed = measured[measured["strategy"] != "none"]
+    if distributed.groupby(["mode", "workers"])["strategy"].nunique().max() > 1:
+        found["variants"] = lambda: _variants(distributed)
+    return Deferred(found)
 
 
 def _variants(measured: pd.DataFrame) -> Figure:
@@ -49,7 +48,7 @@ def _variants(measured: pd.DataFrame) -> Figure:
     return figure
 
 
-def _against_workers(measured: pd.DataFrame, column: str) -> tuple[Figure, Axes]:
+def _against_workers(measured: pd.DataFrame, column: str) -> Figure:
     with sns.axes_style("whitegrid"):
         figure = Figure(figsize=(7, 4.5), layout="constrained")
         axes = figure.subplots()
@@ -67,7 +66,13 @@ def _against_workers(measured: pd.DataFrame, column: str) -> tuple[Figure, Axes]
     axes.set_xscale("log", base=2)
     axes.set_xticks(counts, [str(count) for count in counts])
     axes.set_ylim(0, axes.get_ylim()[1] * 1.05)
-    return figure, axes
+    label, epochs = _PICTURES[column], ""
+    if column in ("epochs_seconds", "cost"):
+        epochs = f" ({measured['epochs'].iloc[0]} epochs)"
+    axes.set(title=f"{label}{epochs} against workers", xlabel="workers", ylabel=label)
+    _say_emulated(axes, measured)
+    axes.legend(fontsize=8)
+    return figure
 
 
 def _ideal(column: str, mode: str, workers: pd.Series, one: float) -> pd.Series:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from dlperf import scaling_laws
+from dlperf.deferred import Deferred
 from dlperf.problems import scaling_figures
 from dlperf.trial import StoredTrial, Summary
 
@@ -28,20 +29,15 @@ def summary(trials: Trials) -> Summary:
         values = [compared[trial.run_id].get(name, np.nan) for trial in trials]
         if not all(map(np.isnan, values)):
             measured[name] = values
-    figures = {}
-    shown = ["scaling", "step"]
-    if len(trials) > 1:
-        fitted = law_table(trials)
-        if not fitted.empty:
-            tables["laws"] = fitted
-            shown.append("laws")
-        figures = scaling_figures.figures(measured)
+    several = len(trials) > 1
+    laws = {"laws": lambda: law_table(trials)} if several else {}
+    figures = scaling_figures.figures(measured) if several else {}
     metrics = {
         trial.run_id: _named(compared[trial.run_id], trial.parameters.mode)
         for trial in trials
         if compared[trial.run_id]
     }
-    return Summary(tables, figures, shown=tuple(shown), trial_metrics=metrics)
+    return Summary(tables, figures, Deferred(laws), shown=("scaling", "step", *laws), trial_metrics=metrics)
 
 
 def measurement_table(trials: Trials) -> pd.DataFrame:

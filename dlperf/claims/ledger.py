@@ -1,0 +1,133 @@
+"""The ledger: each published figure, and each sentence that trials can test, as an item of claims.yaml."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from importlib import resources
+from typing import Any, Literal, TypeAlias
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Facts: TypeAlias = Mapping[str, Any]
+"""Values by name of a parameter, a logged fact or a metric; a list means any of its values."""
+
+
+class _Item(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Bound(_Item):
+    """Compares a number with the published one, or with the closed form.
+
+    Attributes:
+        equals: The number is that, within the tolerance.
+        at_least: It is that or more, less the tolerance.
+        at_most: It is that or less, plus the tolerance.
+        relative: Tolerance as a share of that number.
+        absolute: Tolerance in its unit.
+    """
+
+    equals: Literal["published", "closed_form"] | None = None
+    at_least: Literal["published", "closed_form"] | None = None
+    at_most: Literal["published", "closed_form"] | None = None
+    relative: float = Field(0.0, ge=0)
+    absolute: float = Field(0.0, ge=0)
+
+    @model_validator(mode="after")
+    def _one(self) -> Bound:
+        if sum(each is not None for each in (self.equals, self.at_least, self.at_most)) != 1:
+            raise ValueError("a bound is one of equals, at_least and at_most")
+        return self
+
+    @property
+    def reference(self) -> str:
+        """Which number it compares with."""
+        return self.equals or self.at_least or self.at_most or ""
+
+
+class Ratio(Bound):
+    """Compares the ratio of two means."""
+
+    ratio_of: Facts
+    to: Facts
+
+
+class Extreme(_Item):
+    """Of the groups of trials by a parameter, the named one has the lowest, or the highest, mean."""
+
+    lowest: Any = None
+    highest: Any = None
+    by: str
+
+
+class Trend(_Item):
+    """Means fall, or rise, with a quantity: Kendall's tau, one-sided."""
+
+    falls_with: str = ""
+    rises_with: str = ""
+
+
+class Paired(_Item):
+    """One kind of trial has lower, or higher, means than another at each value of a third quantity: Wilcoxon's test."""
+
+    lower_for: Facts | None = None
+    higher_for: Facts | None = None
+    than: Facts
+    each: str = ""
+
+
+class Claim(_Item):
+    """One claim.
+
+    Attributes:
+        id: PROBLEM/NAME, unique.
+        problem: The problem whose trials test it.
+        says: What is claimed; a sentence of the source in double quotes.
+        source: Whose claim it is.
+        place: Where it stands there.
+        published: Its number; None of a sentence.
+        unit: What the number counts.
+        closed_form: Name of the formula in `dlperf.claims.closed_forms` that gives the number; "" for none.
+        where: Which trials it speaks of.
+        needs: The conditions under which their figures compare with the published one.
+        measure: What is read of each trial, as `dlperf.claims.measures` has it.
+        rule: How it is tested.
+        because: Why with that tolerance.
+        kinds: The fewest different trials, random seeds apart, that it takes: a mean over networks, or a trend, is not
+            told by a few of them.
+    """
+
+    id: str = Field(pattern=r"^[a-z]+/[a-z0-9-]+$")
+    problem: Literal["optimizers", "scaling", "architectures", "cutout", "approximators"]
+    says: str
+    source: Literal["notebook", "paper", "assignment", "library"]
+    place: str
+    published: float | None = None
+    unit: str = ""
+    closed_form: str = ""
+    where: Facts = Field(default_factory=dict)
+    needs: Facts = Field(default_factory=dict)
+    measure: str
+    rule: Ratio | Bound | Extreme | Trend | Paired
+    because: str = ""
+    kinds: int = Field(1, ge=1)
+
+    @model_validator(mode="after")
+    def _complete(self) -> Claim:
+        wanted = self.rule.reference if isinstance(self.rule, Bound) else ""
+        if wanted == "published" and self.published is None:
+            raise ValueError("its rule compares with a published number, and there is none")
+        if wanted == "closed_form" and not self.closed_form:
+            raise ValueError("its rule compares with a closed form, and none is named")
+        return self
+
+
+@functools.cache
+def claims(problem: str = "") -> tuple[Claim, ...]:
+    """Return the claims on one problem, or all of them, in the order of the file."""
+    text = resources.files("dlperf.claims").joinpath("claims.yaml").read_text()
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    items = [Claim.model_validate(item) for item in yaml.load(text, Loader=loader)]
+    return tuple(item for item in items if problem in ("", item.problem))

@@ -1,0 +1,101 @@
+"""What a claim reads of trials: facts that tell them apart, and numbers."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from itertools import accumulate
+from typing import Any
+
+from dlperf.metric_names import best, higher_is_better
+from dlperf.trial import StoredTrial
+
+_AT_EPOCH = re.compile(r"(\w+)@([1-9]\d*)")
+_TO_COMMON = re.compile(r"(epochs|seconds)_to_common\((\w+)\)")
+
+Trials = Sequence[StoredTrial[Any]]
+
+
+def fact(trial: StoredTrial[Any], name: str) -> Any:
+    """Return a typed parameter, a logged fact, a metric, or the hardware of a trial; None where it has none."""
+    if name == "hardware":
+        return trial.tags.get("dlperf.hardware", "")
+    if hasattr(trial.parameters, name):
+        return getattr(trial.parameters, name)
+    if name in trial.params:
+        return _number(trial.params[name])
+    return trial.metrics.get(name)
+
+
+def matches(trial: StoredTrial[Any], facts: Mapping[str, Any]) -> bool:
+    """Whether a trial has all the facts."""
+    return all(is_one_of(fact(trial, name), wanted) for name, wanted in facts.items())
+
+
+def is_one_of(value: Any, wanted: Any) -> bool:
+    """Whether a value is the wanted one, or one of a list of them."""
+    return value in wanted if isinstance(wanted, list) else bool(value == wanted)
+
+
+def value_text(value: Any) -> str:
+    """Write a fact, or a list of them, as people do."""
+    if isinstance(value, list):
+        return " or ".join(map(value_text, value))
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def needs_curves(measure: str) -> bool:
+    """Whether a measure reads the epochs' curves."""
+    return bool(_AT_EPOCH.fullmatch(measure) or _TO_COMMON.fullmatch(measure))
+
+
+def measured(trials: Trials, measure: str) -> dict[str, float]:
+    """Return what is read of each trial, by run; a trial that has no such finite number is left out.
+
+    Args:
+        trials: The trials that are compared with each other.
+        measure: A metric; NAME@EPOCH, an epoch metric after that epoch; seconds_per_epoch; networks, how many different
+            ones there are; seconds_to_common(NAME) or epochs_to_common(NAME), until NAME was first as good as the worst
+            of all the trials' best values.
+    """
+    if found := _AT_EPOCH.fullmatch(measure):
+        name, epoch = found.group(1), int(found.group(2))
+        curves = {t.run_id: t.history[name] for t in trials if name in t.history}
+        values = {run: curve[epoch - 1] for run, curve in curves.items() if len(curve) >= epoch}
+    elif found := _TO_COMMON.fullmatch(measure):
+        values = _to_common(trials, found.group(2), in_seconds=found.group(1) == "seconds")
+    elif measure == "seconds_per_epoch":
+        told = [t for t in trials if "train_seconds" in t.metrics and t.metrics.get("epochs_run")]
+        values = {t.run_id: t.metrics["train_seconds"] / t.metrics["epochs_run"] for t in told}
+    elif measure == "networks":
+        values = dict.fromkeys((t.run_id for t in trials), len({fact(t, "units") for t in trials}))
+    else:
+        values = {t.run_id: t.metrics[measure] for t in trials if measure in t.metrics}
+    return {run: float(value) for run, value in values.items() if math.isfinite(value)}
+
+
+def _to_common(trials: Trials, name: str, *, in_seconds: bool) -> dict[str, float]:
+    curves = {t.run_id: (t.history[name], t.history["epoch_seconds"]) for t in trials if name in t.history}
+    if not curves:
+        return {}
+    higher = higher_is_better(name)
+    bests = [best(name, list(curve)) for curve, _ in curves.values()]
+    level = min(bests) if higher else max(bests)
+    found = {}
+    for run, (curve, seconds) in curves.items():
+        first = next(n for n, value in enumerate(curve, 1) if (value >= level if higher else value <= level))
+        found[run] = list(accumulate(seconds))[first - 1] if in_seconds else float(first)
+    return found
+
+
+def _number(text: str) -> Any:
+    try:
+        return int(text)
+    except ValueError:
+        try:
+            return float(text)
+        except ValueError:
+            return text

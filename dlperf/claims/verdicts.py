@@ -1,0 +1,157 @@
+"""Verdicts: what the stored trials say of each claim."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from dlperf.claims.closed_forms import closed_form
+from dlperf.claims.ledger import Claim, claims
+from dlperf.claims.measures import fact, is_one_of, matches, needs_curves, value_text
+from dlperf.claims.rules import Finding, tested
+from dlperf.parameters import defining
+from dlperf.settings import Setting
+from dlperf.trial import StoredTrial
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+AGREES, DIFFERS, NOT_COMPARABLE, NOT_MEASURED = "agrees", "differs", "not comparable", "not measured yet"
+_COLUMNS = [
+    "claim",
+    "notebook",
+    "paper",
+    "closed_form",
+    "here",
+    "low",
+    "high",
+    "n",
+    "verdict",
+    "reason",
+    "source",
+    "id",
+]
+_EMBEDDED = {"digits", "synthetic"}  # data sets of the demo, which no source used
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A claim beside what was found.
+
+    Attributes:
+        claim: The claim.
+        closed_form: The number its formula gives, if it names one.
+        finding: What the trials say; of trials that do not compare what they would say.
+        verdict: AGREES, DIFFERS, NOT_COMPARABLE or NOT_MEASURED.
+        reason: Why it does not compare, or was not measured; else the finding in words.
+    """
+
+    claim: Claim
+    closed_form: float | None
+    finding: Finding
+    verdict: str
+    reason: str
+
+
+def verdicts(problem: str, found: Sequence[Setting[Any]], *, curves: bool = True) -> list[Verdict]:
+    """Return the verdict on each claim about a problem.
+
+    Args:
+        problem: Its name.
+        found: Its trials by setting.
+        curves: Read the epochs' curves; without, claims that need them are not measured.
+    """
+    return [_verdict(claim, found, curves=curves) for claim in claims(problem)]
+
+
+def verdict_table(found: Sequence[Verdict]) -> pd.DataFrame:
+    """Lay out verdicts: whose number stands beside which of ours, and what follows."""
+    import pandas as pd
+
+    rows = [
+        {
+            "claim": each.claim.says,
+            "notebook": each.claim.published if each.claim.source == "notebook" else None,
+            "paper": each.claim.published if each.claim.source != "notebook" else None,
+            "closed_form": each.closed_form,
+            "here": each.finding.value,
+            "low": each.finding.low,
+            "high": each.finding.high,
+            "n": each.finding.n,
+            "verdict": each.verdict,
+            "reason": each.reason,
+            "source": f"{each.claim.source}: {each.claim.place}",
+            "id": each.claim.id,
+        }
+        for each in found
+    ]
+    numbers = dict.fromkeys(("notebook", "paper", "closed_form", "here", "low", "high"), float)
+    return pd.DataFrame(rows, columns=_COLUMNS).astype(numbers)
+
+
+def short_table(found: Sequence[Verdict]) -> pd.DataFrame:
+    """Lay out the verdicts that trials gave for a terminal: numbers, verdict and, where they do not compare, why."""
+    table = verdict_table([each for each in found if each.verdict != NOT_MEASURED])
+    with_reason = table["verdict"].eq(NOT_COMPARABLE)
+    table["verdict"] = table["verdict"].where(~with_reason, table["verdict"] + ": " + table["reason"])
+    return table[["claim", "notebook", "paper", "closed_form", "here", "verdict"]]
+
+
+def counted(found: Iterable[Verdict]) -> dict[str, int]:
+    """Return how often each verdict was given."""
+    given = [each.verdict for each in found]
+    return {verdict: given.count(verdict) for verdict in (AGREES, DIFFERS, NOT_COMPARABLE, NOT_MEASURED)}
+
+
+def _verdict(claim: Claim, found: Sequence[Setting[Any]], *, curves: bool) -> Verdict:
+    formula = closed_form(claim)
+    nothing = Finding(None, "")
+    if needs_curves(claim.measure) and not curves:
+        return Verdict(claim, formula, nothing, NOT_MEASURED, "the epochs' curves are not read")
+    spoken_of = [own for setting in found if (own := [t for t in setting.trials if matches(t, claim.where)])]
+    if not spoken_of:
+        return Verdict(claim, formula, nothing, NOT_MEASURED, "no such trial")
+    comparable = [own for trials in spoken_of if (own := [t for t in trials if not _unmet(claim.needs, t)])]
+    lacking = nothing
+    for trials in comparable:
+        if (kinds := _kinds(trials)) < claim.kinds:
+            lacking = Finding(None, f"{kinds} of {claim.kinds} different trials are there")
+            continue
+        finding = tested(claim, trials, formula)
+        if finding.holds is not None:
+            return Verdict(claim, formula, finding, AGREES if finding.holds else DIFFERS, finding.says)
+        lacking = finding
+    if comparable:
+        return Verdict(claim, formula, nothing, NOT_MEASURED, lacking.says)
+    nearest = min(spoken_of, key=lambda trials: len(_reasons(claim.needs, trials)))
+    finding = tested(claim, nearest, formula)
+    reason = "; ".join(_reasons(claim.needs, nearest))
+    return Verdict(claim, formula, finding, NOT_COMPARABLE, reason)
+
+
+def _kinds(trials: Sequence[StoredTrial[Any]]) -> int:
+    return len({tuple((k, v) for k, v in defining(t.parameters).items() if k != "random_seed") for t in trials})
+
+
+def _unmet(needs: Mapping[str, Any], trial: StoredTrial[Any]) -> list[str]:
+    return [name for name, wanted in needs.items() if not _met(name, fact(trial, name), wanted)]
+
+
+def _met(name: str, value: Any, wanted: Any) -> bool:
+    return str(wanted) in str(value) if name == "hardware" else is_one_of(value, wanted)
+
+
+def _reasons(needs: Mapping[str, Any], trials: Sequence[StoredTrial[Any]]) -> list[str]:
+    """Why trials do not compare: each condition that none of them meets, or that the best of them does not."""
+    nearest = min(trials, key=lambda trial: len(_unmet(needs, trial)))
+    reasons: list[str] = []
+    for name in _unmet(needs, nearest):
+        value = fact(nearest, name)
+        if name == "dataset" and value in _EMBEDDED:
+            reasons.insert(0, f"demo data ({value}, not {value_text(needs[name])})")
+        elif name == "hardware":
+            reasons.append(f"other hardware ({value}, not {needs[name]})")
+        else:
+            reasons.append(f"{name}={value_text(value)}, not {value_text(needs[name])}")
+    return reasons

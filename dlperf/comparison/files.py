@@ -1,0 +1,111 @@
+"""The comparison's files: tables as CSV, Markdown and LaTeX, figures as PNG, in a folder per problem."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dlperf import tables
+from dlperf.claims.verdicts import verdict_table
+from dlperf.comparison.sections import Section
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+READABLE_ROWS = 500
+
+
+@dataclass
+class Picture:
+    """A figure as the report shows it.
+
+    Attributes:
+        title: Its name, for people.
+        path: Where its file lies in the folder.
+        alt: What it shows, in words.
+        png: The file's content.
+    """
+
+    title: str
+    path: str
+    alt: str
+    png: bytes
+
+
+@dataclass
+class Page:
+    """What was written of one setting.
+
+    Attributes:
+        tables: Tables by title.
+        pictures: Figures.
+    """
+
+    tables: dict[str, pd.DataFrame] = field(default_factory=dict)
+    pictures: list[Picture] = field(default_factory=list)
+
+
+def write(folder: Path, sections: Sequence[Section], *, figures: bool) -> dict[str, list[Page]]:
+    """Write tables and figures of every problem.
+
+    Args:
+        folder: Where to; the files of a problem lie in a folder of its name, of its further settings below that.
+        sections: The problems.
+        figures: Draw figures, and make the tables that read curves.
+
+    Returns:
+        What was written of each setting, by problem.
+    """
+    pages: dict[str, list[Page]] = {}
+    for section in sections:
+        name = section.problem.name
+        if section.overview is None:
+            continue
+        _table(folder / name / "tables", "settings", section.overview)
+        _table(folder / name / "tables", "claims", verdict_table(section.verdicts))
+        for part in section.settings:
+            place = name if part.setting.number == 1 else f"{name}/setting_{part.setting.number}"
+            page = Page()
+            made = part.summary.all_tables() if figures else part.summary.tables
+            for title, table in {**made, **part.tables}.items():
+                _table(folder / place / "tables", title, table)
+                page.tables[title] = table
+            for title in part.summary.figures if figures else ():
+                page.pictures.append(_picture(folder, f"{place}/plots/{title}.png", part.summary.figures[title]))
+            pages.setdefault(name, []).append(page)
+    return pages
+
+
+def _table(folder: Path, name: str, table: pd.DataFrame) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    table.to_csv(folder / f"{name}.csv", index=False)
+    if len(table) <= READABLE_ROWS:
+        (folder / f"{name}.md").write_text(tables.markdown(table))
+        (folder / f"{name}.tex").write_text(tables.latex(table))
+
+
+def _picture(folder: Path, path: str, figure: Figure) -> Picture:
+    content = io.BytesIO()
+    # Without the version of what drew it, a file depends on what it shows alone.
+    figure.savefig(content, format="png", dpi=110, metadata={"Software": None})
+    target = folder / path
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_bytes(content.getvalue())
+    title = Path(path).stem.replace("_", " ")
+    return Picture(title, path, _alternative(figure, title), content.getvalue())
+
+
+def _alternative(figure: Figure, title: str) -> str:
+    """Say in words what a figure shows: titles, axes, and what its legend tells apart."""
+    parts: list[Any] = []
+    for axes in figure.axes:
+        named = axes.get_title() or title
+        along = " against ".join(filter(None, (axes.get_ylabel(), axes.get_xlabel())))
+        told = [label for label in axes.get_legend_handles_labels()[1] if not label.startswith("_")]
+        shown = f" for {', '.join(dict.fromkeys(told))}" if told else ""
+        parts.append(f"{named}: {along}{shown}" if along else named)
+    return "; ".join(dict.fromkeys(parts)) or title

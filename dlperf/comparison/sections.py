@@ -1,0 +1,119 @@
+"""What a comparison says of one problem: its settings, their tables and figures, and the verdicts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from dlperf.claims.measures import fact
+from dlperf.claims.verdicts import Verdict, verdicts
+from dlperf.comparison import early_stopping, groups
+from dlperf.errors import BadInput
+from dlperf.settings import Setting, settings
+from dlperf.tracking_query import Found
+from dlperf.trial import Problem, Summary
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from dlperf.problems.compare import CompareParameters
+
+# Beside the metrics that runs have.
+_DERIVED = ("seconds_per_epoch",)
+
+
+@dataclass
+class SettingSection:
+    """One setting of a problem.
+
+    Attributes:
+        setting: Its trials.
+        summary: What the problem's own `summarize` makes of them.
+        tables: Means by group, times to the target, the audit of early stopping, by name; those without rows left out.
+    """
+
+    setting: Setting[Any]
+    summary: Summary
+    tables: dict[str, pd.DataFrame]
+
+
+@dataclass
+class Section:
+    """One problem.
+
+    Attributes:
+        problem: The problem.
+        found: What the search found.
+        settings: Its settings, that of most trials first.
+        overview: A row per setting.
+        verdicts: On each claim about the problem.
+    """
+
+    problem: Problem[Any]
+    found: Found[Any]
+    settings: list[SettingSection] = field(default_factory=list)
+    overview: pd.DataFrame | None = None
+    verdicts: list[Verdict] = field(default_factory=list)
+
+    @property
+    def left_out(self) -> list[str]:
+        """Lines that say which runs are not in the tables, and why."""
+        lines = []
+        for status, names in sorted(self.found.unfinished.items()):
+            more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+            lines.append(f"{len(names)} {status}: {'; '.join(sorted(names)[:5])}{more}")
+        if self.found.repeated:
+            lines.append(f"{self.found.repeated} older runs of the same trials (repeats=all keeps them)")
+        lines += [f"skipped {name}: {reason}" for name, reason in sorted(self.found.skipped.items())]
+        return lines
+
+
+def section(problem: Problem[Any], found: Found[Any], asked: Sequence[CompareParameters]) -> Section:
+    """Compare the trials that were found of a problem."""
+    first = asked[0]
+    made = Section(problem, found)
+    if found.trials:
+        sorted_out = settings(problem, found.trials)
+        patiences = list(dict.fromkeys(each.patience for each in asked))
+        made.settings = [_setting_section(problem, each, first, patiences) for each in sorted_out]
+        made.overview = groups.setting_table(sorted_out)
+        made.verdicts = verdicts(problem.name, sorted_out, curves=first.curves)
+    return made
+
+
+def check_names(found: Sequence[tuple[Problem[Any], Found[Any]]], asked: CompareParameters) -> None:
+    """Refuse a metric or a group that no trial has.
+
+    Raises:
+        BadInput: Naming those that there are.
+    """
+    trials = [trial for _, each in found for trial in each.trials]
+    metrics = {name for trial in trials for name in trial.metrics} | {*_DERIVED}
+    facts = {name for trial in trials for name in (*type(trial.parameters).model_fields, *trial.params)}
+    for parameter, given, valid in (("metric", asked.metric, metrics), ("group_by", asked.group_by, facts)):
+        for name in names_in(given):
+            if name not in valid:
+                raise BadInput(parameter, given, f"no such {parameter} {name} (valid: {', '.join(sorted(valid))})")
+
+
+def names_in(text: str) -> list[str]:
+    """Return the names in a list with commas between."""
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _setting_section(
+    problem: Problem[Any], setting: Setting[Any], asked: CompareParameters, patiences: Sequence[int]
+) -> SettingSection:
+    trials = setting.trials
+    group_by = [name for name in names_in(asked.group_by) if fact(trials[0], name) is not None]
+    group_by = group_by or groups.default_groups(problem, trials)
+    metrics = names_in(asked.metric) or list(problem.compared)
+    tables = {
+        "means": groups.mean_table(setting, group_by, metrics, curves=asked.curves),
+        "time_to_target": groups.target_table(setting, group_by, metrics),
+    }
+    if asked.curves and problem.monitor:
+        tables["early_stopping"] = early_stopping.audit(setting, problem.monitor, group_by, patiences)
+    shown = {name: table for name, table in tables.items() if len(table)}
+    return SettingSection(setting, problem.summarize(trials), shown)
