@@ -138,10 +138,9 @@ def _trial(problem: Problem[P], run: Any, curves: Curves) -> StoredTrial[P]:
         BadInput: If it has a parameter that is none, or no result.
     """
     trial = _typed(problem, run, curves)
-    result = problem.compared[0]
-    value = trial.metrics.get(result)
-    if value is None:
-        raise BadInput(result, "", "the run has no such metric")
+    missing = [name for name in problem.required if name not in trial.metrics]
+    if missing:
+        raise BadInput("metrics", ",".join(trial.metrics), f"without {', '.join(missing)} it is no result")
     odd = next((name for name, each in trial.metrics.items() if not math.isfinite(each) or abs(each) > _INFINITE), "")
     if odd:
         raise BadInput(odd, trial.metrics[odd], "the run's metric is no finite number")

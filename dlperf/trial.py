@@ -148,15 +148,17 @@ class Summary:
     shown: tuple[str, ...] = ()
     trial_metrics: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
-    def all_tables(self) -> dict[str, pd.DataFrame]:
-        """Return the tables, those that read curves included."""
-        return {**self.tables, **{name: table for name, table in self.curve_tables.items() if len(table)}}
-
-    def shown_tables(self) -> dict[str, pd.DataFrame]:
-        """Return the tables for the terminal."""
-        names = self.shown or tuple(self.tables)[:1]
-        found = {name: self.tables[name] if name in self.tables else self.curve_tables[name] for name in names}
+    def all_tables(self, *, curves: bool = True) -> dict[str, pd.DataFrame]:
+        """Return the tables that have rows, those that read curves included unless told otherwise."""
+        found = {**self.tables, **(self.curve_tables if curves else {})}
         return {name: table for name, table in found.items() if len(table)}
+
+    def shown_tables(self, *, curves: bool = True) -> dict[str, pd.DataFrame]:
+        """Return those of them that are for the terminal."""
+        names = self.shown or tuple(self.tables)[:1]
+        wanted = {name: self.curve_tables[name] for name in names if curves and name in self.curve_tables}
+        found = {**wanted, **{name: self.tables[name] for name in names if name in self.tables}}
+        return {name: found[name] for name in names if name in found and len(found[name])}
 
 
 @dataclass(frozen=True)
@@ -168,8 +170,8 @@ class Problem(Generic[P]):
         summary: One line for the help.
         parameters: Their declarations.
         varying: The parameters that name a trial (`cutout m=4 random_seed=0`).
-        compared: The metrics that a comparison shows, the most telling one first; a trial without that one is no
-            result.
+        compared: The metrics that a comparison shows.
+        required: The metrics without which a stored run is no result of the problem.
         varying_rarely: Parameters that name it too where they differ from their default.
         grouped_by: What a comparison takes means by; what the problem varies, random seeds left out, unless given.
         monitor: The metric of epochs that early stopping goes by; "" where there is none.
@@ -194,6 +196,7 @@ class Problem(Generic[P]):
     parameters: type[P]
     varying: tuple[str, ...]
     compared: tuple[str, ...]
+    required: tuple[str, ...]
     check: Callable[[Sequence[P]], None]
     data_digest: Callable[[P], str]
     run_trial: Callable[[P, Context], TrialResult]

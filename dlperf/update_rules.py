@@ -15,10 +15,10 @@ import inspect
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import keras
-
-from dlperf.rmsprop_nesterov import RMSpropNesterov
+if TYPE_CHECKING:
+    import keras
 
 _HYPER_PARAMETER = re.compile(r"(\w+) \(paper: (.+); Keras: (.+)\): (.+)")
 
@@ -38,7 +38,7 @@ def adagrad(learning_rate: float) -> keras.optimizers.Optimizer:
         initial_accumulator_value (paper: 0; Keras: 0.1): G_0
         epsilon (paper: none; Keras: 1e-07): keeps the divisor from 0; the paper's delta stands outside the root
     """
-    return keras.optimizers.Adagrad(learning_rate)
+    return _keras("Adagrad", learning_rate)
 
 
 def rmsprop(learning_rate: float) -> keras.optimizers.Optimizer:
@@ -56,7 +56,7 @@ def rmsprop(learning_rate: float) -> keras.optimizers.Optimizer:
         rho (paper: 0.9; Keras: 0.9): decay of the mean
         epsilon (paper: none; Keras: 1e-07): keeps the divisor from 0, under the root
     """
-    return keras.optimizers.RMSprop(learning_rate)
+    return _keras("RMSprop", learning_rate)
 
 
 def rmsprop_nesterov(learning_rate: float) -> keras.optimizers.Optimizer:
@@ -76,6 +76,8 @@ def rmsprop_nesterov(learning_rate: float) -> keras.optimizers.Optimizer:
         momentum (paper: none; Keras: none): share of the last step that is kept; 0.9 here
         epsilon (paper: none; Keras: none): keeps the divisor from 0, under the root; 1e-07 here
     """
+    from dlperf.rmsprop_nesterov import RMSpropNesterov
+
     return RMSpropNesterov(learning_rate)
 
 
@@ -99,7 +101,7 @@ def nadam(learning_rate: float) -> keras.optimizers.Optimizer:
         beta_2 (paper: 0.999; Keras: 0.999): decay of the squared gradient's mean
         epsilon (paper: 1e-08; Keras: 1e-07): keeps the divisor from 0, outside the root
     """
-    return keras.optimizers.Nadam(learning_rate)
+    return _keras("Nadam", learning_rate)
 
 
 def adadelta(learning_rate: float) -> keras.optimizers.Optimizer:
@@ -119,7 +121,7 @@ def adadelta(learning_rate: float) -> keras.optimizers.Optimizer:
         rho (paper: 0.95; Keras: 0.95): decay of both means
         epsilon (paper: 1e-06; Keras: 1e-07): starts the steps and keeps the divisor from 0, under the root
     """
-    return keras.optimizers.Adadelta(learning_rate)
+    return _keras("Adadelta", learning_rate)
 
 
 def adam(learning_rate: float) -> keras.optimizers.Optimizer:
@@ -141,7 +143,14 @@ def adam(learning_rate: float) -> keras.optimizers.Optimizer:
         beta_2 (paper: 0.999; Keras: 0.999): decay of the squared gradient's mean
         epsilon (paper: 1e-08; Keras: 1e-07): keeps the divisor from 0, outside the root
     """
-    return keras.optimizers.Adam(learning_rate)
+    return _keras("Adam", learning_rate)
+
+
+def _keras(name: str, learning_rate: float) -> keras.optimizers.Optimizer:
+    """Make an optimizer of Keras's, which is imported here: a table of the rules does not wait for TensorFlow."""
+    import keras
+
+    return getattr(keras.optimizers, name)(learning_rate)
 
 
 RULES: dict[str, Callable[[float], keras.optimizers.Optimizer]] = {

@@ -70,7 +70,7 @@ def write(folder: Path, sections: Sequence[Section], *, figures: bool) -> dict[s
         for part in section.settings:
             place = name if part.setting.number == 1 else f"{name}/setting_{part.setting.number}"
             page = Page()
-            made = part.summary.all_tables() if figures else part.summary.tables
+            made = part.summary.all_tables(curves=figures)
             for title, table in {**made, **part.tables}.items():
                 _table(folder / place / "tables", title, table)
                 page.tables[title] = table

@@ -56,7 +56,7 @@ def start(comparison: Comparison, raw: Mapping[str, str]) -> int:
         run.begin(comparison, _name(asked), "comparison", sweep_texts(asked), _used(sections))
         run.facts({}, {"dlperf.hardware": environment.hardware()}, environment.describe())
         _log(run, sections, store.uri, first, output)
-    _show(sections)
+    _show(sections, curves=first.curves)
     if output:
         print(f"written to {output}")
     terminal.say_where(logs_to.uri, run.experiment_id, run.id)
@@ -112,7 +112,7 @@ def _log(run: Run, sections: Sequence[Section], uri: str, asked: CompareParamete
     run.final_metrics({"trials_compared": trials, **counts}, again=True)
 
 
-def _show(sections: Sequence[Section]) -> None:
+def _show(sections: Sequence[Section], *, curves: bool) -> None:
     for each in sections:
         print(f"\n{each.problem.name}: {len(each.found.trials)} finished trials in {len(each.settings)} settings")
         for line in each.left_out:
@@ -122,7 +122,7 @@ def _show(sections: Sequence[Section]) -> None:
         terminal.show_table(f"{each.problem.name}: settings", each.overview)
         for part in each.settings:
             which = f" (setting {part.setting.number})" if len(each.settings) > 1 else ""
-            for name, table in {**part.summary.shown_tables(), **part.tables}.items():
+            for name, table in {**part.summary.shown_tables(curves=curves), **part.tables}.items():
                 terminal.show_table(f"{each.problem.name}: {name}{which}", table, most=_SHOWN_ROWS)
         terminal.show_table(f"{each.problem.name}: claims", short_table(each.verdicts))
         print(f"{each.problem.name}: " + ", ".join(f"{n} {verdict}" for verdict, n in counted(each.verdicts).items()))

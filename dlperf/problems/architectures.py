@@ -172,7 +172,7 @@ def summarize(trials: Sequence[StoredTrial[ArchitecturesParameters]]) -> Summary
         values = dict(zip(group["quantity"], group["closed_form"], strict=True))
         totals = {quantity: int(values[quantity]) for quantity in _TOTALS}
         rows.append({"subject": subject, "account": account, **totals, "three_ways": _together(group["verdict"])})
-    table = pd.DataFrame(rows)
+    table = pd.DataFrame(rows, columns=["subject", "account", *_TOTALS, "three_ways"])
     further = ways[~ways["quantity"].isin(_TOTALS)].dropna(axis="columns", how="all")
     tables = {"architectures": table} | ({"further_quantities": further} if len(further) else {})
     return Summary(
@@ -184,7 +184,8 @@ def _three_ways(subject: str, metrics: Mapping[str, float]) -> pd.DataFrame:
     """Return a row for each quantity of each account, and whether its ways agree; a pure function of the metrics."""
     import pandas as pd
 
-    accounts = list(dict.fromkeys(name.partition("/")[0] for name in metrics if "/" in name))
+    named = dict.fromkeys(name.partition("/")[0] for name in metrics if "/" in name)
+    accounts = [account for account in named if all(f"{account}/{total}" in metrics for total in _TOTALS)]
     rows = []
     for account in sorted(accounts, key=_account_order):
         for quantity in _QUANTITIES:
@@ -194,7 +195,7 @@ def _three_ways(subject: str, metrics: Mapping[str, float]) -> pd.DataFrame:
             left_out = metrics.get(f"{account}/layers_not_counted", 0) if quantity == "multiplications" else 0
             row = {"subject": subject, "account": account, "quantity": quantity, **values}
             rows.append({**row, "verdict": _verdict(quantity, values, bool(left_out))})
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=["subject", "account", "quantity", *_WAYS, "verdict"])
 
 
 def _verdict(quantity: str, values: Mapping[str, float | None], incomplete: bool) -> str:
@@ -229,6 +230,7 @@ PROBLEM = Problem(
     parameters=ArchitecturesParameters,
     varying=("subject",),
     compared=("num_params", "activations", "multiplications"),
+    required=_TOTALS,
     check=check,
     data_digest=data_digest,
     run_trial=run_trial,

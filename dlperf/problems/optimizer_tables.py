@@ -52,7 +52,7 @@ def summary(trials: Trials) -> Summary:
     if searched:
         rates = tables["learning_rates"] = rate_table(searched, best_rates(searched))
         figures["learning_rates"] = lambda: optimizer_figures.learning_rates(rates)
-    tables["update_rules"] = rule_table(list(dict.fromkeys(trial.params["update_rule"] for trial in trials)))
+    tables["update_rules"] = rule_table(list(dict.fromkeys(trial.parameters.update_rule for trial in trials)))
     compared = ("by_optimizer", "ranking_stability", "probability_of_best", "learning_rates")
     shown = tuple(name for name in compared if name in tables) or tuple(tables)[:1]
     return Summary(tables, Deferred(figures), shown=shown)
@@ -80,7 +80,7 @@ def trial_table(trials: Trials) -> pd.DataFrame:
                 "train_seconds": metrics["train_seconds"],
                 "seconds_per_epoch": metrics["train_seconds"] / metrics["epochs_run"],
                 "seconds_to_target": metrics.get("seconds_to_target", np.nan),
-                "test_accuracy": metrics["test_accuracy"],
+                "test_accuracy": metrics.get("test_accuracy", np.nan),
             }
         )
     return pd.DataFrame(rows).dropna(axis="columns", how="all")

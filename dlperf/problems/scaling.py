@@ -300,6 +300,10 @@ PROBLEM = Problem(
     parameters=ScalingParameters,
     varying=("mode", "workers", "strategy", "random_seed"),
     compared=("step_seconds", "images_per_second", "speedup", "cost"),
+    required=(
+        *("step_seconds", "step_seconds_p25", "step_seconds_p75", "images_per_second", "epochs_seconds", "cost"),
+        *("peak_memory_mb", "cpu_ms_per_step", "minor_faults_per_step"),
+    ),
     varying_rarely=("collective", "all_reduce"),
     check=check,
     data_digest=lambda parameters: data_used(parameters).digest,

@@ -1,0 +1,286 @@
+"""The entry point `compare` on stores of made trials: what is compared, what is left out, files, errors, servers."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pandas as pd
+import pytest
+
+from benchmarks.made_trials import log, made
+from dlperf import problems, tracking_query
+from dlperf.cli import entry_point
+from dlperf.problems.compare import COMPARED
+from tests.desk import MLFLOW_RUN, ROOT, Desk
+
+NUMBERS = {"optimizers": 20, "scaling": 10, "architectures": 3, "cutout": 12, "approximators": 8}
+Start = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A store with trials of all problems, and with runs that are no results."""
+    uri = f"sqlite:///{tmp_path_factory.mktemp('store')}/mlflow.db"
+    client = mlflow.MlflowClient(uri)
+    other = client.create_experiment("another experiment")
+    for problem, count in NUMBERS.items():
+        for number in range(count):
+            log(client, made(problem, number), other if number % 2 else "0")
+    for status, number in (("RUNNING", 20), ("FAILED", 21), ("KILLED", 22)):
+        log(client, replace(made("cutout", number), status=status))
+    by_hand = made("cutout", 30)
+    log(client, replace(by_hand, name="by hand", metrics={"test_error": 0.1}, history={}))
+    log(client, replace(made("cutout", 31), name="odd", params={"m": "many"}))
+    log(
+        client,
+        replace(made("cutout", 32), name="endless", metrics={**made("cutout", 32).metrics, "test_error": 1e308 * 1.79}),
+    )
+    older = made("cutout", 1)
+    log(client, replace(older, started=older.started - 1000, metrics={**older.metrics, "test_error": 0.99}))
+    elsewhere = made("cutout", 3)
+    log(
+        client,
+        replace(elsewhere, tags={**elsewhere.tags, "dlperf.hardware": "another CPU", "dlperf.trial_key": "elsewhere"}),
+    )
+    return uri
+
+
+@pytest.fixture
+def start(store: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Start:
+    """Starts `compare` in this process on the store; gives exit status, output, errors."""
+    monkeypatch.delenv("MLFLOW_RUN_ID", raising=False)
+
+    def run(*arguments: str, uri: str = store) -> tuple[int, str, str]:
+        status = entry_point("compare", [*arguments, "--tracking_uri", uri])
+        return (status, *capfd.readouterr())
+
+    return run
+
+
+def comparisons(uri: str) -> list[Any]:
+    return list(mlflow.MlflowClient(uri).search_runs(["0"], "tags.`dlperf.role` = 'comparison'"))
+
+
+def test_every_problem(start: Start, store: str, tmp_path: Path) -> None:
+    status, output, errors = start("--output", str(tmp_path / "out"))
+    assert status == 0, errors
+    for problem, count in NUMBERS.items():
+        extra = 1 if problem == "cutout" else 0
+        assert f"{problem}: {count + extra} finished trials" in output
+    assert "left out: 1 RUNNING: cutout m=4 random_seed=3" in output
+    assert "left out: 1 FAILED" in output
+    assert "left out: 1 KILLED" in output
+    assert "left out: 1 older runs of the same trials" in output
+    assert "without epochs_run, train_seconds" in output  # made by hand
+    assert "m=many: must be an integer" in output
+    assert "test_error=1.79e+308: the run's metric is no finite number" in output
+    run = comparisons(store)[0]
+    tags, metrics = run.data.tags, run.data.metrics
+    assert (run.info.status, tags["dlperf.problem"]) == ("FINISHED", "compare")
+    used = [name for key in tags if key.startswith("dlperf.compared.cutout") for name in tags[key].split(",")]
+    assert len(used) == len(set(used)) == 13
+    assert metrics["trials_compared"] == sum(NUMBERS.values()) + 1
+    verdicts = ("agrees", "differs", "not_comparable", "not_measured_yet")
+    assert sum(metrics[f"claims_{verdict}"] for verdict in verdicts) >= 60
+    client = mlflow.MlflowClient(store)
+    stored = {file.path for file in client.list_artifacts(run.info.run_id)}
+    assert stored >= {"report.html", "report.md", "environment.json", *COMPARED}
+    for path in (
+        "claims.csv",
+        "claims.md",
+        "claims.tex",
+        "settings.csv",
+        "means.csv",
+        "early_stopping.csv",
+        "cutout.csv",
+    ):
+        assert (tmp_path / "out" / "cutout" / "tables" / path).stat().st_size
+    assert (tmp_path / "out" / "cutout" / "plots" / "validation_error_by_m.png").stat().st_size
+    assert (tmp_path / "out" / "cutout" / "setting_2" / "tables" / "means.csv").stat().st_size
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert all(f'<section id="{problem}">' in page for problem in COMPARED)
+    assert all(run_id in page for run_id in used)
+
+
+def test_the_same_store_gives_the_same_bytes(start: Start, tmp_path: Path) -> None:
+    """Though by then the store holds the first comparison too, and runs that have ended since do not matter."""
+    for name in ("one", "two"):
+        assert start("--problem", "cutout,scaling", "--output", str(tmp_path / name))[0] == 0
+    files = sorted(path.relative_to(tmp_path / "one") for path in (tmp_path / "one").rglob("*") if path.is_file())
+    assert len(files) > 20
+    for path in files:
+        assert (tmp_path / "one" / path).read_bytes() == (tmp_path / "two" / path).read_bytes(), path
+
+
+def means(folder: Path, problem: str = "cutout") -> pd.DataFrame:
+    return pd.read_csv(folder / problem / "tables" / "means.csv")
+
+
+def test_groups_metrics_and_repeats(start: Start, tmp_path: Path) -> None:
+    """Two random seeds of each m; the older run of m=2 counts only when all repeats are asked for."""
+    asked = ["--problem", "cutout", "--group_by", "m", "--metric", "test_error", "--curves", "false"]
+    assert start(*asked, "--output", str(tmp_path / "newest"))[0] == 0
+    assert start(*asked, "--repeats", "all", "--output", str(tmp_path / "all"))[0] == 0
+    newest, everything = means(tmp_path / "newest").set_index("m"), means(tmp_path / "all").set_index("m")
+    assert list(newest.index) == [0, 2, 4, 8, 16, 32]
+    assert set(newest["n"]) == {2}
+    values = [made("cutout", number).metrics["test_error"] for number in (1, 7)]
+    assert newest.loc[2, "mean"] == pytest.approx(sum(values) / 2)
+    assert newest.loc[2, "low"] < newest.loc[2, "mean"] < newest.loc[2, "high"]
+    assert (everything.loc[2, "n"], everything.loc[2, "max"]) == (3, 0.99)
+    assert not (tmp_path / "newest" / "cutout" / "plots").exists()
+
+
+def test_a_filter_is_passed_on(start: Start, tmp_path: Path) -> None:
+    asked = ["--problem", "cutout", "--curves", "false", "--output", str(tmp_path)]
+    assert start(*asked, "--filter", "params.m = '8'")[0] == 0
+    assert set(means(tmp_path)["m"]) == {8}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--problem", "cutouts"], "problem=cutouts: must be one of optimizers, scaling, architectures, cutout"),
+        (["--problem", "cutout", "--metric", "colour"], "metric=colour: no such metric colour (valid: best_epoch"),
+        (
+            ["--problem", "cutout", "--group_by", "colour"],
+            "group_by=colour: no such group_by colour (valid: batch_size",
+        ),
+        (["--filter", "params.m ~ 3"], "filter=params.m ~ 3: MLflow cannot use it"),
+        (["--output", "/proc/none"], "output=/proc/none: must be a folder that can be written to"),
+        (["--patience", "0"], "patience=0: must be an integer"),
+    ],
+)
+def test_bad_input(start: Start, store: str, arguments: list[str], message: str) -> None:
+    before = len(comparisons(store))
+    status, _, errors = start(*arguments)
+    assert status == 2
+    assert errors.strip().splitlines()[-1].startswith(f"dlperf compare: {message}")
+    assert len(comparisons(store)) == before
+
+
+def test_nothing_found(start: Start, tmp_path: Path) -> None:
+    status, _, errors = start("--problem", "cutout", "--filter", "params.m = '3'")
+    assert status == 1
+    line = errors.strip().splitlines()[-1]
+    assert line.startswith("dlperf compare: no finished trial of cutout with params.m = '3' at sqlite:///")
+    assert "there are: 8 runs of approximators, 3 runs of architectures" in line
+    status, _, errors = start(uri=f"sqlite:///{tmp_path}/empty.db")
+    assert (status, "there are: no run of dlperf" in errors) == (1, True)
+
+
+def test_an_unreachable_server(start: Start) -> None:
+    """One that refuses, and one that accepts and never answers: exit status 3 within half a minute."""
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        port = silent.getsockname()[1]
+        begun = time.monotonic()
+        status, _, errors = start(uri=f"http://127.0.0.1:{port}")
+        assert time.monotonic() - begun < 30
+    assert (status, f"dlperf compare: the tracking server http://127.0.0.1:{port} cannot be used" in errors) == (
+        3,
+        True,
+    )
+    status, _, errors = start(uri=f"http://127.0.0.1:{port}")
+    assert status == 3
+
+
+def test_curves_are_read_in_bulk(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One request for all runs; where an answer may have been cut off, the runs are asked for in halves."""
+    client = mlflow.MlflowClient(store)
+    problem = problems.load("cutout")
+    asked: list[int] = []
+    bulk = tracking_query._bulk
+
+    def counted(client: Any, runs: Any, name: str) -> Any:
+        asked.append(len(runs))
+        return bulk(client, runs, name)[: tracking_query._POINTS_AT_ONCE]
+
+    monkeypatch.setattr(tracking_query, "_bulk", counted)
+    trials = tracking_query.find_trials(client, problem).trials
+    assert asked == []
+    whole = {trial.run_id: trial.history["train_loss"] for trial in trials}
+    assert asked == [13]
+    for trial in trials:
+        own = client.get_metric_history(trial.run_id, "train_loss")
+        assert whole[trial.run_id] == [m.value for m in sorted(own, key=lambda m: m.step)]
+    asked.clear()
+    monkeypatch.setattr(tracking_query, "_POINTS_AT_ONCE", 50)
+    halved = tracking_query.find_trials(client, problem).trials
+    assert {trial.run_id: trial.history["train_loss"] for trial in halved} == whole
+    assert len(asked) > 5
+    with pytest.raises(KeyError):
+        halved[0].history["colour"]
+
+
+@contextlib.contextmanager
+def server(store: str, folder: Path) -> Iterator[str]:
+    """A real tracking server on the store."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    address = ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    command = [MLFLOW_RUN[0], "server", "--backend-store-uri", store, "--artifacts-destination", str(folder), *address]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            deadline = time.monotonic() + 120
+            while True:
+                with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+                    break
+                assert time.monotonic() < deadline
+                time.sleep(0.3)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            process.terminate()
+
+
+@pytest.mark.slow
+def test_a_tracking_server_gives_the_same(start: Start, store: str, tmp_path: Path) -> None:
+    """Over HTTP too, curves in bulk; run links lead to its pages."""
+    assert start("--problem", "cutout", "--output", str(tmp_path / "file"))[0] == 0
+    with server(store, tmp_path / "artifacts") as uri:
+        status, _, errors = start("--problem", "cutout", "--output", str(tmp_path / "http"), uri=uri)
+        assert status == 0, errors
+    for name in ("means", "cutout", "early_stopping", "claims", "epochs"):
+        one, other = (pd.read_csv(tmp_path / kind / "cutout" / "tables" / f"{name}.csv") for kind in ("file", "http"))
+        pd.testing.assert_frame_equal(one, other)
+    assert f'href="{uri}/#/runs/' in (tmp_path / "http" / "report.html").read_text()
+
+
+@pytest.mark.slow
+def test_mlflow_run(store: str, desk: Desk) -> None:
+    """The run that `mlflow run` made becomes the comparison; one that cannot be made ends FAILED."""
+    own = desk.environment | {"MLFLOW_TRACKING_URI": store}
+    for arguments, status in (([], "FINISHED"), (["-P", "metric=colour"], "FAILED")):
+        command = [*MLFLOW_RUN, "-e", "compare", "-P", "problem=scaling", *arguments]
+        finished = subprocess.run(command, cwd=desk.folder, env=own, capture_output=True, text=True, check=False)
+        assert (finished.returncode == 0) == (status == "FINISHED"), finished.stderr
+        newest = mlflow.MlflowClient(store).search_runs(["0"], max_results=1)[0]
+        assert (newest.info.status, newest.data.params["problem"]) == (status, "scaling")
+    assert "no such metric colour" in newest.data.tags["dlperf.failure"]
+
+
+def test_a_start_from_the_shell(store: str, desk: Desk) -> None:
+    process = desk.popen(
+        [
+            sys.executable,
+            str(ROOT / "entrypoints" / "compare.py"),
+            "--problem",
+            "architectures",
+            "--tracking_uri",
+            store,
+        ]
+    )
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, output
+    assert "architectures: 3 finished trials in 1 settings" in output

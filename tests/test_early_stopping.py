@@ -1,0 +1,72 @@
+"""The audit of early stopping: replayed curves against the loop that trains, and the notebook's baseline."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dlperf import problems
+from dlperf.comparison.early_stopping import audit, replay
+from dlperf.settings import settings
+from dlperf.training import Monitor, Schedule, Training
+from tests.test_claims import stored
+
+
+@given(
+    st.lists(st.sampled_from([0.1, 0.2, 0.3, 0.4, 0.5]), min_size=1, max_size=40), st.integers(1, 12), st.booleans()
+)  # fmt: skip
+def test_a_replay_stops_where_the_loop_stops(curve: list[float], patience: int, higher: bool) -> None:
+    schedule = Schedule(100, lambda epoch: 0.1, Monitor("value", lower_is_better=not higher), patience=patience)
+    training = Training()
+    for value in curve:
+        training.update({"value": value}, schedule)
+        if training.stopped_early:
+            break
+    found = replay(curve, patience, higher=higher)
+    assert (found.epoch, found.best_epoch) == (training.epoch, training.best_epoch)
+    assert found.stopped == (training.stopped_early and training.epoch < len(curve))
+
+
+def baseline(accuracies: list[float], **metrics: float) -> Any:
+    history = {"validation_accuracy": accuracies, "epoch_seconds": [2.0] * len(accuracies)}
+    return stored("cutout", 0, history=history, metrics=metrics)
+
+
+def table(*trials: Any, patience: tuple[int, ...] = (2, 5)) -> Any:
+    (setting,) = settings(problems.load("cutout"), list(trials))
+    return audit(setting, "validation_accuracy", ["m"], patience).set_index("patience")
+
+
+def test_what_a_patience_costs() -> None:
+    """Accuracy 0.5, 0.6, then two worse ones, then 0.9: patience 2 stops after epoch 4 and misses 0.9."""
+    found = table(baseline([0.5, 0.6, 0.55, 0.5, 0.9, 0.8]))
+    assert (found.loc[2, "stopped"], found.loc[2, "epoch"], found.loc[2, "seconds_saved"]) == (1, 4, 4.0)
+    assert found.loc[2, "cost_last"] == pytest.approx(0.4)
+    assert found.loc[2, "cost_restored"] == pytest.approx(0.3)
+    assert (found.loc[5, "stopped"], found.loc[5, "cost_restored"]) == (0, 0.0)
+    assert found.loc[0, "cost_last"] == pytest.approx(0.1)  # never stopped, but without the best weights
+
+
+def test_the_notebooks_baseline_stopped_before_the_first_drop() -> None:
+    """Best at epoch 46, nothing better for 20: it ends at 66, and its learning rate first drops at 82."""
+    accuracies = [0.3 + 0.012 * epoch for epoch in range(1, 47)] + [0.8] * 20
+    found = table(baseline(accuracies, stopped_early=1.0), patience=(20,))
+    assert (found.loc[20, "epoch"], found.loc[20, "before_first_drop"]) == (66, 1)
+    assert (found.loc[20, "stopped"], found.loc[20, "cut"]) == (0, 1)  # of what would have followed nothing is known
+    longer = accuracies + [0.8] * 15 + [0.93] * 20
+    told = table(baseline(longer), patience=(20, 40)).loc
+    assert (told[20, "epoch"], told[20, "before_first_drop"], told[40, "before_first_drop"]) == (66, 1, 0)
+    assert told[20, "cost_restored"] == pytest.approx(0.93 - accuracies[45])
+
+
+def test_random_seeds_are_averaged() -> None:
+    curves = ([0.5, 0.4, 0.4, 0.4], [0.5, 0.4, 0.4, 0.7])
+    trials = [
+        stored("cutout", 6 * seed, history={"validation_accuracy": curve, "epoch_seconds": [1.0] * 4})
+        for seed, curve in enumerate(curves)
+    ]
+    row = table(*trials, patience=(2,)).loc[2]
+    assert (row["trials"], row["stopped"], row["cost_restored"]) == (2, 2, pytest.approx(0.1))

@@ -1,0 +1,72 @@
+"""Trials of different hardware, software, versions, data or fixed parameters are never averaged together."""
+
+from __future__ import annotations
+
+from dlperf import problems
+from dlperf.comparison.groups import default_groups, mean_table, setting_table, target_table
+from dlperf.settings import settings
+from tests.test_claims import stored
+
+CUTOUT = problems.load("cutout")
+
+
+def test_what_the_problem_varies_shares_a_setting() -> None:
+    """m=0 has other epochs than m=2 by the protocol: that is no other setting; epochs that were given are one."""
+    trials = [stored("cutout", number) for number in range(12)]
+    (one,) = settings(CUTOUT, trials)
+    assert len(one.trials) == 12
+    assert one.parameters["epochs"] == "default"
+    given = [stored("cutout", number, epochs=7) for number in range(3)]
+    first, second = settings(CUTOUT, [*trials, *given])
+    assert (len(first.trials), len(second.trials), second.parameters["epochs"]) == (12, 3, "7")
+
+
+def test_circumstances_are_settings_of_their_own() -> None:
+    trials = [stored("cutout", number) for number in range(4)]
+    for tag in ("hardware", "software", "version", "data_digest"):
+        found = settings(CUTOUT, [*trials, stored("cutout", 5, {f"dlperf.{tag}": "other"})])
+        assert [len(setting.trials) for setting in found] == [4, 1]
+    overview = setting_table(settings(CUTOUT, [*trials, stored("cutout", 5, depth=20)]))
+    assert list(overview["depth"]) == ["44", "20"]
+    assert {"hardware", "software", "dlperf", "data", "trials"} <= set(overview.columns)
+
+
+def test_data_that_follow_from_the_seed_are_no_settings() -> None:
+    trials = [stored("approximators", 143 * n, {"dlperf.data_digest": f"digest{n}"}) for n in range(3)]
+    (one,) = settings(problems.load("approximators"), trials)
+    assert one.circumstances["data"] == "drawn from random_seed"
+
+
+def test_means_and_what_they_hide() -> None:
+    trials = [
+        stored("optimizers", number, metrics={"train_loss": float(number)}) for number in (0, 5, 10, 15)
+    ]  # AdaGrad without and with dropout, two random seeds
+    problem = problems.load("optimizers")
+    (setting,) = settings(problem, trials)
+    assert default_groups(problem, trials) == ["optimizer", "dropout", "learning_rate"]
+    apart = mean_table(setting, ["optimizer", "dropout"], ["train_loss"], curves=False)
+    assert list(apart[apart.metric == "train_loss"]["n"]) == [2, 2]
+    assert list(apart[apart.metric == "train_loss"]["mean"]) == [5.0, 10.0]
+    assert "averaged_over" not in apart
+    together = mean_table(setting, ["optimizer"], ["train_loss"], curves=False)
+    assert list(together["averaged_over"]) == ["dropout"] * 2
+    assert set(together["metric"]) == {"train_loss", "best train_loss"}
+
+
+def test_the_best_value_is_read_from_the_curve_where_it_was_not_logged() -> None:
+    trial = stored("cutout", 1, history={"validation_error": [0.5, 0.2, 0.4]}, metrics={"validation_error": 0.4})
+    del trial.metrics["best_validation_error"]
+    (setting,) = settings(CUTOUT, [trial])
+    means = mean_table(setting, ["m"], ["validation_error"], curves=True).set_index("metric")["mean"]
+    assert dict(means) == {"validation_error": 0.4, "best validation_error": 0.2}
+    assert len(mean_table(setting, ["m"], ["validation_error"], curves=False)) == 1
+
+
+def test_a_target_that_was_not_reached() -> None:
+    reached = stored("cutout", 5, metrics={"seconds_to_target": 10.0})
+    reached.tags["dlperf.target_reached"] = "true"
+    in_vain = stored("cutout", 11, metrics={"train_seconds": 99.0})
+    in_vain.metrics.pop("seconds_to_target")
+    (setting,) = settings(CUTOUT, [reached, in_vain])
+    (row,) = target_table(setting, ["m"], ["seconds_to_target"]).to_dict("records")
+    assert (row["n"], row["reached"], row["median"], row["not_reached_in"]) == (2, "1 of 2", 10.0, 99.0)
