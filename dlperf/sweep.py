@@ -7,11 +7,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dlperf import engines, environment, planning, problems, terminal, trial_run
+from dlperf.claims.verdicts import verdict_table, verdicts
 from dlperf.clock import Clock
 from dlperf.errors import BadInput, TrialFailed, one_line
 from dlperf.execution import Outcome, Task
 from dlperf.parameters import Given, parse, sweep_texts, texts
 from dlperf.resume import begun, identity_tags, resumed_raw
+from dlperf.settings import settings
 from dlperf.sweep_runs import SweepRuns, told
 from dlperf.tracking import Run, Store
 from dlperf.tracking_server import outages
@@ -180,7 +182,7 @@ def _run_sweep(store: Store, parent: Run, problem: Problem[P], given: Given[P]) 
             if sweep.total == known:
                 break
             engines.run(problem, tasks, sweep)
-            stored = [store.read_trial(problem, run_id) for run_id in sweep.finished]
+            stored = store.read_trials(problem, sweep.finished)
     except BaseException as error:
         sweep.abandon(error)
         raise
@@ -189,6 +191,7 @@ def _run_sweep(store: Store, parent: Run, problem: Problem[P], given: Given[P]) 
         _raise_failures(failures, sweep.total)
     summary = problem.summarize(stored)
     parent.summary(summary)
+    parent.table("claims", verdict_table(verdicts(problem.name, settings(problem, stored))))
     for run_id, metrics in summary.trial_metrics.items():
         store.compare(run_id, metrics)
     wall = sum(trial.metrics["wall_seconds"] for trial in stored)

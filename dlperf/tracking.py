@@ -123,9 +123,9 @@ class Store:
         now = int(time.time() * 1000)
         self.client.log_batch(run_id, metrics=[Metric(key, value, now, 0) for key, value in metrics.items()])
 
-    def read_trial(self, problem: Problem[P], run_id: str) -> StoredTrial[P]:
-        """Read a trial back."""
-        return tracking_query.read_trial(self.client, problem, run_id)
+    def read_trials(self, problem: Problem[P], run_ids: Sequence[str]) -> list[StoredTrial[P]]:
+        """Read trials back."""
+        return tracking_query.read_trials(self.client, problem, run_ids)
 
     def _search(self, filter_string: str) -> list[Any]:
         found: list[Any] = []

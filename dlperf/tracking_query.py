@@ -85,10 +85,10 @@ def problems_there(client: MlflowClient) -> dict[str, int]:
     return counts
 
 
-def read_trial(client: MlflowClient, problem: Problem[P], run_id: str) -> StoredTrial[P]:
-    """Read one trial, which need not have ended."""
-    run = client.get_run(run_id)
-    return _typed(problem, run, Curves(client, [run_id]))
+def read_trials(client: MlflowClient, problem: Problem[P], run_ids: Sequence[str]) -> list[StoredTrial[P]]:
+    """Read trials by their runs, which need not have ended."""
+    curves = Curves(client, run_ids)
+    return [_typed(problem, client.get_run(run_id), curves) for run_id in run_ids]
 
 
 class Curves:

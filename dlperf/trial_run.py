@@ -52,9 +52,9 @@ def finish(store: Store, run: Run, problem: Problem[P], outcome: Outcome, *, sho
         trained = {name: value for name, value in clock.metrics().items() if name == "train_seconds"}
         run.final_metrics({**result.metrics, **trained})
         run.set_tags(result.tags)
-        stored = store.read_trial(problem, run.id)
+        stored = store.read_trials(problem, [run.id])
     with clock.account("reporting"):
-        summary = problem.summarize([stored])
+        summary = problem.summarize(stored)
         run.summary(summary)
         for name, figure in result.figures.items():
             run.figure(name, figure)

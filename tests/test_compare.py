@@ -283,4 +283,4 @@ def test_a_start_from_the_shell(store: str, desk: Desk) -> None:
     )
     output, _ = process.communicate(timeout=120)
     assert process.returncode == 0, output
-    assert "architectures: 3 finished trials in 1 settings" in output
+    assert "architectures: 3 finished trials in 1 setting\n" in output

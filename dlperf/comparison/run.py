@@ -114,7 +114,9 @@ def _log(run: Run, sections: Sequence[Section], uri: str, asked: CompareParamete
 
 def _show(sections: Sequence[Section], *, curves: bool) -> None:
     for each in sections:
-        print(f"\n{each.problem.name}: {len(each.found.trials)} finished trials in {len(each.settings)} settings")
+        print(
+            f"\n{each.problem.name}: {len(each.found.trials)} finished trials in {_plural(len(each.settings), 'setting')}"
+        )
         for line in each.left_out:
             print(f"  left out: {line}")
         if each.overview is None:
@@ -126,6 +128,10 @@ def _show(sections: Sequence[Section], *, curves: bool) -> None:
                 terminal.show_table(f"{each.problem.name}: {name}{which}", table, most=_SHOWN_ROWS)
         terminal.show_table(f"{each.problem.name}: claims", short_table(each.verdicts))
         print(f"{each.problem.name}: " + ", ".join(f"{n} {verdict}" for verdict, n in counted(each.verdicts).items()))
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def _name(asked: Sequence[CompareParameters]) -> str:

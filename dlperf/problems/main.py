@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dlperf.declaration import parameter
 from dlperf.parameters import Parameters
+from dlperf.problems.compare import COMPARED
 from dlperf.problems.training_parameters import MAX_RANDOM_SEED
 from dlperf.trial import Demo
 
@@ -18,5 +19,5 @@ PROBLEM = Demo(
     name="main",
     summary="Demo: every problem reduced to minutes, on embedded data (no download).",
     parameters=MainParameters,
-    problems=("optimizers", "architectures", "cutout", "approximators"),
+    problems=COMPARED,
 )

@@ -313,5 +313,5 @@ PROBLEM = Problem(
     follows=follows,
     summarize=summarize,
     work=work,
-    demo={"model": "convnet", "steps": "5", "repeats": "2", "batch_size": "128", "train_examples": "1000"},
+    demo={"model": "convnet", "dataset": "digits", "steps": "5", "repeats": "2", "batch_size": "128"},
 )
