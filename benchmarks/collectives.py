@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
+from matplotlib.figure import Figure
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULT = ROOT / "results" / "scaling" / "collectives.csv"
@@ -86,6 +87,21 @@ def measure(collective: str, limit: str, steps: int, folder: str, *further: str)
     return {**row, **{name: metrics[name] for name in names}}
 
 
+def figure(table: pd.DataFrame) -> Figure:
+    """Draw step and all-reduce of each collective, a panel per bandwidth."""
+    limits = list(dict.fromkeys(table["limit"]))
+    drawn = Figure(figsize=(5 * len(limits), 4), layout="constrained")
+    for axes, limit in zip(drawn.subplots(1, len(limits), squeeze=False, sharey=True)[0], limits, strict=True):
+        own = table[table["limit"] == limit]
+        names = own["collective"].str.upper().replace("NCCL", "NCCL (falls back: no GPU)")
+        for column, label in (("step_seconds", "step"), ("all_reduce_seconds", "all-reduce by itself")):
+            axes.bar(names, 1000 * own[column], width=0.8 if column == "step_seconds" else 0.4, label=label)
+        axes.set(title=f"two hosts, bandwidth limit: {limit}", ylabel="milliseconds")
+        axes.tick_params(axis="x", labelsize=8)
+        axes.legend(fontsize=8)
+    return drawn
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--steps", type=int, default=10)
@@ -100,4 +116,5 @@ if __name__ == "__main__":
     table = pd.DataFrame(rows)
     RESULT.parent.mkdir(parents=True, exist_ok=True)
     table.to_csv(RESULT, index=False)
+    figure(table).savefig(RESULT.with_suffix(".png"), dpi=120)
     print(table.to_string(index=False))

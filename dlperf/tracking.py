@@ -1,4 +1,4 @@
-"""The tracking contract on MLflow: the only module that imports mlflow."""
+"""The tracking contract on MLflow: the store that runs go to, and one run."""
 
 from __future__ import annotations
 

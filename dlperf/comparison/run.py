@@ -114,9 +114,8 @@ def _log(run: Run, sections: Sequence[Section], uri: str, asked: CompareParamete
 
 def _show(sections: Sequence[Section], *, curves: bool) -> None:
     for each in sections:
-        print(
-            f"\n{each.problem.name}: {len(each.found.trials)} finished trials in {_plural(len(each.settings), 'setting')}"
-        )
+        trials, settings = len(each.found.trials), len(each.settings)
+        print(f"\n{each.problem.name}: {_plural(trials, 'finished trial')} in {_plural(settings, 'setting')}")
         for line in each.left_out:
             print(f"  left out: {line}")
         if each.overview is None:
