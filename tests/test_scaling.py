@@ -390,6 +390,7 @@ def test_laws_are_fitted_where_there_are_enough_workers() -> None:
     assert laws.loc[("Amdahl", "serial"), "value"] == pytest.approx(0.1, abs=1e-3)
     assert laws.loc[("Amdahl", "serial"), "prediction for 16 workers"].startswith("6.4")
     assert ("Universal Scalability Law", "coherence") in laws.index
+    assert laws.loc[laws["least_error"] == "yes", "error"].iloc[0] == laws["error"].min()
 
 
 def test_ways_to_reduce_are_drawn_beside_each_other() -> None:

@@ -12,6 +12,7 @@ from dlperf.claims.measures import fact, is_one_of, matches, needs_curves, value
 from dlperf.claims.rules import Finding, tested
 from dlperf.parameters import defining
 from dlperf.settings import Setting
+from dlperf.tables import cell
 from dlperf.trial import StoredTrial
 
 if TYPE_CHECKING:
@@ -95,6 +96,11 @@ def short_table(found: Sequence[Verdict]) -> pd.DataFrame:
     table = verdict_table([each for each in found if each.verdict != NOT_MEASURED])
     with_reason = table["verdict"].eq(NOT_COMPARABLE)
     table["verdict"] = table["verdict"].where(~with_reason, table["verdict"] + ": " + table["reason"])
+    intervals = zip(table["here"], table["low"], table["high"], strict=True)
+    table["here"] = [
+        cell(here) + (f" ({cell(low)} to {cell(high)})" if low == low else "")  # one value has no interval
+        for here, low, high in intervals
+    ]
     return table[["claim", "notebook", "paper", "closed_form", "here", "verdict"]]
 
 

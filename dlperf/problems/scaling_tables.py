@@ -127,15 +127,17 @@ def law_table(trials: Trials) -> pd.DataFrame:
             )
         ring = scaling_laws.ring_law(mode, _step(ones[0]), int(ones[0].params.get("gradient_bytes", 0)))
         first = scaling_laws.AMDAHL if mode == "strong" else scaling_laws.GUSTAFSON
-        for law in (first, scaling_laws.USL, ring):
-            found = scaling_laws.fit(law, speedups, PREDICTED_WORKERS)
+        fitted = [(law, scaling_laws.fit(law, speedups, PREDICTED_WORKERS)) for law in (first, scaling_laws.USL, ring)]
+        least = min((found.error for _, found in fitted if found), default=np.nan)
+        for law, found in fitted:
             if found is None:
                 continue
             for name, value, (low, high) in zip(law.parameters, found.values, found.intervals, strict=True):
                 rows.append(
                     {
                         "mode": mode, "law": law.name, "parameter": name, "value": value, "low": low, "high": high,
-                        "error": found.error, "knee": found.knee or np.nan,
+                        "error": found.error, "least_error": "yes" if found.error == least else "",
+                        "knee": found.knee or np.nan,
                         f"prediction for {PREDICTED_WORKERS} workers": _with_interval(found),
                     }
                 )  # fmt: skip
