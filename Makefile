@@ -33,8 +33,8 @@ demo: setup  ## count the architectures and train a small ResNet on embedded dat
 	PATH="$$(cd $(BIN) && pwd):$$PATH" $(BIN)/mlflow run . --env-manager local
 	@echo "To see the runs: make ui, then open http://127.0.0.1:$(PORT)"
 
-test: setup  ## run the tests (one process: TensorFlow's own threads use the cores)
-	$(BIN)/python -m pytest
+test: setup  ## run the tests, in two processes
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: setup  ## check style, docstrings, formatting and types
 	$(BIN)/ruff check .

@@ -6,10 +6,15 @@ import re
 import subprocess
 import sys
 
+import pandas as pd
 import pytest
 
 from dlperf.accounting.mlp import networks
+from dlperf.parameters import parse
 from dlperf.problems.architectures import SUBJECTS
+from dlperf.problems.compare import COMPARED
+from dlperf.problems.scaling import PROBLEM as SCALING
+from dlperf.problems.scaling import ScalingParameters
 from tests.contract import assert_trial
 from tests.desk import MLFLOW_RUN, ROOT, Desk
 
@@ -32,20 +37,22 @@ def test_an_entry_point_helps_without_being_installed(script: str) -> None:
 @pytest.mark.slow
 def test_the_demo_runs_every_problem_below_one_run(desk: Desk) -> None:
     process = desk.popen([sys.executable, "entrypoints/main.py", "--random_seed", "1"])
-    output, _ = process.communicate(timeout=300)
+    output, _ = process.communicate(timeout=900)
     assert process.returncode == 0, output
     runs = desk.runs()
+    workers = parse(ScalingParameters, {**SCALING.demo, "random_seed": "1"}).trials
     architectures = "architectures subject=" + ",".join(SUBJECTS)
     assert runs.keys() == {
         *("main", "cutout m=0,4", "cutout m=0 random_seed=1", "cutout m=4 random_seed=1", architectures),
         *(f"architectures subject={subject}" for subject in SUBJECTS),
         *("optimizers", *OPTIMIZERS),
+        *("scaling", *map(SCALING.trial_name, workers)),
         *("approximators", *(f"approximators units={units} random_seed=1" for units in SMALL_NETWORKS)),
     }
     assert {run.info.status for run in runs.values()} == {"FINISHED"}
     parents = {name: run.data.tags.get("mlflow.parentRunId") for name, run in runs.items()}
     assert parents["main"] is None
-    sweeps = ("optimizers", "approximators", "cutout m=0,4", architectures)
+    sweeps = ("optimizers", "scaling", "approximators", "cutout m=0,4", architectures)
     assert {parents[sweep] for sweep in sweeps} == {runs["main"].info.run_id}
     for subject in SUBJECTS:
         counted = runs[f"architectures subject={subject}"]
@@ -59,6 +66,22 @@ def test_the_demo_runs_every_problem_below_one_run(desk: Desk) -> None:
         assert_trial(desk, trial, epochs=6)
     assert re.search(r"│ 0 │ +1 │ +6 │(.|\n)*│ 4 │ +1 │ +6 │", output)  # m, random_seed, epochs of the table
     assert "mlflow ui --backend-store-uri" in output
+    _compare_the_demo(desk)
+
+
+def _compare_the_demo(desk: Desk) -> None:
+    """What a user does next: tables of all five problems, and no figure of the demo taken for a real one."""
+    compare = desk.popen([sys.executable, "entrypoints/compare.py", "--output", str(desk.folder / "out")])
+    output, _ = compare.communicate(timeout=120)
+    assert compare.returncode == 0, output
+    for problem in COMPARED:
+        assert re.search(rf"^{problem}: [1-9]\d* finished trials in 1 setting$", output, re.MULTILINE), problem
+        claims = pd.read_csv(desk.folder / "out" / problem / "tables" / "claims.csv")
+        if problem in ("optimizers", "cutout"):
+            assert set(claims["verdict"]) <= {"not comparable", "not measured yet"}
+            assert claims.loc[claims["verdict"] == "not comparable", "reason"].str.startswith("demo data").any()
+    assert "not comparable: demo data" in output
+    assert (desk.folder / "out" / "report.html").stat().st_size > 100_000
 
 
 @pytest.mark.slow
