@@ -87,4 +87,4 @@ def _ideal(column: str, mode: str, workers: pd.Series, one: float) -> pd.Series:
 def _say_emulated(axes: Axes, measured: pd.DataFrame) -> None:
     if "note" in measured:
         notes = sorted({note for note in measured["note"] if note})
-        axes.text(0.5, 0.02, "emulated: " + "; ".join(notes), transform=axes.transAxes, ha="center", fontsize=8)
+        axes.set_title(f"{axes.get_title()}\nemulated: {'; '.join(notes)}", fontsize=10)
