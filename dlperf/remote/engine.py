@@ -37,9 +37,11 @@ def connected(link: Link) -> Iterator[Any]:
         A `docker.DockerClient`. It waits for answers as long as the connection stands: a build is silent for minutes.
 
     Raises:
-        EnvironmentMissing: If no engine answers, or it is too old.
+        EnvironmentMissing: If no engine answers, it is too old, or it fails in the block.
     """
     import docker
+    import requests
+    import urllib3
 
     socket = _socket(link)
     here = link.forward_socket(socket)
@@ -53,7 +55,11 @@ def connected(link: Link) -> Iterator[Any]:
     with contextlib.closing(client):
         _check_version(link, version)
         client.api.timeout = None
-        yield client
+        try:
+            yield client
+        except (docker.errors.DockerException, requests.RequestException, urllib3.exceptions.HTTPError) as error:
+            what = f"its Docker engine failed: {one_line(error)}" if link.alive else "the connection is lost"
+            raise EnvironmentMissing(f"{link.name}: {what}") from error
 
 
 def _socket(link: Link) -> str:

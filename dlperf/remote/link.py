@@ -151,8 +151,8 @@ class Link:
                 f"port {at} is still taken there (by a lost connection? then try again in a minute), or " if at else ""
             )
             raise EnvironmentMissing(
-                f"{self.name}: no tunnel back to {host}:{port}: {taken}its sshd forbids it (AllowTcpForwarding); or use a "
-                "tracking server that the host reaches by itself"
+                f"{self.name}: no tunnel back to {host}:{port}: {taken}its sshd forbids it (AllowTcpForwarding); or "
+                "use a tracking server that the host reaches by itself"
             )
         return at or int(done.stdout)
 

@@ -55,19 +55,29 @@ def run(parameters: RemoteParameters, arguments: Mapping[str, str]) -> int:
             _check(host, parameters)
             return _list_trials(host, parameters, arguments)
     address = TrackingAddress.of(os.environ.get("MLFLOW_TRACKING_URI", ""))
-    with _connected(parameters) as host:
+    with _connected(parameters) as host, _tracked() as store:
         if parameters.attach:
-            return _attach(host, address, parameters.attach)
+            return _attach(host, store, address, parameters.attach)
         if parameters.stop:
-            return _stop(host, address, parameters.stop)
+            return _stop(host, store, address, parameters.stop)
         _check(host, parameters)
-        return _start(host, address, parameters, arguments)
+        return _start(host, store, address, parameters, arguments)
 
 
 @contextmanager
 def _connected(parameters: RemoteParameters) -> Iterator[Host]:
     with Link(Address.of(parameters.host)) as link, engine.connected(link) as client:
         yield Host(link, client)
+
+
+@contextmanager
+def _tracked() -> Iterator[Store]:
+    """Open the tracking server; what it fails with in the block becomes one line."""
+    from dlperf.tracking import Store, outages
+
+    store = Store()
+    with outages(store.uri):
+        yield store
 
 
 def _check(host: Host, parameters: RemoteParameters) -> None:
@@ -90,11 +100,12 @@ def _list_trials(host: Host, parameters: RemoteParameters, arguments: Mapping[st
         containers.remove(container)
 
 
-def _start(host: Host, address: TrackingAddress, parameters: RemoteParameters, arguments: Mapping[str, str]) -> int:
+def _start(
+    host: Host, store: Store, address: TrackingAddress, parameters: RemoteParameters, arguments: Mapping[str, str]
+) -> int:
     """Start a container for a new run, or for the run that MLFLOW_RUN_ID names, and follow it."""
     from dlperf.remote import runs
 
-    store = _store()
     runs.check_artifacts(store)
     address, port = _tunnelled(host.link, address)
     # Only with the host's network is the host's loopback the container's.
@@ -118,9 +129,9 @@ def _start(host: Host, address: TrackingAddress, parameters: RemoteParameters, a
     return _follow(host, store, container, run_id)
 
 
-def _attach(host: Host, address: TrackingAddress, run_id: str) -> int:
+def _attach(host: Host, store: Store, address: TrackingAddress, run_id: str) -> int:
     """Follow a container that an earlier start left running; go on with one whose tracking server had gone."""
-    store, container = _found(host, address, "attach", run_id)
+    container = _found(host, store, address, "attach", run_id)
     container.reload()
     state = container.attrs["State"]
     if not state["Running"] and state["ExitCode"] == _TRACKING_GONE and containers.tunnel_port(container):
@@ -129,11 +140,11 @@ def _attach(host: Host, address: TrackingAddress, run_id: str) -> int:
     return _follow(host, store, container, run_id)
 
 
-def _stop(host: Host, address: TrackingAddress, run_id: str) -> int:
+def _stop(host: Host, store: Store, address: TrackingAddress, run_id: str) -> int:
     """End a container and its run."""
     from dlperf.remote import runs
 
-    store, container = _found(host, address, "stop", run_id)
+    container = _found(host, store, address, "stop", run_id)
     say(f"ending the container {container.name} on {host.name}")
     containers.stop(container)
     containers.remove(container)
@@ -141,11 +152,10 @@ def _stop(host: Host, address: TrackingAddress, run_id: str) -> int:
     return 0
 
 
-def _found(host: Host, address: TrackingAddress, parameter: str, run_id: str) -> tuple[Store, Any]:
+def _found(host: Host, store: Store, address: TrackingAddress, parameter: str, run_id: str) -> Any:
     """Find a run and its container, and open the tunnel that the container needs where it expects it."""
     from dlperf.remote import runs
 
-    store = _store()
     runs.find(store, parameter, run_id)
     container = containers.find(host.client, host.name, parameter, run_id)
     port = containers.tunnel_port(container)
@@ -157,7 +167,7 @@ def _found(host: Host, address: TrackingAddress, parameter: str, run_id: str) ->
         )
     if port:
         _tunnelled(host.link, address, port)
-    return store, container
+    return container
 
 
 def _tunnelled(link: Link, address: TrackingAddress, port: int = 0) -> tuple[TrackingAddress, int]:
@@ -170,6 +180,7 @@ def _tunnelled(link: Link, address: TrackingAddress, port: int = 0) -> tuple[Tra
 
 def _follow(host: Host, store: Store, container: Any, run_id: str) -> int:
     """Follow a container to its end, then remove it; a connection or a caller that ends before leaves it running."""
+    from dlperf import terminal
     from dlperf.remote import runs
 
     again = f"python entrypoints/remote.py --host {host.link.address} --attach {run_id}"
@@ -187,10 +198,5 @@ def _follow(host: Host, store: Store, container: Any, run_id: str) -> int:
     if memory:
         say(reason)
     runs.settle(store, run_id, "FAILED", reason)
+    terminal.say_where(store.uri, store.experiment_id, run_id)
     return status
-
-
-def _store() -> Store:
-    from dlperf.tracking import Store
-
-    return Store()

@@ -16,6 +16,9 @@ _SETTINGS = (
     *("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN"),
     *("MLFLOW_TRACKING_INSECURE_TLS", "MLFLOW_HTTP_REQUEST_MAX_RETRIES", "MLFLOW_HTTP_REQUEST_TIMEOUT"),
 )
+# Where the tunnel is gone, a connection is refused at once, and the training is not to wait for it to come back: what
+# could not be logged is logged later.
+_THROUGH_TUNNEL = {"MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "0", "MLFLOW_HTTP_REQUEST_BACKOFF_JITTER": "0"}
 # An answer of any kind is one, but for MLflow's refusal of a name that it does not serve.
 _REACH = """
 import sys, urllib.error, urllib.request
@@ -74,7 +77,7 @@ class TrackingAddress:
     def environment(self) -> dict[str, str]:
         """The variables that a container is started with."""
         settings = {name: os.environ[name] for name in _SETTINGS if name in os.environ}
-        return {"MLFLOW_TRACKING_URI": self.uri, **settings}
+        return {"MLFLOW_TRACKING_URI": self.uri, **(_THROUGH_TUNNEL if self.local else {}), **settings}
 
 
 def _is_loopback(host: str) -> bool:
