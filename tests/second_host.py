@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -14,6 +15,7 @@ from typing import Any
 ADDRESS = "10.77.0.2"
 CALLER = "10.77.0.1"
 _NAMESPACE = "dlperf-host"
+_CODE = 4  # layers of the image from the first COPY of code on
 _INSIDE = Path(__file__).with_name("second_host.sh")
 
 
@@ -101,9 +103,9 @@ class SecondHost:
         subprocess.run(["ip", "link", "set", "dlperf0", "up"], check=True)
 
     def load(self, *images: str) -> None:
-        """Copy images from the first engine, unless they are there."""
-        wanted = _ids(subprocess.run(["docker", "inspect", *images], capture_output=True, text=True).stdout)
-        if wanted <= _ids(self.ssh(f"docker inspect {' '.join(images)}")):
+        """Copy images from the first engine, unless all of their layers are there but the last ones, those of code."""
+        wanted = _layers(subprocess.run(["docker", "inspect", *images], capture_output=True, text=True).stdout, -_CODE)
+        if wanted <= _layers(self.ssh(f"docker inspect {' '.join(images)}")):
             return
         save = subprocess.Popen(["docker", "save", *images], stdout=subprocess.PIPE)
         load = [str(self.path / "ssh"), f"root@{ADDRESS}", "docker load"]
@@ -134,8 +136,6 @@ class SecondHost:
         ssh.chmod(0o755)
 
 
-def _ids(inspected: str) -> set[str]:
-    import json
-
+def _layers(inspected: str, end: int | None = None) -> set[str]:
     described: list[dict[str, Any]] = json.loads(inspected or "[]")
-    return {each["Id"] for each in described}
+    return {layer for each in described for layer in each["RootFS"]["Layers"][:end]}

@@ -64,6 +64,7 @@ def _wait_for(address: str, server: subprocess.Popen[bytes], log: Path) -> None:
 def _end(server: subprocess.Popen[bytes]) -> None:
     import psutil
 
-    for process in [*psutil.Process(server.pid).children(recursive=True), server]:
-        process.kill()
-    server.wait()
+    if server.poll() is None:
+        for process in [*psutil.Process(server.pid).children(recursive=True), server]:
+            process.kill()
+        server.wait()

@@ -72,7 +72,8 @@ def start(
         if container is not None:
             container.remove(force=True, v=True)
         if isinstance(error, docker.errors.APIError):
-            raise EnvironmentMissing(f"the engine cannot start the container: {one_line(error)}") from error
+            said = one_line(Exception(error.explanation or error))
+            raise EnvironmentMissing(f"the engine cannot start the container: {said}") from error
         raise
     return container
 

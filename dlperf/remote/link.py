@@ -145,13 +145,14 @@ class Link:
         Raises:
             EnvironmentMissing: If the host refuses, or the port is taken.
         """
-        done = self._ask("-O", "forward", "-R", f"127.0.0.1:{at}:{host}:{port}")
+        there = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        done = self._ask("-O", "forward", "-R", f"127.0.0.1:{at}:{there}")
         if done.returncode:
             taken = (
                 f"port {at} is still taken there (by a lost connection? then try again in a minute), or " if at else ""
             )
             raise EnvironmentMissing(
-                f"{self.name}: no tunnel back to {host}:{port}: {taken}its sshd forbids it (AllowTcpForwarding); or "
+                f"{self.name}: no tunnel back to {there}: {taken}its sshd forbids it (AllowTcpForwarding); or "
                 "use a tracking server that the host reaches by itself"
             )
         return at or int(done.stdout)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from dlperf.errors import EnvironmentMissing
+from dlperf.errors import EnvironmentMissing, TrialFailed
 from dlperf.remote.link import Link
 
 
@@ -21,6 +21,7 @@ def follow(link: Link, container: Any) -> int:
 
     Raises:
         EnvironmentMissing: If the connection is lost; the container is not.
+        TrialFailed: If somebody else has removed it.
     """
     import docker
     import requests
@@ -31,6 +32,8 @@ def follow(link: Link, container: Any) -> int:
             sys.stdout.buffer.write(chunk)
             sys.stdout.buffer.flush()
         return int(container.wait()["StatusCode"])
+    except docker.errors.NotFound as error:
+        raise TrialFailed(f"the container {container.name} was ended and removed from elsewhere (--stop)") from error
     except (requests.RequestException, urllib3.exceptions.HTTPError, docker.errors.APIError, OSError) as error:
         if isinstance(error, BrokenPipeError):  # whoever reads our output has gone
             raise

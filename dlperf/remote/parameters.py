@@ -128,7 +128,8 @@ class Address:
     def __str__(self) -> str:
         """Write it as it is given."""
         user = f"{self.user}@" if self.user else ""
-        return f"ssh://{user}{self.host}" + (f":{self.port}" if self.port else "")
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"ssh://{user}{host}" + (f":{self.port}" if self.port else "")
 
 
 def own(raw: Mapping[str, str]) -> dict[str, str]:

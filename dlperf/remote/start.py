@@ -14,7 +14,7 @@ from dlperf.remote import engine, image, logs
 from dlperf.remote.link import Link
 from dlperf.remote.notice import say
 from dlperf.remote.parameters import Address, RemoteParameters, dry
-from dlperf.remote.tracking_address import TrackingAddress, check_reachable
+from dlperf.remote.tracking_address import TrackingAddress, check_reachable, why_unreachable
 
 if TYPE_CHECKING:
     from dlperf.tracking import Store
@@ -166,7 +166,12 @@ def _found(host: Host, store: Store, address: TrackingAddress, parameter: str, r
             f"run {run_id} was started with a tracking server on the loopback of the machine it was started from",
         )
     if port:
-        _tunnelled(host.link, address, port)
+        try:
+            _tunnelled(host.link, address, port)
+        except EnvironmentMissing:
+            # Somebody else's --attach may hold the port, and lead to the same server.
+            if why_unreachable(host.client, container.attrs["Image"], "host", address.through(port)):
+                raise
     return container
 
 

@@ -93,6 +93,12 @@ def check_reachable(link: Link, client: Any, image: str, network: str, address: 
     Raises:
         EnvironmentMissing: If it does not.
     """
+    if said := why_unreachable(client, image, network, address):
+        raise EnvironmentMissing(f"a container on {link.name} cannot reach the tracking server {address.uri}: {said}")
+
+
+def why_unreachable(client: Any, image: str, network: str, address: TrackingAddress) -> str:
+    """Say why a container on the host gets no answer from the tracking server, "" if it does."""
     import docker
 
     try:
@@ -100,7 +106,5 @@ def check_reachable(link: Link, client: Any, image: str, network: str, address: 
             image, ["-c", _REACH, address.uri], entrypoint=["python"], network_mode=network, remove=True, stderr=True
         )
     except docker.errors.ContainerError as error:
-        said = error.stderr.decode(errors="replace").strip().split("\n")[-1]
-        raise EnvironmentMissing(
-            f"a container on {link.name} cannot reach the tracking server {address.uri}: {said}"
-        ) from error
+        return str(error.stderr.decode(errors="replace").strip().split("\n")[-1]) or f"status {error.exit_status}"
+    return ""

@@ -11,6 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from dlperf.parameters import parse
+from dlperf.remote import engine
+from dlperf.remote.image import provide
+from dlperf.remote.link import Link
+from dlperf.remote.parameters import Address, RemoteParameters
 from tests.desk import ROOT
 from tests.second_host import SecondHost, why_not
 from tests.served_desk import ServedDesk, served
@@ -78,6 +83,17 @@ def host(image: Image, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sec
     try:
         host.start()
         host.load(image.name, BASE_IMAGE)
+        _build_there(host)
         yield host
     finally:
         host.stop()
+
+
+def _build_there(host: SecondHost) -> None:
+    """Build the image with the layers that are there, as `remote` does when the code has changed."""
+    given = {"host": host.url, "entry_point": "cutout", "base_image": BASE_IMAGE}
+    (parameters,) = parse(RemoteParameters, given).trials
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", f"{host.path}{os.pathsep}{os.environ['PATH']}")
+        with Link(Address.of(host.url)) as link, engine.connected(link) as client:
+            provide(client, link.name, parameters)

@@ -72,6 +72,7 @@ def test_a_run_on_the_host_keeps_the_tracking_contract(caller: Caller) -> None:
     status, output = caller.finish(*caller.cutout("--m", "2", "--epochs", "3", "--memory", "4g"))
     assert status == 0, output
     assert caller.host.containers() == []
+    assert f"the image dlperf on {ADDRESS} is up to date" in output  # the fixture had it built
     found = re.search(rf"run (\w+): {caller.server.uri}/#/", output)
     assert found, output
     assert_trial(caller.server, caller.run(found[1]), epochs=3)
@@ -79,8 +80,6 @@ def test_a_run_on_the_host_keeps_the_tracking_contract(caller: Caller) -> None:
     runs = len(caller.server.client.search_runs(["0"]))
     status, output = caller.finish(*caller.cutout("--m", "0,2", "--dry_run", "true", "--network", "host"))
     assert status == 0, output
-    assert f"the image dlperf on {ADDRESS} is up to date" in output
-    assert "Step " not in output
     assert "cutout m=2 random_seed=0" in output
     assert len(caller.server.client.search_runs(["0"])) == runs
     assert caller.host.containers() == []
@@ -102,8 +101,10 @@ def test_a_container_outlives_ctrl_c_and_is_found_again_and_stopped(caller: Call
 
     status, output = caller.finish("--stop", run_id)
     assert status == 0, output
-    assert "Traceback" not in attached.communicate(timeout=60)[0]
-    assert attached.returncode == 128 + signal.SIGTERM  # the container's own
+    output, _ = attached.communicate(timeout=60)
+    # The container's own status, or, where --stop was quicker to remove it, that this has happened.
+    assert attached.returncode == 128 + signal.SIGTERM or "ended and removed from elsewhere" in output
+    assert "Traceback" not in output
     assert caller.host.containers() == []
     run = caller.run(run_id)
     assert (run.info.status, run.data.tags["dlperf.ended"]) == ("KILLED", "killed")
@@ -116,7 +117,7 @@ def test_a_container_outlives_ctrl_c_and_is_found_again_and_stopped(caller: Call
 
 
 def test_a_lost_connection_leaves_the_container_which_ends_its_run_when_it_is_found_again(caller: Caller) -> None:
-    process = caller.start(*caller.cutout("--m", "0", "--epochs", "40"))
+    process = caller.start(*caller.cutout("--m", "2", "--epochs", "18"))
     run_id = begun(caller, process)
     for child in psutil.Process(process.pid).children():
         child.kill()
@@ -131,7 +132,7 @@ def test_a_lost_connection_leaves_the_container_which_ends_its_run_when_it_is_fo
     status, output = caller.finish("--attach", run_id)
     assert status == 0, output
     assert "had ended without its tracking server: it goes on from its state" in output
-    assert_trial(caller.server, caller.run(run_id), epochs=40)
+    assert_trial(caller.server, caller.run(run_id), epochs=18)
     assert caller.host.containers() == []
 
 
@@ -151,7 +152,7 @@ def test_the_memory_limit_ends_the_run_failed(caller: Caller) -> None:
         (["--image", "keep", "--tag", "nosuch"], f"{ADDRESS} has no image nosuch: "),
         (["--image", "transfer", "--tag", "nosuch"], "this machine has no image nosuch: "),
         (["--data", "/no/such/folder", "--image", "keep"], "the engine cannot start the container: "),
-        (["--network", "bridge", "--image", "keep"], f"{ADDRESS}: its Docker engine failed: "),
+        (["--network", "bridge", "--image", "keep"], f"a container on {ADDRESS} cannot reach the tracking server http"),
     ],
     ids=["no GPU runtime", "no image there", "no image here", "no data", "no bridge"],
 )
@@ -160,8 +161,9 @@ def test_what_is_missing_on_the_host_is_one_line_and_leaves_nothing(
 ) -> None:
     images = caller.host.ssh("docker images --quiet")
     status, output = caller.finish(*caller.cutout(*arguments))
-    assert (status, output.count("\n")) == (3, 1), output
-    assert output.startswith(f"dlperf remote: {message}")
+    assert status == 3, output
+    (line,) = (line for line in output.splitlines() if "View " not in line)  # which MLflow writes as a run ends
+    assert line.startswith(f"dlperf remote: {message}")
     assert caller.host.containers() == []
     assert caller.host.ssh("docker images --quiet") == images
     assert not [run for run in caller.server.client.search_runs(["0"]) if run.info.status == "RUNNING"]
