@@ -62,6 +62,7 @@ def image() -> Image:
     arguments = ["--build-arg", f"BASE_IMAGE={BASE_IMAGE}", "--build-arg", f"GIT_COMMIT={commit}"]
     done = docker("build", "--network", "host", *arguments, "--tag", "dlperf", ".", seconds=1200)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    docker("image", "prune", "--force")  # the one it replaces
     return Image("dlperf", commit, done.stdout + done.stderr)
 
 
@@ -97,3 +98,4 @@ def _build_there(host: SecondHost) -> None:
         patch.setenv("PATH", f"{host.path}{os.pathsep}{os.environ['PATH']}")
         with Link(Address.of(host.url)) as link, engine.connected(link) as client:
             provide(client, link.name, parameters)
+    host.ssh("docker image prune --force")  # the one it replaces
