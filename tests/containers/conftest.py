@@ -62,7 +62,9 @@ def image() -> Image:
     arguments = ["--build-arg", f"BASE_IMAGE={BASE_IMAGE}", "--build-arg", f"GIT_COMMIT={commit}"]
     done = docker("build", "--network", "host", *arguments, "--tag", "dlperf", ".", seconds=1200)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    docker("image", "prune", "--force")  # the one it replaces
+    docker(
+        "image", "prune", "--force", "--filter", "label=org.opencontainers.image.title=dlperf"
+    )  # the one it replaces
     return Image("dlperf", commit, done.stdout + done.stderr)
 
 
