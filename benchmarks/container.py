@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[1]
 @click.option("--epochs", default=8, help="Epochs of each; the first one is left out.")
 def main(image: str, pairs: int, epochs: int) -> None:
     """Print the figures as JSON."""
-    trial = ["cutout", "--dataset", "digits", "--depth", "20", "--m", "2", "--epochs", str(epochs)]
+    trial = ["cutout", "--dataset", "digits", "--depth", "8", "--m", "2", "--epochs", str(epochs)]
     outside, inside = [], []
     for pair in range(pairs):
         # Who is first changes, so that a drift of the machine meets both alike.

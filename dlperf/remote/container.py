@@ -11,6 +11,7 @@ from dlperf.remote.engine import device_request
 from dlperf.remote.parameters import RemoteParameters
 
 _RUN, _PORT = "dlperf.run_id", "dlperf.tunnel_port"
+_BEING_REMOVED = (404, 409)
 _STOP_SECONDS = 60  # a trial ends between two calls of its compiled epoch, and then tells its tracking server
 
 
@@ -108,5 +109,14 @@ def stop(container: Any) -> None:
 
 
 def remove(container: Any) -> None:
-    """Remove an ended container with the volumes that have no name; state and data stay."""
-    container.remove(force=True, v=True)
+    """Remove an ended container with the volumes that have no name; state and data stay.
+
+    That somebody else removes it at this moment (--stop, while another terminal follows it) is as good.
+    """
+    import docker
+
+    try:
+        container.remove(force=True, v=True)
+    except docker.errors.APIError as error:
+        if error.status_code not in _BEING_REMOVED:
+            raise

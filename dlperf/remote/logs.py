@@ -41,6 +41,11 @@ def follow(link: Link, container: Any) -> int:
 
 
 def ended_for_memory(container: Any) -> bool:
-    """Whether the kernel ended the container at its memory limit."""
-    container.reload()
+    """Whether the kernel ended the container at its memory limit; not known of one that is removed by now."""
+    import docker
+
+    try:
+        container.reload()
+    except docker.errors.NotFound:
+        return False
     return bool(container.attrs["State"].get("OOMKilled"))
