@@ -7,6 +7,7 @@ refuse a value.
 
 from __future__ import annotations
 
+import abc
 import contextlib
 import difflib
 import os
@@ -20,11 +21,17 @@ import click
 from dlperf import __version__, problems
 from dlperf.declaration import Description
 from dlperf.errors import BadInput, DlperfError, Ended
-from dlperf.parameters import describe, parse
+from dlperf.parameters import Parameters, describe, parse
+from dlperf.remote.parameters import SUMMARY as REMOTE_SUMMARY
+from dlperf.remote.parameters import RemoteParameters
+from dlperf.remote.parameters import read as read_remote
 from dlperf.trial import Comparison
 
 if TYPE_CHECKING:
     from dlperf.trial import Problem
+
+_SUBCOMMANDS = (*problems.NAMES, "remote")
+_ARGUMENTS = "dlperf.arguments"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -54,15 +61,27 @@ def entry_point(name: str, argv: Sequence[str] | None = None) -> int:
     return _answer(command, list(sys.argv[1:] if argv is None else argv), f"python entrypoints/{name}.py")
 
 
-class _EntryPoint(click.Command):
-    """The command of one problem: an option per parameter, each of which takes one value."""
+def remote(argv: Sequence[str] | None = None) -> int:
+    """Run an entry point on another host, as entrypoints/remote.py does.
 
-    def __init__(self, problem: Problem[Any]) -> None:
-        """Make the options from the problem's declarations."""
-        self.problem = problem
-        self.descriptions = {each.name: each for each in describe(problem.parameters)}
+    Args:
+        argv: The arguments after the script's name; those of this process if None.
+
+    Returns:
+        The exit status: the container's, 2 bad input, 3 something on the way to it is missing, 130 and 143 as `main`.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    return _answer(_Remote(arguments), arguments, "python entrypoints/remote.py")
+
+
+class _Command(click.Command, abc.ABC):
+    """A command with an option per declared parameter, each of which takes one value."""
+
+    def __init__(self, name: str, summary: str, *declarations: type[Parameters]) -> None:
+        """Make the options from the declarations."""
+        self.descriptions = {each.name: each for model in declarations for each in describe(model)}
         super().__init__(
-            problem.name,
+            name,
             # What click does not know is refused in `_raw`, where closest names are at hand; `multiple` lets a
             # parameter that is given twice be refused, where click alone would take the last.
             context_settings={"ignore_unknown_options": True, "allow_extra_args": True, "max_content_width": 100},
@@ -70,8 +89,8 @@ class _EntryPoint(click.Command):
                 click.Option([f"--{each.name}"], multiple=True, metavar=_metavar(each), help=_help(each))
                 for each in self.descriptions.values()
             ],
-            help=problem.summary,
-            short_help=problem.summary,
+            help=summary,
+            short_help=summary,
             options_metavar="[--PARAMETER VALUE]...",
         )
 
@@ -89,7 +108,7 @@ class _EntryPoint(click.Command):
         """Check what was given and start; an error that is the user's to read becomes a line and an exit status."""
         try:
             raw = self._raw(ctx.params, ctx.args)
-            parse(self.problem.parameters, raw)
+            self.check(raw)
         except BadInput as error:
             return self._refuse(error)
         try:
@@ -97,19 +116,21 @@ class _EntryPoint(click.Command):
             from dlperf.interruption import answering
 
             with answering():
-                if isinstance(self.problem, Comparison):
-                    from dlperf.comparison.run import start as compare
-
-                    return compare(self.problem, raw)
-                from dlperf.sweep import start
-
-                return start(self.problem, raw)
+                return self.start(raw)
         except DlperfError as error:
             self._complain(error)
             return error.exit_status
         except Ended as ended:
             self._complain(ended)
             return ended.exit_status
+
+    @abc.abstractmethod
+    def check(self, raw: dict[str, str]) -> None:
+        """Refuse what cannot be used, before anything heavy is imported."""
+
+    @abc.abstractmethod
+    def start(self, raw: dict[str, str]) -> int:
+        """Do it, and return the exit status."""
 
     def _raw(self, options: dict[str, tuple[str, ...]], extra: Sequence[str]) -> dict[str, str]:
         """One text per parameter from click's options and from the arguments that it could not place."""
@@ -156,11 +177,65 @@ class _EntryPoint(click.Command):
 
     def _complain(self, message: object) -> None:
         """Write one line to the standard error."""
-        _complain(f"dlperf {self.problem.name}", message)
+        _complain(f"dlperf {self.name}", message)
+
+
+class _EntryPoint(_Command):
+    """The command of one problem."""
+
+    def __init__(self, problem: Problem[Any]) -> None:
+        """Make the options from the problem's declarations."""
+        self.problem = problem
+        super().__init__(problem.name, problem.summary, problem.parameters)
+
+    def check(self, raw: dict[str, str]) -> None:
+        """Read the parameters."""
+        parse(self.problem.parameters, raw)
+
+    def start(self, raw: dict[str, str]) -> int:
+        """Run the problem, or compare what was run."""
+        if isinstance(self.problem, Comparison):
+            from dlperf.comparison.run import start as compare
+
+            return compare(self.problem, raw)
+        from dlperf.sweep import start
+
+        return start(self.problem, raw)
+
+
+class _Remote(_Command):
+    """The command `remote`: its own options, and those of the entry point that is named among the arguments."""
+
+    def __init__(self, arguments: Sequence[str]) -> None:
+        """Make the options from both declarations."""
+        self.wanted: tuple[RemoteParameters, dict[str, str]] | None = None
+        named = _value_of("--entry_point", arguments)
+        problem = [problems.load(named).parameters] if named in problems.NAMES else []
+        super().__init__("remote", REMOTE_SUMMARY, RemoteParameters, *problem)
+
+    def check(self, raw: dict[str, str]) -> None:
+        """Read what is `remote`'s, and the entry point's with the declarations that the host will read them with."""
+        self.wanted = read_remote(raw)
+
+    def start(self, raw: dict[str, str]) -> int:
+        """Start, follow or stop the container."""
+        from dlperf.remote.start import run
+
+        assert self.wanted is not None
+        return run(*self.wanted)
+
+
+def _value_of(option: str, arguments: Sequence[str]) -> str:
+    """What an option is given, as click reads it; "" if it is not there."""
+    for position, argument in enumerate(arguments):
+        name, equals, value = argument.partition("=")
+        if name == option:
+            return value if equals else "".join(arguments[position + 1 : position + 2])
+    return ""
 
 
 class _Dlperf(click.Group):
-    """The command `dlperf`: one sub-command per problem, each imported when it is asked for."""
+    """The command `dlperf`: one sub-command per problem, each imported when it is asked for, and `remote`."""
 
     def __init__(self) -> None:
         """Describe the command; sub-commands come from `dlperf.problems`."""
@@ -174,10 +249,12 @@ class _Dlperf(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The problems in their own order, not sorted."""
-        return list(problems.NAMES)
+        return list(_SUBCOMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import the problem and make its command."""
+        if cmd_name == "remote":
+            return _Remote(ctx.meta.get(_ARGUMENTS, ()))
         return _EntryPoint(problems.load(cmd_name)) if cmd_name in problems.NAMES else None
 
     def resolve_command(
@@ -185,10 +262,11 @@ class _Dlperf(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the sub-command, or name the closest."""
         name = args[0]
-        if name not in problems.NAMES and not name.startswith("-"):
-            closest = difflib.get_close_matches(name, problems.NAMES, n=1)
+        if name not in _SUBCOMMANDS and not name.startswith("-"):
+            closest = difflib.get_close_matches(name, _SUBCOMMANDS, n=1)
             hint = f"; did you mean {closest[0]}?" if closest else ""
-            ctx.fail(f"unknown entry point {name}{hint} (valid: {', '.join(problems.NAMES)})")
+            ctx.fail(f"unknown entry point {name}{hint} (valid: {', '.join(_SUBCOMMANDS)})")
+        ctx.meta[_ARGUMENTS] = args[1:]
         return super().resolve_command(ctx, args)
 
 

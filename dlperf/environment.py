@@ -98,10 +98,14 @@ def command() -> str:
 
 
 def git_commit() -> str | None:
-    """Return the commit of the sources that run, with "+changes" if they differ from it; None outside a clone."""
+    """Return the commit of the sources that run, with "+changes" if they differ from it; None where it is unknown.
+
+    A container image has no clone, but may have been told the commit when it was built (DLPERF_GIT_COMMIT).
+    """
     root = Path(__file__).resolve().parent.parent
     if not (root / ".git").exists():
-        return None
+        told = os.environ.get("DLPERF_GIT_COMMIT", "unknown")
+        return None if told == "unknown" else told
     try:
         commit = _git(root, "rev-parse", "HEAD")
         return commit + ("+changes" if _git(root, "status", "--porcelain", "--untracked-files=no") else "")

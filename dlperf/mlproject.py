@@ -1,4 +1,4 @@
-"""Renders MLproject from the parameters' declarations: `python -m dlperf.mlproject`, checked with `--check`."""
+"""Renders the MLproject files from the parameters' declarations: `python -m dlperf.mlproject`, `--check` compares."""
 
 from __future__ import annotations
 
@@ -14,6 +14,17 @@ from dlperf.parameters import describe
 
 CONDA_ENVIRONMENT = "conda_env: conda.yaml\n"
 """The environment section of MLproject at the repository root."""
+
+DOCKER_ENVIRONMENT = """\
+# The image is the Dockerfile's, built before: `docker build -t dlperf .`. Volumes lie where the engine runs.
+docker_env:
+  image: dlperf
+  volumes: ["dlperf-data:/data", "dlperf-cache:/cache", "dlperf-state:/state"]
+"""
+"""The environment section of docker/MLproject."""
+
+PROJECT_FILES = {"MLproject": CONDA_ENVIRONMENT, "docker/MLproject": DOCKER_ENVIRONMENT}
+"""The project files by their path in the repository, with their environment sections."""
 
 _HEADER = """\
 # Rendered from the parameter declarations in dlperf/problems: do not edit, run `python -m dlperf.mlproject`.
@@ -80,21 +91,26 @@ def _comment(words: str, indent: int, hanging: str = "") -> list[str]:
 
 
 @click.command()
-@click.option("--check", is_flag=True, help="Write nothing; exit status 1 if the committed file differs.")
+@click.option("--check", is_flag=True, help="Write nothing; exit status 1 if a committed file differs.")
 def main(check: bool) -> None:
-    """Render MLproject at the repository root from the parameter declarations.
+    """Render MLproject and docker/MLproject from the parameter declarations.
 
     Args:
         check: Compare only.
 
     Raises:
-        ClickException: With `check`, the file is missing or differs.
+        ClickException: With `check`, a file is missing or differs.
     """
-    path = Path(__file__).resolve().parents[1] / "MLproject"
-    rendered = render(CONDA_ENVIRONMENT)
-    if not check:
-        path.write_text(rendered, encoding="utf-8")
-        return
+    root = Path(__file__).resolve().parents[1]
+    for name, environment in PROJECT_FILES.items():
+        if check:
+            _compare(name, root / name, render(environment))
+        else:
+            (root / name).write_text(render(environment), encoding="utf-8")
+
+
+def _compare(name: str, path: Path, rendered: str) -> None:
+    """Raise ClickException with the first line in which a file differs from what is rendered."""
     committed = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     expected = rendered.splitlines()
     if committed != expected:
@@ -102,7 +118,7 @@ def main(check: bool) -> None:
         same = next((i for i, (a, b) in enumerate(pairs) if a != b), min(len(committed), len(expected)))
         wanted = expected[same].strip() if same < len(expected) else "the end of the file"
         raise click.ClickException(
-            f"MLproject, line {same + 1}: the declarations say `{wanted}`; run `python -m dlperf.mlproject`"
+            f"{name}, line {same + 1}: the declarations say `{wanted}`; run `python -m dlperf.mlproject`"
         )
 
 

@@ -7,17 +7,19 @@ import socket
 
 import psutil
 
+_FIRST_NAMESPACE = "pid:[4026531836]"  # the kernel's number for the one that is no container
+
 
 def this_process() -> str:
-    """Name this process: host, process id, second of its start."""
-    return f"{socket.gethostname()} {os.getpid()} {psutil.Process().create_time():.0f}"
+    """Name this process: host (of a container on it, that too), process id, second of its start."""
+    return f"{_here()} {os.getpid()} {psutil.Process().create_time():.0f}"
 
 
 def is_gone(process: str) -> bool:
     """Whether a process of this host has ended; of another host nothing is known."""
     try:
         host, pid, created = process.split()
-        if host != socket.gethostname():
+        if host != _here():
             return False
         return abs(psutil.Process(int(pid)).create_time() - float(created)) > 2
     except psutil.NoSuchProcess:
@@ -28,5 +30,15 @@ def is_gone(process: str) -> bool:
 
 def is_another(process: str) -> bool:
     """Whether a process of this host lives and is not this one."""
-    here = process.split(" ")[0] == socket.gethostname()
+    here = process.split(" ")[0] == _here()
     return here and process != this_process() and not is_gone(process)
+
+
+def _here() -> str:
+    """Name what counts process ids: a container that shares its host's network has the host's name, but its own ids."""
+    try:
+        namespace = os.readlink("/proc/self/ns/pid")
+    except OSError:  # no Linux
+        namespace = _FIRST_NAMESPACE
+    host = socket.gethostname()
+    return host if namespace == _FIRST_NAMESPACE else f"{host}/{namespace}"

@@ -168,7 +168,7 @@ def test_group_lists_entry_points_and_refuses_others(sweep: Sweep, capsys: pytes
     assert cli.main(["--version"]) == 0
     assert cli.main(["cutot"]) == 2
     assert capsys.readouterr().err == (
-        f"dlperf: unknown entry point cutot; did you mean cutout? (valid: {', '.join(problems.NAMES)})\n"
+        f"dlperf: unknown entry point cutot; did you mean cutout? (valid: {', '.join(problems.NAMES)}, remote)\n"
     )
     for argv in (["--foo"], ["cutout", "--help=x"]):
         assert cli.main(argv) == 2

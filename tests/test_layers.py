@@ -18,6 +18,7 @@ TENSORFLOW = {
 # From what a user starts down to what everything rests on; a module imports its own line and those below.
 LINES = [
     {"dlperf.__main__", "dlperf.cli", "dlperf.mlproject"},
+    {"dlperf.remote"},
     {"dlperf.sweep", "dlperf.comparison"},
     {"dlperf.sweep_runs"},
     {"dlperf.trial_run"},

@@ -103,9 +103,18 @@ def test_committed_declarations_reach_the_script(name: str, tmp_path: Path) -> N
     }
 
 
-def test_committed_file_is_what_the_declarations_render() -> None:
-    assert (ROOT / "MLproject").read_text(encoding="utf-8") == mlproject.render(mlproject.CONDA_ENVIRONMENT)
+def test_committed_files_are_what_the_declarations_render() -> None:
+    assert mlproject.PROJECT_FILES.keys() == {"MLproject", "docker/MLproject"}
+    for name, environment in mlproject.PROJECT_FILES.items():
+        assert (ROOT / name).read_text(encoding="utf-8") == mlproject.render(environment)
     assert click.testing.CliRunner().invoke(mlproject.main, ["--check"]).exit_code == 0
+
+
+def test_mlflow_reads_the_docker_environment() -> None:
+    project = load_project(str(ROOT / "docker"))
+    assert project.docker_env["image"] == "dlperf"
+    folders = {volume.partition(":")[2] for volume in project.docker_env["volumes"]}
+    assert folders == {"/data", "/cache", "/state"}
 
 
 @pytest.mark.usefixtures("example")

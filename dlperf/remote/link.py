@@ -1,0 +1,203 @@
+"""One SSH connection to the host, which carries everything: commands, the engine's socket, the tunnel back.
+
+It is OpenSSH's own program, not a library: keys, agents, jump hosts and known hosts are then what the user's ssh has,
+and the same connection (ssh's control socket) takes further commands and forwardings.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+import shutil
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from dlperf.errors import EnvironmentMissing
+from dlperf.remote.parameters import Address
+
+_CONNECT_SECONDS = 15
+_OPTIONS = {
+    "BatchMode": "yes",  # a question nobody sees would hang
+    "ConnectTimeout": str(_CONNECT_SECONDS),
+    "ServerAliveInterval": "10",  # a connection that is lost ends ssh within 30 seconds
+    "ServerAliveCountMax": "3",
+    "ExitOnForwardFailure": "no",  # a forwarding that fails is said by the command that asks for it
+    "ControlPersist": "no",  # the user's own setting would let the connection outlive its process
+    "LogLevel": "ERROR",
+}
+# What ssh says, and what a user can do about it.
+_REASONS = {
+    "HOST IDENTIFICATION HAS CHANGED": "its host key has changed: find out why, then `ssh-keygen -R` the old one",
+    "Host key verification failed": "its host key is not known here: `ssh` there once and compare the fingerprint",
+    "Permission denied": "the login is refused: it has to work unasked (a key; ssh-agent for its phrase)",
+    "Could not resolve hostname": "there is no host of this name",
+    "Connection refused": "nothing listens there: is sshd running, is the port right?",
+    "timed out": "it does not answer: is it up, is a firewall between?",
+    "No route to host": "there is no way to it: is it up, is a VPN missing?",
+}
+
+
+class Link:
+    """An open connection to the host; closing it closes every forwarding."""
+
+    def __init__(self, address: Address) -> None:
+        """Connect.
+
+        Raises:
+            EnvironmentMissing: If there is no ssh here, or the host cannot be reached or refuses.
+        """
+        if shutil.which("ssh") is None:
+            raise EnvironmentMissing("there is no ssh on this machine: install OpenSSH's client")
+        self.address = address
+        self._folder = Path(tempfile.mkdtemp(prefix="dlperf-"))  # short: a socket's path has at most 104 characters
+        self._control = self._folder / "ssh"
+        self._errors = (self._folder / "errors").open("w+")
+        self._master = subprocess.Popen(
+            self._ssh("-M", "-N"),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=self._errors,
+            start_new_session=True,  # Ctrl-C is for this program, which still has to talk to the host
+        )
+        try:
+            self._wait_until_open()
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close it."""
+        self.close()
+
+    @property
+    def name(self) -> str:
+        """The host's name, for messages."""
+        return self.address.host
+
+    @property
+    def alive(self) -> bool:
+        """Whether the connection stands."""
+        return self._master.poll() is None
+
+    @property
+    def last_error(self) -> str:
+        """The last line that ssh complained with, "" if it did not."""
+        lines = (self._folder / "errors").read_text(errors="replace").split("\n")
+        return next((line.strip() for line in reversed(lines) if line.strip()), "")
+
+    def run(self, command: str, seconds: float = 30) -> str:
+        """Run a shell command on the host.
+
+        Args:
+            command: For `sh`.
+            seconds: How long it may take.
+
+        Returns:
+            Its standard output, whatever its exit status.
+
+        Raises:
+            EnvironmentMissing: If the connection is lost.
+        """
+        done = self._ask(command=f"sh -c {shlex.quote(command)}", seconds=seconds)
+        if done.returncode == 255:
+            raise EnvironmentMissing(f"the connection to {self.name} is lost: {done.stderr.strip() or self.last_error}")
+        return done.stdout
+
+    def forward_socket(self, path: str) -> Path:
+        """Let a socket of the host appear here.
+
+        Args:
+            path: The socket's path on the host.
+
+        Returns:
+            Its path here.
+
+        Raises:
+            EnvironmentMissing: If ssh cannot forward it.
+        """
+        here = self._folder / "socket"
+        done = self._ask("-O", "forward", "-L", f"{here}:{path}")
+        if done.returncode:
+            raise EnvironmentMissing(f"{self.name}: its {path} cannot be forwarded over SSH: {done.stderr.strip()}")
+        return here
+
+    def tunnel_back(self, host: str, port: int, at: int = 0) -> int:
+        """Let a port on the host's loopback lead to a server that this machine reaches.
+
+        Args:
+            host: The server's host, as seen from here.
+            port: The server's port.
+            at: The port on the host; 0 takes any that is free.
+
+        Returns:
+            The port on the host.
+
+        Raises:
+            EnvironmentMissing: If the host refuses, or the port is taken.
+        """
+        there = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        done = self._ask("-O", "forward", "-R", f"127.0.0.1:{at}:{there}")
+        if done.returncode:
+            taken = (
+                f"port {at} is still taken there (by a lost connection? then try again in a minute), or " if at else ""
+            )
+            raise EnvironmentMissing(
+                f"{self.name}: no tunnel back to {there}: {taken}its sshd forbids it (AllowTcpForwarding); or "
+                "use a tracking server that the host reaches by itself"
+            )
+        return at or int(done.stdout)
+
+    def close(self) -> None:
+        """End the connection and remove what it left here."""
+        if self._master.poll() is None:
+            self._master.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._master.wait(5)
+        if self._master.poll() is None:
+            self._master.kill()
+            self._master.wait()
+        self._errors.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _wait_until_open(self) -> None:
+        """Wait for the control socket, which ssh makes when the login is done."""
+        deadline = time.monotonic() + 2 * _CONNECT_SECONDS
+        while self._master.poll() is None and time.monotonic() < deadline:
+            if self._control.exists():
+                return
+            time.sleep(0.05)
+        said = (self._folder / "errors").read_text(errors="replace")
+        reason = next((words for sign, words in _REASONS.items() if sign in said), self.last_error or "no answer")
+        raise EnvironmentMissing(f"{self.name} cannot be reached over SSH: {reason}")
+
+    def _ask(self, *options: str, command: str = "", seconds: float = 30) -> subprocess.CompletedProcess[str]:
+        """Ask the open connection for something."""
+        try:
+            return subprocess.run(
+                self._ssh(*options, command=command),
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=seconds,
+                start_new_session=True,
+            )
+        except subprocess.TimeoutExpired:
+            raise EnvironmentMissing(f"{self.name} does not answer over SSH for {seconds:.0f} seconds") from None
+
+    def _ssh(self, *options: str, command: str = "") -> list[str]:
+        """The command line of ssh."""
+        settings = [word for name, value in _OPTIONS.items() for word in ("-o", f"{name}={value}")]
+        login = ["-l", self.address.user] if self.address.user else []
+        port = ["-p", str(self.address.port)] if self.address.port else []
+        there = ["--", self.address.host, *([command] if command else [])]
+        return ["ssh", "-S", str(self._control), "-T", *settings, *login, *port, *options, *there]

@@ -1,0 +1,51 @@
+"""What the container writes, as it writes it, and how it ended."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from dlperf.errors import EnvironmentMissing, TrialFailed
+from dlperf.remote.link import Link
+
+
+def follow(link: Link, container: Any) -> int:
+    """Copy a container's output here, from its beginning on, until it ends.
+
+    Args:
+        link: The connection to the host.
+        container: The container.
+
+    Returns:
+        Its exit status.
+
+    Raises:
+        EnvironmentMissing: If the connection is lost; the container is not.
+        TrialFailed: If somebody else has removed it.
+    """
+    import docker
+    import requests
+    import urllib3
+
+    try:
+        for chunk in container.logs(stream=True, follow=True):
+            sys.stdout.buffer.write(chunk)
+            sys.stdout.buffer.flush()
+        return int(container.wait()["StatusCode"])
+    except docker.errors.NotFound as error:
+        raise TrialFailed(f"the container {container.name} was ended and removed from elsewhere (--stop)") from error
+    except (requests.RequestException, urllib3.exceptions.HTTPError, docker.errors.APIError, OSError) as error:
+        if isinstance(error, BrokenPipeError):  # whoever reads our output has gone
+            raise
+        raise EnvironmentMissing(f"the connection to {link.name} is lost") from error
+
+
+def ended_for_memory(container: Any) -> bool:
+    """Whether the kernel ended the container at its memory limit; not known of one that is removed by now."""
+    import docker
+
+    try:
+        container.reload()
+    except docker.errors.NotFound:
+        return False
+    return bool(container.attrs["State"].get("OOMKilled"))

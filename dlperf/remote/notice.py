@@ -1,0 +1,10 @@
+"""What `remote` itself has to say, apart from what the container writes."""
+
+from __future__ import annotations
+
+import sys
+
+
+def say(message: str) -> None:
+    """Write one line to the standard error."""
+    print(f"dlperf remote: {message}", file=sys.stderr, flush=True)

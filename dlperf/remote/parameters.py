@@ -1,0 +1,171 @@
+"""What `remote` itself takes, declared as a problem's parameters are; the rest are the entry point's own."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from dlperf import problems
+from dlperf.declaration import parameter
+from dlperf.errors import BadInput
+from dlperf.parameters import Parameters, describe, parse
+
+_RUN_ID = re.compile(r"[0-9a-f]{32}")
+_MEMORY = re.compile(r"[1-9][0-9]*[bkmg]")
+_GPUS = re.compile(r"all|[1-9][0-9]*|device=[^,\s]+(,[^,\s]+)*")
+# An image's name as Docker takes it; its own rule is longer, and the engine applies it.
+_TAG = re.compile(r"[a-z0-9][a-z0-9._/:-]*")
+
+SUMMARY = (
+    "Run an entry point in a container on another host, over SSH: with --entry_point NAME come that entry point's own "
+    "parameters."
+)
+
+
+class RemoteParameters(Parameters):
+    """Where the container runs, what it gets there, and how its image comes there."""
+
+    host: str = parameter("", help="SSH address of the host, as ssh://user@gpuhost:22")
+    entry_point: str = parameter("", help="the entry point to run there, with its own parameters")
+    gpus: str = parameter("", help="GPUs of the host: all, a number of them, or device=0,1; none unless given")
+    memory: str = parameter("", help="memory limit of the container, as 16g or 500m; none unless given")
+    data: str = parameter(
+        "dlperf-data", help="folder of the host (an absolute path, mounted read-only) or volume with the data sets"
+    )
+    image: Literal["build", "transfer", "keep"] = parameter(
+        "build",
+        help="build the image on the host from this checkout, unless it is there; transfer it from this machine's "
+        "engine; or keep what the host has",
+    )
+    tag: str = parameter(follows="gpus", help="name of the image: dlperf, with GPUs dlperf:gpu")
+    base_image: str = parameter("python:3.11-slim", help="the image that image=build starts from")
+    network: Literal["auto", "bridge", "host"] = parameter(
+        "auto", help="the container's network: auto is host where a tunnel leads to the tracking server, else bridge"
+    )
+    attach: str = parameter("", help="run id: follow a container that goes on from an earlier start")
+    stop: str = parameter("", help="run id: end its container and its run")
+
+    @classmethod
+    def following(cls, given: Mapping[str, Any]) -> dict[str, Any]:
+        """GPUs need the image with CUDA, which has a name of its own."""
+        return {"tag": "dlperf:gpu" if given["gpus"] else "dlperf"}
+
+    def check(self) -> None:
+        """Refuse an address, a size or a combination that cannot be used.
+
+        Raises:
+            BadInput: One of them is not as it has to be.
+        """
+        Address.of(self.host)
+        wanted = [name for name in ("entry_point", "attach", "stop") if getattr(self, name)]
+        if not wanted:
+            raise BadInput("entry_point", "", f"give one of {', '.join(problems.NAMES)}, or --attach or --stop RUN_ID")
+        if len(wanted) > 1:
+            raise BadInput(wanted[1], getattr(self, wanted[1]), f"cannot be given together with {wanted[0]}")
+        if self.entry_point and self.entry_point not in problems.NAMES:
+            closest = difflib.get_close_matches(self.entry_point, problems.NAMES, n=1)
+            hint = f"; did you mean {closest[0]}?" if closest else ""
+            raise BadInput("entry_point", self.entry_point, f"must be one of {', '.join(problems.NAMES)}{hint}")
+        rules = {
+            "attach": (_RUN_ID, "must be a run id: 32 of the characters 0-9 and a-f"),
+            "stop": (_RUN_ID, "must be a run id: 32 of the characters 0-9 and a-f"),
+            "memory": (_MEMORY, "must be a whole number with its unit, b, k, m or g, as 16g"),
+            "gpus": (_GPUS, "must be all, a number above 0, or device=0,1"),
+            "tag": (_TAG, "must be the name of an image, as dlperf or registry/dlperf:1"),
+        }
+        for name, (pattern, allowed) in rules.items():
+            value = getattr(self, name)
+            if value and not pattern.fullmatch(value):
+                raise BadInput(name, value, allowed)
+
+    @property
+    def variant(self) -> str:
+        """The image's variant: with CUDA where GPUs are asked for."""
+        return "gpu" if self.gpus else "cpu"
+
+    @property
+    def run_id(self) -> str:
+        """The run whose container is asked for, "" for a new one."""
+        return self.attach or self.stop
+
+
+@dataclass(frozen=True)
+class Address:
+    """The host's SSH address.
+
+    Attributes:
+        host: Name or IP address, or an alias of the user's ssh configuration.
+        user: "" leaves it to ssh.
+        port: 0 leaves it to ssh.
+    """
+
+    host: str
+    user: str
+    port: int
+
+    @classmethod
+    def of(cls, written: str) -> Address:
+        """Read ssh://user@gpuhost:22.
+
+        Raises:
+            BadInput: It is no such address.
+        """
+        allowed = "must be an SSH address, as ssh://user@gpuhost:22 or ssh://gpuhost"
+        try:
+            parts = urlsplit(written)
+            host, user, port = parts.hostname or "", parts.username or "", parts.port or 0
+        except ValueError:
+            raise BadInput("host", written, allowed) from None
+        rest = parts.path.strip("/") + parts.query + parts.fragment
+        if parts.scheme != "ssh" or not host or rest or parts.password or host.startswith("-") or user.startswith("-"):
+            raise BadInput("host", written, allowed)
+        return cls(host, user, port)
+
+    def __str__(self) -> str:
+        """Write it as it is given."""
+        user = f"{self.user}@" if self.user else ""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"ssh://{user}{host}" + (f":{self.port}" if self.port else "")
+
+
+def own(raw: Mapping[str, str]) -> dict[str, str]:
+    """Return the texts that are `remote`'s own."""
+    return {name: text for name, text in raw.items() if name in RemoteParameters.model_fields}
+
+
+def read(raw: Mapping[str, str]) -> tuple[RemoteParameters, dict[str, str]]:
+    """Read everything that was given, before anything is sent.
+
+    Args:
+        raw: Texts by name, `remote`'s own and the entry point's.
+
+    Returns:
+        The first, and the texts of the second as they are to be passed on.
+
+    Raises:
+        BadInput: One of them cannot be used.
+    """
+    (parameters,) = parse(RemoteParameters, own(raw)).trials
+    rest = {name: text for name, text in raw.items() if name not in RemoteParameters.model_fields}
+    if parameters.run_id:
+        for name, text in rest.items():
+            raise BadInput(
+                name, text, f"a container that is there keeps what it was started with (run {parameters.run_id})"
+            )
+        return parameters, {}
+    problem = problems.load(parameters.entry_point)
+    for name, instead in {"data_dir": "the host's folder is given as --data", "state_dir": "it is a volume"}.items():
+        if rest.get(name):
+            raise BadInput(name, rest[name], f"would be a path inside the container: {instead}")
+    parse(problem.parameters, rest)
+    return parameters, rest
+
+
+def dry(entry_point: str, rest: Mapping[str, str]) -> bool:
+    """Whether the entry point is to list its trials only, so that there is no run."""
+    names = {each.name for each in describe(problems.load(entry_point).parameters)}
+    return "dry_run" in names and rest.get("dry_run", "").lower() == "true"

@@ -1,0 +1,62 @@
+"""The run as the caller's tracking server has it: made before the container starts, and never left RUNNING after it."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from dlperf.errors import BadInput, EnvironmentMissing
+from dlperf.tracking import Run, Store
+
+_OPEN = ("RUNNING", "SCHEDULED")
+
+
+def check_artifacts(store: Store) -> None:
+    """Verify that the tracking server takes artifacts itself, so that the host needs no way to where they lie.
+
+    Raises:
+        EnvironmentMissing: If a client would have to write them into a folder.
+    """
+    location = str(store.client.get_experiment(store.experiment_id).artifact_location)
+    if urlsplit(location).scheme in ("", "file"):
+        raise EnvironmentMissing(
+            f"the experiment {store.experiment_id} of {store.uri} keeps its artifacts in {location}, a folder that the "
+            "host does not have: start the server with --artifacts-destination, and use an experiment made since"
+        )
+
+
+def make(store: Store, name: str) -> Run:
+    """Return the run that the container is to run: the one MLFLOW_RUN_ID names, else a new one."""
+    return store.adopted() or store.create(name)
+
+
+def find(store: Store, parameter: str, run_id: str) -> Run:
+    """Return a run of the tracking server.
+
+    Raises:
+        BadInput: If there is none with this id.
+    """
+    try:
+        found = store.client.get_run(run_id)
+    except Exception as error:
+        raise BadInput(parameter, run_id, f"{store.uri} has no such run") from error
+    store.experiment_id = found.info.experiment_id
+    return Run(store, found)
+
+
+def settle(store: Store, run_id: str, status: str, reason: str) -> None:
+    """End a run, and what runs below it, that its container could not end any more (killed, out of memory).
+
+    Args:
+        store: The tracking server.
+        run_id: The run.
+        status: FAILED or KILLED, for those that stand as RUNNING.
+        reason: Why, for the run's tag.
+    """
+    found = store.client.get_run(run_id)
+    run = Run(store, found)
+    # A trial is told by its key, a problem of the demo by its name.
+    below = {child.id for tag in ("dlperf.trial_key", "dlperf.problem") for child in store.children(run, tag).values()}
+    for child in below:
+        settle(store, child, status, reason)
+    if found.info.status in _OPEN:
+        run.end(status, reason)

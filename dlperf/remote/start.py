@@ -1,0 +1,208 @@
+"""`remote` from its first check to the container's exit status."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from dlperf.errors import BadInput, Ended, EnvironmentMissing
+from dlperf.remote import container as containers
+from dlperf.remote import engine, image, logs
+from dlperf.remote.link import Link
+from dlperf.remote.notice import say
+from dlperf.remote.parameters import Address, RemoteParameters, dry
+from dlperf.remote.tracking_address import TrackingAddress, check_reachable, why_unreachable
+
+if TYPE_CHECKING:
+    from dlperf.tracking import Store
+
+_TRACKING_GONE = 3
+
+
+@dataclass(frozen=True)
+class Host:
+    """The host, connected: the SSH connection and Docker's client of its engine."""
+
+    link: Link
+    client: Any
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return self.link.name
+
+
+def run(parameters: RemoteParameters, arguments: Mapping[str, str]) -> int:
+    """Do what was asked for: start a container and follow it, follow one that runs, or stop one.
+
+    Args:
+        parameters: `remote`'s own.
+        arguments: The entry point's, as text.
+
+    Returns:
+        The container's exit status; 0 after --stop.
+
+    Raises:
+        BadInput: If something given cannot be used.
+        EnvironmentMissing: If something is missing; nothing is left running on the host then, unless it says so.
+        Ended: If a signal came; a container that was started goes on.
+    """
+    if parameters.entry_point and dry(parameters.entry_point, arguments):
+        with _connected(parameters) as host:
+            _check(host, parameters)
+            return _list_trials(host, parameters, arguments)
+    address = TrackingAddress.of(os.environ.get("MLFLOW_TRACKING_URI", ""))
+    with _connected(parameters) as host, _tracked() as store:
+        if parameters.attach:
+            return _attach(host, store, address, parameters.attach)
+        if parameters.stop:
+            return _stop(host, store, address, parameters.stop)
+        _check(host, parameters)
+        return _start(host, store, address, parameters, arguments)
+
+
+@contextmanager
+def _connected(parameters: RemoteParameters) -> Iterator[Host]:
+    with Link(Address.of(parameters.host)) as link, engine.connected(link) as client:
+        yield Host(link, client)
+
+
+@contextmanager
+def _tracked() -> Iterator[Store]:
+    """Open the tracking server; what it fails with in the block becomes one line."""
+    from dlperf.tracking import Store
+    from dlperf.tracking_server import outages
+
+    store = Store()
+    with outages(store.uri):
+        yield store
+
+
+def _check(host: Host, parameters: RemoteParameters) -> None:
+    """Verify the host and bring the image there."""
+    if parameters.gpus:
+        engine.check_gpus(host.link, host.client, parameters.gpus)
+    has_image = image.is_there(host.client, parameters.tag)
+    engine.check_disk(host.link, host.client, parameters.variant, has_image=has_image)
+    image.provide(host.client, host.name, parameters)
+
+
+def _list_trials(host: Host, parameters: RemoteParameters, arguments: Mapping[str, str]) -> int:
+    network = "bridge" if parameters.network == "auto" else parameters.network
+    container = containers.start(
+        host.client, parameters, arguments, run_id="", environment={}, network=network, tunnel_port=0
+    )
+    try:
+        return logs.follow(host.link, container)
+    finally:
+        containers.remove(container)
+
+
+def _start(
+    host: Host, store: Store, address: TrackingAddress, parameters: RemoteParameters, arguments: Mapping[str, str]
+) -> int:
+    """Start a container for a new run, or for the run that MLFLOW_RUN_ID names, and follow it."""
+    from dlperf.remote import runs
+
+    runs.check_artifacts(store)
+    address, port = _tunnelled(host.link, address)
+    # Only with the host's network is the host's loopback the container's.
+    network = ("host" if port else "bridge") if parameters.network == "auto" else parameters.network
+    check_reachable(host.link, host.client, parameters.tag, network, address)
+    run_id = runs.make(store, parameters.entry_point).id
+    try:
+        container = containers.start(
+            host.client,
+            parameters,
+            arguments,
+            run_id=run_id,
+            environment=address.environment,
+            network=network,
+            tunnel_port=port,
+        )
+    except BaseException as error:
+        runs.settle(store, run_id, "KILLED" if isinstance(error, Ended) else "FAILED", str(error))
+        raise
+    say(f"run {run_id} goes on in the container {container.name} on {host.name}")
+    return _follow(host, store, container, run_id)
+
+
+def _attach(host: Host, store: Store, address: TrackingAddress, run_id: str) -> int:
+    """Follow a container that an earlier start left running; go on with one whose tracking server had gone."""
+    container = _found(host, store, address, "attach", run_id)
+    container.reload()
+    state = container.attrs["State"]
+    if not state["Running"] and state["ExitCode"] == _TRACKING_GONE and containers.tunnel_port(container):
+        say(f"the container {container.name} had ended without its tracking server: it goes on from its state")
+        container.start()
+    return _follow(host, store, container, run_id)
+
+
+def _stop(host: Host, store: Store, address: TrackingAddress, run_id: str) -> int:
+    """End a container and its run."""
+    from dlperf.remote import runs
+
+    container = _found(host, store, address, "stop", run_id)
+    say(f"ending the container {container.name} on {host.name}")
+    containers.stop(container)
+    containers.remove(container)
+    runs.settle(store, run_id, "KILLED", f"ended by --stop, in its container on {host.name}")
+    return 0
+
+
+def _found(host: Host, store: Store, address: TrackingAddress, parameter: str, run_id: str) -> Any:
+    """Find a run and its container, and open the tunnel that the container needs where it expects it."""
+    from dlperf.remote import runs
+
+    runs.find(store, parameter, run_id)
+    container = containers.find(host.client, host.name, parameter, run_id)
+    port = containers.tunnel_port(container)
+    if port and not address.local:
+        raise BadInput(
+            "MLFLOW_TRACKING_URI",
+            address.uri,
+            f"run {run_id} was started with a tracking server on the loopback of the machine it was started from",
+        )
+    if port:
+        try:
+            _tunnelled(host.link, address, port)
+        except EnvironmentMissing:
+            # Somebody else's --attach may hold the port, and lead to the same server.
+            if why_unreachable(host.client, container.attrs["Image"], "host", address.through(port)):
+                raise
+    return container
+
+
+def _tunnelled(link: Link, address: TrackingAddress, port: int = 0) -> tuple[TrackingAddress, int]:
+    """Open a tunnel where the tracking server needs one; return its address there and the port, 0 without a tunnel."""
+    if address.local is None:
+        return address, 0
+    opened = link.tunnel_back(*address.local, at=port)
+    return address.through(opened), opened
+
+
+def _follow(host: Host, store: Store, container: Any, run_id: str) -> int:
+    """Follow a container to its end, then remove it; a connection or a caller that ends before leaves it running."""
+    from dlperf import terminal
+    from dlperf.remote import runs
+
+    again = f"python entrypoints/remote.py --host {host.link.address} --attach {run_id}"
+    goes_on = f"the container {container.name} goes on on {host.name}; to find it again: {again} (or --stop {run_id})"
+    try:
+        status = logs.follow(host.link, container)
+    except EnvironmentMissing as error:
+        raise EnvironmentMissing(f"{error}: {goes_on}") from error
+    except (Ended, KeyboardInterrupt, BrokenPipeError):
+        say(goes_on)
+        raise
+    memory = ", at its memory limit" if logs.ended_for_memory(container) else ""
+    containers.remove(container)
+    reason = f"its container on {host.name} ended with status {status}{memory}"
+    if memory:
+        say(reason)
+    runs.settle(store, run_id, "FAILED", reason)
+    terminal.say_where(store.uri, store.experiment_id, run_id)
+    return status

@@ -1,0 +1,110 @@
+"""Under which address the container finds the caller's tracking server, and whether it does."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from dataclasses import dataclass, replace
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+from dlperf.errors import BadInput, EnvironmentMissing
+from dlperf.remote.link import Link
+
+# What MLflow's client reads beside the address: how to log in, and how patient to be.
+_SETTINGS = (
+    *("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN"),
+    *("MLFLOW_TRACKING_INSECURE_TLS", "MLFLOW_HTTP_REQUEST_MAX_RETRIES", "MLFLOW_HTTP_REQUEST_TIMEOUT"),
+)
+# Where the tunnel is gone, a connection is refused at once, and the training is not to wait for it to come back: what
+# could not be logged is logged later.
+_THROUGH_TUNNEL = {"MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "0", "MLFLOW_HTTP_REQUEST_BACKOFF_JITTER": "0"}
+# An answer of any kind is one, but for MLflow's refusal of a name that it does not serve.
+_REACH = """
+import sys, urllib.error, urllib.request
+try:
+    urllib.request.urlopen(sys.argv[1].rstrip("/") + "/version", timeout=10)
+except urllib.error.HTTPError as error:
+    if error.code == 403 and b"Host" in error.read():
+        sys.exit("it refuses this name: start it with --allowed-hosts")
+except OSError as error:
+    sys.exit(str(getattr(error, "reason", error)))
+"""
+
+
+@dataclass(frozen=True)
+class TrackingAddress:
+    """A tracking server as a container on the host finds it.
+
+    Attributes:
+        uri: What the container is told.
+        local: Host and port of a server that only this machine reaches, so that a tunnel has to lead there; or None.
+    """
+
+    uri: str
+    local: tuple[str, int] | None
+
+    @classmethod
+    def of(cls, uri: str) -> TrackingAddress:
+        """Take MLFLOW_TRACKING_URI as it is on this machine.
+
+        Raises:
+            BadInput: It is no server, so that nothing on another host can use it.
+        """
+        advice = "start `mlflow server --host 127.0.0.1 --port 5000` and set MLFLOW_TRACKING_URI=http://127.0.0.1:5000"
+        parts = urlsplit(uri)
+        if not uri:
+            raise BadInput("MLFLOW_TRACKING_URI", "", f"a run on another host needs a tracking server: {advice}")
+        if parts.scheme in ("", "sqlite", "file"):
+            raise BadInput(
+                "MLFLOW_TRACKING_URI", uri, f"is a file of this machine, which no other host can open: {advice}"
+            )
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise BadInput("MLFLOW_TRACKING_URI", uri, f"must be the http(s) address of a tracking server: {advice}")
+        if not _is_loopback(parts.hostname):
+            return cls(uri, None)
+        return cls(uri, (parts.hostname, parts.port or {"http": 80, "https": 443}[parts.scheme]))
+
+    def through(self, port: int) -> TrackingAddress:
+        """Return the address that leads through a tunnel which begins at this port of the host's loopback."""
+        parts = urlsplit(self.uri)
+        login, at, _ = parts.netloc.rpartition("@")
+        # A certificate is for a name.
+        name = "localhost" if parts.hostname == "localhost" else "127.0.0.1"
+        return replace(self, uri=urlunsplit(parts._replace(netloc=f"{login}{at}{name}:{port}")))
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables that a container is started with."""
+        settings = {name: os.environ[name] for name in _SETTINGS if name in os.environ}
+        return {"MLFLOW_TRACKING_URI": self.uri, **(_THROUGH_TUNNEL if self.local else {}), **settings}
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+def check_reachable(link: Link, client: Any, image: str, network: str, address: TrackingAddress) -> None:
+    """Verify from inside a container on the host that the tracking server answers.
+
+    Raises:
+        EnvironmentMissing: If it does not.
+    """
+    if said := why_unreachable(client, image, network, address):
+        raise EnvironmentMissing(f"a container on {link.name} cannot reach the tracking server {address.uri}: {said}")
+
+
+def why_unreachable(client: Any, image: str, network: str, address: TrackingAddress) -> str:
+    """Say why a container on the host gets no answer from the tracking server, "" if it does."""
+    import docker
+
+    try:
+        client.containers.run(
+            image, ["-c", _REACH, address.uri], entrypoint=["python"], network_mode=network, remove=True, stderr=True
+        )
+    except docker.errors.ContainerError as error:
+        return str(error.stderr.decode(errors="replace").strip().split("\n")[-1]) or f"status {error.exit_status}"
+    return ""

@@ -1,0 +1,205 @@
+"""`remote` on a second engine over real SSH: from the first start to a killed connection."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import psutil
+import pytest
+
+from dlperf.errors import EnvironmentMissing
+from dlperf.remote import engine, tracking_address
+from dlperf.remote.link import Link
+from dlperf.remote.parameters import Address
+from tests.containers.conftest import BASE_IMAGE
+from tests.contract import assert_trial
+from tests.desk import ROOT, SMALL, eventually, wait_for_line
+from tests.second_host import ADDRESS, SecondHost
+from tests.served_desk import ServedDesk
+
+pytestmark = [pytest.mark.container, pytest.mark.slow]
+LONG = ["--m", "2", "--epochs", "2000"]
+
+
+class Caller:
+    """Whoever starts `remote`, with a tracking server of the own loopback."""
+
+    def __init__(self, host: SecondHost, server: ServedDesk) -> None:
+        self.host, self.server = host, server
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {**self.server.environment, "PATH": f"{self.host.path}{os.pathsep}{self.server.environment['PATH']}"}
+
+    def start(self, *arguments: str, url: str = "", **environment: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "entrypoints/remote.py", "--host", url or self.host.url, *arguments]
+        return self.server.popen(command, **self.environment, **environment)
+
+    def finish(self, *arguments: str, url: str = "", **environment: str) -> tuple[int, str]:
+        process = self.start(*arguments, url=url, **environment)
+        output, _ = process.communicate(timeout=300)
+        return process.returncode, output
+
+    def cutout(self, *arguments: str) -> list[str]:
+        return ["--base_image", BASE_IMAGE, "--entry_point", "cutout", *SMALL, *arguments]
+
+    def run(self, run_id: str) -> Any:
+        return self.server.client.get_run(run_id)
+
+
+@pytest.fixture
+def caller(host: SecondHost, server: ServedDesk) -> Iterator[Caller]:
+    """A caller; whatever a test leaves on the host is removed after it."""
+    yield Caller(host, server)
+    host.ssh("docker rm --force --volumes $(docker ps --all --quiet)")
+
+
+def begun(caller: Caller, process: subprocess.Popen[str]) -> str:
+    """The run of a start that trains by now."""
+    lines = wait_for_line(process, "epoch 1/")
+    (run_id,) = {found[1] for line in lines if (found := re.search(r"run (\w{32}) goes on in", line))}
+    assert caller.host.containers() == [f"dlperf-cutout-{run_id}"]
+    return run_id
+
+
+def test_a_run_on_the_host_keeps_the_tracking_contract(caller: Caller) -> None:
+    status, output = caller.finish(*caller.cutout("--m", "2", "--epochs", "3", "--memory", "4g"))
+    assert status == 0, output
+    assert caller.host.containers() == []
+    assert f"the image dlperf on {ADDRESS} is up to date" in output  # the fixture had it built
+    found = re.search(rf"run (\w+): {caller.server.uri}/#/", output)
+    assert found, output
+    assert_trial(caller.server, caller.run(found[1]), epochs=3)
+
+    runs = len(caller.server.client.search_runs(["0"]))
+    status, output = caller.finish(*caller.cutout("--m", "0,2", "--dry_run", "true", "--network", "host"))
+    assert status == 0, output
+    assert "cutout m=2 random_seed=0" in output
+    assert len(caller.server.client.search_runs(["0"])) == runs
+    assert caller.host.containers() == []
+
+
+def test_a_container_outlives_ctrl_c_and_is_found_again_and_stopped(caller: Caller) -> None:
+    process = caller.start(*caller.cutout(*LONG))
+    run_id = begun(caller, process)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert f"--attach {run_id} (or --stop {run_id})" in output
+    assert caller.host.containers() == [f"dlperf-cutout-{run_id}"]
+
+    before = len(caller.server.client.get_metric_history(run_id, "train_loss"))
+    attached = caller.start("--attach", run_id)
+    wait_for_line(attached, "epoch 1/")  # from the beginning of what it wrote
+    eventually(lambda: len(caller.server.client.get_metric_history(run_id, "train_loss")) > before + 2)
+
+    status, output = caller.finish("--stop", run_id)
+    assert status == 0, output
+    output, _ = attached.communicate(timeout=60)
+    # The container's own status, or, where --stop was quicker to remove it, that this has happened.
+    assert attached.returncode == 128 + signal.SIGTERM or "ended and removed from elsewhere" in output
+    assert "Traceback" not in output
+    assert caller.host.containers() == []
+    run = caller.run(run_id)
+    assert (run.info.status, run.data.tags["dlperf.ended"]) == ("KILLED", "killed")
+    steps = [m.step for m in caller.server.client.get_metric_history(run_id, "train_loss")]
+    assert steps == list(range(1, len(steps) + 1))
+
+    status, output = caller.finish("--attach", run_id)
+    assert status == 2
+    assert f"attach={run_id}: {ADDRESS} has no container of this run" in output
+
+
+def test_a_lost_connection_leaves_the_container_which_ends_its_run_when_it_is_found_again(caller: Caller) -> None:
+    process = caller.start(*caller.cutout("--m", "2", "--epochs", "12"))
+    run_id = begun(caller, process)
+    for child in psutil.Process(process.pid).children():
+        child.kill()
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 3, output
+    assert f"the connection to {ADDRESS} is lost: the container dlperf-cutout-{run_id} goes on" in output
+    assert "Traceback" not in output
+
+    running = "docker ps --quiet"
+    eventually(lambda: not caller.host.ssh(running).strip(), seconds=90)  # it ends without its tracking server
+    assert caller.run(run_id).info.status == "RUNNING"
+    status, output = caller.finish("--attach", run_id)
+    assert status == 0, output
+    assert "had ended without its tracking server: it goes on from its state" in output
+    assert_trial(caller.server, caller.run(run_id), epochs=12)
+    assert caller.host.containers() == []
+
+
+def test_the_memory_limit_ends_the_run_failed(caller: Caller) -> None:
+    status, output = caller.finish(*caller.cutout("--memory", "200m", "--image", "keep"))
+    assert status == 137, output
+    assert "ended with status 137, at its memory limit" in output
+    (run_id,) = set(re.findall(r"run (\w{32}) goes on in", output))
+    assert caller.run(run_id).info.status == "FAILED"
+    assert caller.host.containers() == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--gpus", "all"], f"{ADDRESS}: gpus=all was asked for and its engine has no GPU runtime: "),
+        (["--image", "keep", "--tag", "nosuch"], f"{ADDRESS} has no image nosuch: "),
+        (["--image", "transfer", "--tag", "nosuch"], "this machine has no image nosuch: "),
+        (["--data", "/no/such/folder", "--image", "keep"], "the engine cannot start the container: "),
+        (["--network", "bridge", "--image", "keep"], f"a container on {ADDRESS} cannot reach the tracking server http"),
+    ],
+    ids=["no GPU runtime", "no image there", "no image here", "no data", "no bridge"],
+)
+def test_what_is_missing_on_the_host_is_one_line_and_leaves_nothing(
+    caller: Caller, arguments: list[str], message: str
+) -> None:
+    images = caller.host.ssh("docker images --quiet")
+    status, output = caller.finish(*caller.cutout(*arguments))
+    assert status == 3, output
+    (line,) = (line for line in output.splitlines() if "View " not in line)  # which MLflow writes as a run ends
+    assert line.startswith(f"dlperf remote: {message}")
+    assert caller.host.containers() == []
+    assert caller.host.ssh("docker images --quiet") == images
+    assert not [run for run in caller.server.client.search_runs(["0"]) if run.info.status == "RUNNING"]
+
+
+def test_a_host_without_an_engine_or_with_an_unknown_key(caller: Caller) -> None:
+    status, output = caller.finish(*caller.cutout(), url=caller.host.url_without_engine)
+    assert (status, output.count("\n")) == (3, 1), output
+    assert f"{ADDRESS}: there is no Docker engine at /run/none.sock" in output
+
+    known = caller.host.folder / "known_hosts"
+    keys = known.read_text()
+    known.write_text("")
+    try:
+        status, output = caller.finish(*caller.cutout())
+    finally:
+        known.write_text(keys)
+    assert (status, output.count("\n")) == (3, 1), output
+    assert f"{ADDRESS} cannot be reached over SSH: its host key is not known here" in output
+
+
+def test_links_that_break_beyond_the_host(caller: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No room, and a tracking server that only a container there can tell is out of reach."""
+    monkeypatch.setenv("PATH", caller.environment["PATH"])
+    with Link(Address.of(caller.host.url)) as link, engine.connected(link) as client:
+        monkeypatch.setattr(engine, "_NEEDED_GB_WITH_IMAGE", 10**6)
+        with pytest.raises(EnvironmentMissing, match=r"GB are free in /.* and 1000000 are needed"):
+            engine.check_disk(link, client, "cpu", has_image=True)
+        nowhere = tracking_address.TrackingAddress.of("http://127.0.0.1:9")
+        with pytest.raises(EnvironmentMissing, match=r"cannot reach the tracking server http://127.0.0.1:9: .*refused"):
+            tracking_address.check_reachable(link, client, "dlperf", "host", nowhere)
+        assert caller.host.containers() == []
+
+
+def test_it_is_a_sub_command_too_and_a_run_that_is_none_is_refused(caller: Caller) -> None:
+    command = [sys.executable, "-m", "dlperf", "remote", "--host", caller.host.url, "--stop", "0" * 32]
+    done = subprocess.run(command, cwd=ROOT, env=caller.environment, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert f"stop={'0' * 32}: {caller.server.uri} has no such run" in done.stderr

@@ -1,0 +1,200 @@
+"""`remote` without a host: what is refused before anything is sent, and how addresses, links and images are read."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from dlperf import cli, process
+from dlperf.errors import BadInput, EnvironmentMissing
+from dlperf.remote import engine, image
+from dlperf.remote.parameters import Address, dry, read
+from dlperf.remote.tracking_address import TrackingAddress
+
+HOST = ["--host", "ssh://someone@gpuhost:22"]
+RUN = "0123456789abcdef0123456789abcdef"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--entry_point", "cutout"], "host=: must be an SSH address, as ssh://user@gpuhost:22 or ssh://gpuhost"),
+        (["--host", "gpuhost", "--entry_point", "cutout"], "host=gpuhost: must be an SSH address"),
+        (["--host", "ssh://-oProxyCommand=x", "--entry_point", "cutout"], "host=ssh://-oProxyCommand=x: must be"),
+        (["--host", "ssh://gpuhost:port", "--entry_point", "cutout"], "host=ssh://gpuhost:port: must be"),
+        (HOST, "entry_point=: give one of main, "),
+        ([*HOST, "--entry_point", "cutot"], "entry_point=cutot: must be one of main, "),
+        (
+            [*HOST, "--entry_point", "cutout", "--attach", RUN],
+            f"attach={RUN}: cannot be given together with entry",
+        ),
+        ([*HOST, "--stop", "7"], "stop=7: must be a run id"),
+        ([*HOST, "--attach", RUN, "--m", "4"], "m=4: a container that is there keeps what it was started with"),
+        ([*HOST, "--entry_point", "cutout", "--memory", "16"], "memory=16: must be a whole number with its unit"),
+        ([*HOST, "--entry_point", "cutout", "--gpus", "0"], "gpus=0: must be all, a number above 0, or device=0,1"),
+        ([*HOST, "--entry_point", "cutout", "--image", "pull"], "image=pull: must be one of build, transfer, keep"),
+        ([*HOST, "--entry_point", "cutout", "--m", "abc"], "m=abc: must be an integer"),
+        ([*HOST, "--entry_point", "cutout", "--mm", "4"], "mm=4: unknown parameter; did you mean m?"),
+        ([*HOST, "--entry_point", "cutout", "--data_dir", "/x"], "data_dir=/x: would be a path inside the container"),
+        ([*HOST, "--entry_point", "cutout"], "MLFLOW_TRACKING_URI=sqlite:////x/mlflow.db: is a file of this machine"),
+    ],
+)
+def test_bad_input_is_one_line_and_status_2(
+    arguments: list[str], message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:////x/mlflow.db")
+    assert cli.remote(arguments) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"dlperf remote: {message}")
+    assert said.count("\n") == 1
+
+
+def test_a_host_where_nothing_listens_is_status_3(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:5000")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    assert cli.remote(["--host", f"ssh://127.0.0.1:{port}", "--entry_point", "cutout"]) == 3
+    said = capsys.readouterr().err
+    assert said == (
+        "dlperf remote: 127.0.0.1 cannot be reached over SSH: nothing listens there: is sshd running, is the port "
+        "right?\n"
+    )
+
+
+def test_the_help_has_the_entry_points_parameters_too(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.remote(["--help"]) == 0
+    own = capsys.readouterr().out
+    assert "--gpus" in own
+    assert "--depth" not in own
+    assert cli.main(["remote", "--entry_point", "cutout", "--help"]) == 0
+    assert "--depth" in capsys.readouterr().out
+
+
+def test_own_parameters_stay_and_the_others_are_passed_on() -> None:
+    parameters, rest = read({"host": "ssh://gpuhost", "entry_point": "cutout", "gpus": "all", "m": "0,4"})
+    assert (parameters.tag, parameters.variant, rest) == ("dlperf:gpu", "gpu", {"m": "0,4"})
+    parameters, rest = read({"host": "ssh://gpuhost", "entry_point": "cutout", "tag": "registry/dlperf:1"})
+    assert (parameters.tag, parameters.variant, rest) == ("registry/dlperf:1", "cpu", {})
+
+
+def test_only_what_lists_its_trials_needs_no_run() -> None:
+    assert dry("cutout", {"dry_run": "True"})
+    assert not dry("cutout", {"dry_run": "false"})
+    assert not dry("main", {})
+
+
+@pytest.mark.parametrize(
+    ("written", "read_as"),
+    [
+        ("ssh://gpuhost", Address("gpuhost", "", 0)),
+        ("ssh://me@gpuhost:2222", Address("gpuhost", "me", 2222)),
+        ("ssh://[::1]:22", Address("::1", "", 22)),
+    ],
+)
+def test_addresses(written: str, read_as: Address) -> None:
+    assert Address.of(written) == read_as
+    assert Address.of(str(read_as)) == read_as
+
+
+@pytest.mark.parametrize(
+    ("uri", "local", "through"),
+    [
+        ("http://tracker:5000", None, None),
+        ("http://127.0.0.1:5000", ("127.0.0.1", 5000), "http://127.0.0.1:4711"),
+        ("http://user:word@localhost:5000/mlflow", ("localhost", 5000), "http://user:word@localhost:4711/mlflow"),
+        ("https://[::1]", ("::1", 443), "https://127.0.0.1:4711"),
+    ],
+)
+def test_a_loopback_address_needs_a_tunnel(uri: str, local: tuple[str, int] | None, through: str | None) -> None:
+    address = TrackingAddress.of(uri)
+    assert (address.uri, address.local) == (uri, local)
+    assert through is None or address.through(4711).uri == through
+
+
+@pytest.mark.parametrize("uri", ["", "sqlite:///mlflow.db", "./mlruns", "file:///x", "databricks", "postgresql://x/y"])
+def test_what_is_no_tracking_server_is_refused_with_what_to_do(uri: str) -> None:
+    with pytest.raises(BadInput, match="start `mlflow server"):
+        TrackingAddress.of(uri)
+
+
+def test_how_to_log_in_goes_along(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "me")
+    monkeypatch.setenv("MLFLOW_RUN_ID", RUN)
+    environment = TrackingAddress.of("http://tracker:5000").environment
+    assert environment == {"MLFLOW_TRACKING_URI": "http://tracker:5000", "MLFLOW_TRACKING_USERNAME": "me"} | {
+        name: value for name, value in os.environ.items() if name.startswith("MLFLOW_HTTP_REQUEST_")
+    }
+
+
+@pytest.mark.parametrize(
+    ("gpus", "asked"), [("all", {"Count": -1}), ("2", {"Count": 2}), ("device=0,3", {"DeviceIDs": ["0", "3"]})]
+)
+def test_gpus_are_asked_for_as_docker_run_does(gpus: str, asked: dict[str, Any]) -> None:
+    assert engine.device_request(gpus) == {"Driver": "", "Capabilities": [["gpu"]], "Options": {}, **asked}
+
+
+def host_that_answers(answer: str) -> Any:
+    return SimpleNamespace(name="gpuhost", run=lambda command: answer)
+
+
+def test_too_little_room_is_said_with_the_numbers() -> None:
+    client = SimpleNamespace(info=lambda: {"DockerRootDir": "/var/lib/docker"})
+    row = "/dev/sda1 100000000 95000000 5000000 95% /\n"  # 5.12 GB are free
+    engine.check_disk(host_that_answers(row), client, "cpu", has_image=True)
+    with pytest.raises(EnvironmentMissing, match=r"gpuhost: 5\.1 GB are free in /var/lib/docker and 20 are needed"):
+        engine.check_disk(host_that_answers(row), client, "gpu", has_image=False)
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        ("unix:///var/run/docker.sock\nmissing\ndenied\n", "there is no Docker engine at /var/run/docker.sock"),
+        ("unix:///var/run/docker.sock\ndenied\n", "this user may not use /var/run/docker.sock: add it to the group"),
+        ("tcp://10.0.0.1:2375\n", "its engine is at tcp://10.0.0.1:2375, and only a unix socket"),
+    ],
+)
+def test_an_engine_that_cannot_be_used(answer: str, message: str) -> None:
+    with pytest.raises(EnvironmentMissing, match=message), engine.connected(host_that_answers(answer)):
+        pass
+
+
+def test_the_image_is_made_of_the_code_and_told_apart_by_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(image, "_SOURCES", tmp_path)
+    (tmp_path / "dlperf").mkdir()
+    (tmp_path / ".dockerignore").write_text("# only these\n*\n!dlperf\n**/__pycache__\n")
+    (tmp_path / "Dockerfile").write_text("FROM x\n")
+    code = tmp_path / "dlperf" / "cli.py"
+    code.write_text("1\n")
+    (tmp_path / "secret").write_text("password")
+
+    assert image._files().keys() == {"Dockerfile", ".dockerignore", "dlperf/cli.py"}
+    before = image._digest(image._files(), {"VARIANT": "cpu"})
+    assert image._digest(image._files(), {"VARIANT": "gpu"}) != before
+    code.write_text("2\n")
+    assert image._digest(image._files(), {"VARIANT": "cpu"}) != before
+
+
+@pytest.fixture
+def namespace(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Puts this process into a PID namespace."""
+    return lambda name: monkeypatch.setattr(os, "readlink", lambda path: f"pid:[{name}]")
+
+
+def test_a_container_with_its_hosts_name_counts_its_own_processes(namespace: Callable[[str], None]) -> None:
+    namespace("4026531836")
+    outside = process.this_process()
+    assert outside.split()[0] == socket.gethostname()
+    gone = outside.replace(" ", " 9999999", 1)
+    assert process.is_gone(gone)
+    namespace("4026532999")
+    assert not process.is_gone(gone)  # of another place nothing is known
+    assert not process.is_another(outside)
+    assert process.is_gone(process.this_process().replace(" ", " 9999999", 1))
