@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import functools
 import os
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,11 +62,13 @@ def image() -> Image:
     """The Dockerfile's image; its lower layers come from the engine's cache where an earlier start has left them."""
     commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
     arguments = ["--build-arg", f"BASE_IMAGE={BASE_IMAGE}", "--build-arg", f"GIT_COMMIT={commit}"]
-    done = docker("build", "--network", "host", *arguments, "--tag", "dlperf", ".", seconds=1200)
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    docker(
-        "image", "prune", "--force", "--filter", "label=org.opencontainers.image.title=dlperf"
-    )  # the one it replaces
+    # Tests run in two processes, each of which builds it: one after the other, and the second finds its layers.
+    with Path(tempfile.gettempdir(), "dlperf-image.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        done = docker("build", "--network", "host", *arguments, "--tag", "dlperf", ".", seconds=1200)
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+        # The one it replaces.
+        docker("image", "prune", "--force", "--filter", "label=org.opencontainers.image.title=dlperf")
     return Image("dlperf", commit, done.stdout + done.stderr)
 
 
