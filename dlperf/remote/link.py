@@ -23,7 +23,7 @@ _CONNECT_SECONDS = 15
 _OPTIONS = {
     "BatchMode": "yes",  # a question nobody sees would hang
     "ConnectTimeout": str(_CONNECT_SECONDS),
-    "ServerAliveInterval": "10",  # a connection that is lost ends ssh within 30 seconds
+    "ServerAliveInterval": "10",  # a connection that is lost ends ssh within 40 seconds
     "ServerAliveCountMax": "3",
     "ExitOnForwardFailure": "no",  # a forwarding that fails is said by the command that asks for it
     "ControlPersist": "no",  # the user's own setting would let the connection outlive its process
