@@ -124,10 +124,14 @@ class Claim(_Item):
         return self
 
 
-@functools.cache
 def claims(problem: str = "") -> tuple[Claim, ...]:
     """Return the claims on one problem, or all of them, in the order of the file."""
+    return tuple(item for item in _all() if problem in ("", item.problem))
+
+
+@functools.cache
+def _all() -> tuple[Claim, ...]:
     text = resources.files("dlperf.claims").joinpath("claims.yaml").read_text()
+    # Where PyYAML was built without libyaml, its slow loader does the same.
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    items = [Claim.model_validate(item) for item in yaml.load(text, Loader=loader)]
-    return tuple(item for item in items if problem in ("", item.problem))
+    return tuple(Claim.model_validate(item) for item in yaml.load(text, Loader=loader))
