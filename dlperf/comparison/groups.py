@@ -15,7 +15,8 @@ from dlperf.settings import Setting, differing
 from dlperf.statistics import mean_of, time_to
 from dlperf.trial import Problem
 
-_TO_TARGET = {"seconds_to_target": "train_seconds", "epochs_to_target": "epochs_run"}
+TO_TARGET = {"seconds_to_target": "train_seconds", "epochs_to_target": "epochs_run"}
+"""Metrics that only trials have which reached the target, and what tells how long the others were followed."""
 
 
 def default_groups(problem: Problem[Any], trials: Trials) -> list[str]:
@@ -41,7 +42,7 @@ def mean_table(setting: Setting[Any], group_by: Sequence[str], metrics: Sequence
     for kind, trials in _groups(setting.trials, group_by).items():
         mixed = ", ".join(_mixed(trials, group_by))
         for metric in metrics:
-            if metric in _TO_TARGET:
+            if metric in TO_TARGET:
                 continue
             for name, values in ((metric, measured(trials, metric)), (f"best {metric}", _best(trials, metric, curves))):
                 if not values:
@@ -68,11 +69,11 @@ def target_table(setting: Setting[Any], group_by: Sequence[str], metrics: Sequen
     rows = []
     for kind, trials in _groups(setting.trials, group_by).items():
         for metric in metrics:
-            if metric not in _TO_TARGET or not any("dlperf.target_reached" in trial.tags for trial in trials):
+            if metric not in TO_TARGET or not any("dlperf.target_reached" in trial.tags for trial in trials):
                 continue
             told = [trial for trial in trials if "dlperf.target_reached" in trial.tags]
             reached = [trial.metrics[metric] for trial in told if metric in trial.metrics]
-            followed = [trial.metrics[_TO_TARGET[metric]] for trial in told if metric not in trial.metrics]
+            followed = [trial.metrics[TO_TARGET[metric]] for trial in told if metric not in trial.metrics]
             found = time_to(reached, followed)
             rows.append(
                 {

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from dlperf.problems.compare import CompareParameters
 
-# Beside the metrics that runs have.
-_DERIVED = ("seconds_per_epoch",)
+# Beside the metrics that runs have: one is derived, and a target may never have been reached.
+_ALWAYS = ("seconds_per_epoch", *groups.TO_TARGET)
 
 
 @dataclass
@@ -89,7 +89,7 @@ def check_names(found: Sequence[tuple[Problem[Any], Found[Any]]], asked: Compare
         BadInput: Naming those that there are.
     """
     trials = [trial for _, each in found for trial in each.trials]
-    metrics = {name for trial in trials for name in trial.metrics} | {*_DERIVED}
+    metrics = {name for trial in trials for name in trial.metrics} | {*_ALWAYS}
     facts = {name for trial in trials for name in (*type(trial.parameters).model_fields, *trial.params)}
     for parameter, given, valid in (("metric", asked.metric, metrics), ("group_by", asked.group_by, facts)):
         for name in names_in(given):
