@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -11,6 +12,8 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 ADDRESS = "10.77.0.2"
 CALLER = "10.77.0.1"
@@ -68,6 +71,7 @@ class SecondHost:
             stdout=subprocess.DEVNULL,
             start_new_session=True,
         )
+        (self.folder / "pid").write_text(str(self.process.pid))
         deadline = time.monotonic() + 60
         while not self.ssh("docker version --format '{{.Server.Version}}'").strip():
             assert time.monotonic() < deadline, (self.folder / "dockerd.log").read_text()[-2000:]
@@ -80,7 +84,12 @@ class SecondHost:
         self.clean()
 
     def clean(self) -> None:
-        """Remove the network, also one that an interrupted start has left."""
+        """Remove processes and network, also those that an interrupted start has left."""
+        with contextlib.suppress(OSError, ValueError, psutil.Error):
+            left = psutil.Process(int((self.folder / "pid").read_text()))
+            if str(_INSIDE) in left.cmdline() and str(self.folder) in left.cmdline():
+                left.kill()
+                left.wait(10)
         subprocess.run(["ip", "link", "del", "dlperf0"], capture_output=True)
         subprocess.run(["ip", "netns", "del", _NAMESPACE], capture_output=True)
 

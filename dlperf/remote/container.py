@@ -92,10 +92,15 @@ def find(client: Any, host: str, parameter: str, run_id: str) -> Any:
     Raises:
         BadInput: If there is none.
     """
-    found = client.containers.list(all=True, filters={"label": f"{_RUN}={run_id}"})
-    if not found:
+    found = of_run(client, run_id)
+    if found is None:
         raise BadInput(parameter, run_id, f"{host} has no container of this run")
-    return found[0]
+    return found
+
+
+def of_run(client: Any, run_id: str) -> Any | None:
+    """Return the container of a run, running or ended; None if there is none."""
+    return next(iter(client.containers.list(all=True, filters={"label": f"{_RUN}={run_id}"})), None)
 
 
 def tunnel_port(container: Any) -> int:

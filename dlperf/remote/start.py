@@ -115,6 +115,8 @@ def _start(
     network = ("host" if port else "bridge") if parameters.network == "auto" else parameters.network
     check_reachable(host.link, host.client, parameters.tag, network, address)
     run_id = runs.make(store, parameters.entry_point).id
+    if containers.of_run(host.client, run_id) is not None:
+        raise BadInput("MLFLOW_RUN_ID", run_id, f"has its container on {host.name}: --attach {run_id} follows it")
     try:
         container = containers.start(
             host.client,

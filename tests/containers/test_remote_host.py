@@ -94,6 +94,11 @@ def test_a_container_outlives_ctrl_c_and_is_found_again_and_stopped(caller: Call
     assert f"--attach {run_id} (or --stop {run_id})" in output
     assert caller.host.containers() == [f"dlperf-cutout-{run_id}"]
 
+    status, output = caller.finish(*caller.cutout("--image", "keep"), MLFLOW_RUN_ID=run_id)
+    assert (status, output.count("\n")) == (2, 1), output
+    assert f"MLFLOW_RUN_ID={run_id}: has its container on {ADDRESS}: --attach {run_id}" in output
+    assert caller.run(run_id).info.status == "RUNNING"
+
     before = len(caller.server.client.get_metric_history(run_id, "train_loss"))
     attached = caller.start("--attach", run_id)
     wait_for_line(attached, "epoch 1/")  # from the beginning of what it wrote
