@@ -29,9 +29,11 @@ Start = Callable[..., tuple[int, str, str]]
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A store with trials of all problems, and with runs that are no results."""
-    uri = f"sqlite:///{tmp_path_factory.mktemp('store')}/mlflow.db"
-    client = mlflow.MlflowClient(uri)
-    other = client.create_experiment("another experiment")
+    folder = tmp_path_factory.mktemp("store")
+    uri = f"sqlite:///{folder}/mlflow.db"
+    with contextlib.chdir(folder):  # where MLflow puts the artifacts of such a store
+        client = mlflow.MlflowClient(uri)
+        other = client.create_experiment("another experiment")
     for problem, count in NUMBERS.items():
         for number in range(count):
             log(client, made(problem, number), other if number % 2 else "0")
@@ -58,6 +60,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> str:
 def start(store: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Start:
     """Starts `compare` in this process on the store; gives exit status, output, errors."""
     monkeypatch.delenv("MLFLOW_RUN_ID", raising=False)
+    monkeypatch.chdir(store.removeprefix("sqlite:///").removesuffix("mlflow.db"))
 
     def run(*arguments: str, uri: str = store) -> tuple[int, str, str]:
         status = entry_point("compare", [*arguments, "--tracking_uri", uri])

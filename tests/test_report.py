@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 from collections.abc import Iterator
@@ -26,17 +27,13 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     folder = tmp_path_factory.mktemp("report")
     uri = f"sqlite:///{folder}/mlflow.db"
-    client = mlflow.MlflowClient(uri)
-    for problem, count in {
-        "optimizers": 10,
-        "scaling": 10,
-        "architectures": 3,
-        "cutout": 12,
-        "approximators": 40,
-    }.items():
-        for number in range(count):
-            log(client, made(problem, number))
-    assert entry_point("compare", ["--tracking_uri", uri, "--output", str(folder / "out")]) == 0
+    counts = {"optimizers": 10, "scaling": 10, "architectures": 3, "cutout": 12, "approximators": 40}
+    with contextlib.chdir(folder):  # where MLflow puts the artifacts of such a store
+        client = mlflow.MlflowClient(uri)
+        for problem, count in counts.items():
+            for number in range(count):
+                log(client, made(problem, number))
+        assert entry_point("compare", ["--tracking_uri", uri, "--output", str(folder / "out")]) == 0
     return folder / "out" / "report.html"
 
 
