@@ -80,6 +80,7 @@ def made(problem: str, number: int, *, length: int = 20, **overrides: Any) -> Ma
         **{"dlperf.problem": problem, "dlperf.role": "trial", "dlperf.trial_key": identity, "dlperf.ended": "finished"},
         **{"dlperf.hardware": "made CPU, 2 cores, 24 GiB", "dlperf.software": "python 3.11", "dlperf.version": "0.1.0"},
         "dlperf.data_digest": "0123456789abcdef",
+        "dlperf.given": "{}",
     }
     if history:
         tags["dlperf.target_reached"] = str("seconds_to_target" in metrics).lower()

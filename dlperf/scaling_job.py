@@ -30,6 +30,7 @@ ALLOCATOR = {
     "MALLOC_TOP_PAD_": str(256 * 2**20),
 }
 _START_SECONDS = 180.0
+_PEER_GONE = ("UnavailableError", "InternalError", "AbortedError", "CancelledError")  # of a collective, by type
 _HOST_SECONDS = 60.0
 _END_SECONDS = 5.0
 
@@ -203,6 +204,9 @@ class Job:
         for other, worker in enumerate(self._workers):
             if other != index and worker.poll() is not None and worker.returncode < 0:
                 return f"{self._called(other)} {self._fate(other)}"
+        if self._hosts and error.startswith(_PEER_GONE):
+            others = ", ".join(each for n, each in enumerate(self._hosts) if n not in self._own)
+            return f"{self._called(index)} has lost a worker of another host ({others}), which died or is out of reach"
         return f"{self._called(index)} failed: {error}"
 
     def _called(self, index: int) -> str:

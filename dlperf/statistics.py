@@ -47,8 +47,8 @@ class Reached:
     Attributes:
         n: Number of repetitions.
         reached: How many reached it.
-        median: Kaplan and Meier's median, in which those that did not count until they ended; NaN where fewer than
-            half are known to have reached it.
+        median: Kaplan and Meier's median, in which those that did not count until they ended; NaN where their curve
+            does not come down to a half.
         longest: The longest time that anyone was followed without reaching it; NaN where all did.
     """
 

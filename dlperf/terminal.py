@@ -35,7 +35,7 @@ def show_table(title: str, table: pd.DataFrame, *, most: int | None = None) -> N
     for row in table[:most].itertuples(index=False):
         shown.add_row(*(escape(cell(value)) for value in row))
     # Into a file or a pipe rich would take 80 columns and break the words of a wide table.
-    Console(width=None if sys.stdout.isatty() else 160).print(shown)
+    Console(width=None if sys.stdout.isatty() else 220).print(shown)
     if most is not None and len(table) > most:
         print(f"{title}: {len(table) - most} more rows in its file")
 

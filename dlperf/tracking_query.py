@@ -63,7 +63,7 @@ def find_trials(
             continue
         try:
             trial = _trial(problem, run, curves)
-        except BadInput as error:
+        except (BadInput, _Unreadable) as error:
             found.skipped[f"{name} ({run.info.run_id})"] = str(error)
             continue
         key = trial.tags.get("dlperf.trial_key", trial.run_id)
@@ -74,6 +74,24 @@ def find_trials(
         found.trials.append(trial)
         curves.runs.append(trial.run_id)
     return found
+
+
+def skip_odd_curves(found: Found[P], problem: Problem[P]) -> None:
+    """Skip the trials whose curves cannot be drawn: one that is missing, has other epochs, or no finite number."""
+    readable = []
+    for trial in found.trials:
+        lengths = {name: len(trial.history[name]) if name in trial.history else 0 for name in problem.curves}
+        odd = [name for name in problem.curves if not all(map(math.isfinite, trial.history.get(name, ())))]
+        if len(set(lengths.values())) == 1 and 0 not in lengths.values() and not odd:
+            readable.append(trial)
+            continue
+        name = f"{trial.tags.get('mlflow.runName', trial.run_id)} ({trial.run_id})"
+        if odd:
+            found.skipped[name] = f"its curve of {odd[0]} has a value that is no finite number"
+        else:
+            epochs = ", ".join(f"{name} {length}" for name, length in lengths.items())
+            found.skipped[name] = f"its curves have different numbers of epochs: {epochs}"
+    found.trials = readable if problem.curves else found.trials
 
 
 def problems_there(client: MlflowClient) -> dict[str, int]:
@@ -89,6 +107,10 @@ def read_trials(client: MlflowClient, problem: Problem[P], run_ids: Sequence[str
     """Read trials by their runs, which need not have ended."""
     curves = Curves(client, run_ids)
     return [_typed(problem, client.get_run(run_id), curves) for run_id in run_ids]
+
+
+class _Unreadable(Exception):
+    """A run is no trial of the problem; the message says why."""
 
 
 class Curves:
@@ -135,15 +157,21 @@ def _trial(problem: Problem[P], run: Any, curves: Curves) -> StoredTrial[P]:
     """Read a run as a trial of the problem.
 
     Raises:
-        BadInput: If it has a parameter that is none, or no result.
+        BadInput: If it has a parameter that is none.
+        _Unreadable: If it lacks what tells trials apart, or has no result.
     """
+    lacking = [name for name in problem.varying if name not in run.data.params]
+    if lacking:
+        raise _Unreadable(f"it has no parameter {', '.join(lacking)}")
     trial = _typed(problem, run, curves)
     missing = [name for name in problem.required if name not in trial.metrics]
     if missing:
-        raise BadInput("metrics", ",".join(trial.metrics), f"without {', '.join(missing)} it is no result")
+        raise _Unreadable(f"it has no metric {', '.join(missing)}")
+    if "epochs_run" in problem.required and trial.metrics["epochs_run"] < 1:
+        raise _Unreadable("its metric epochs_run is below 1")
     odd = next((name for name, each in trial.metrics.items() if not math.isfinite(each) or abs(each) > _INFINITE), "")
     if odd:
-        raise BadInput(odd, trial.metrics[odd], "the run's metric is no finite number")
+        raise _Unreadable(f"its metric {odd}={trial.metrics[odd]} is no finite number")
     return trial
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 # A dead server must be told in seconds, not in minutes; whoever wants to wait longer sets these.
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
@@ -24,9 +25,12 @@ def reach(uri: str) -> str:
     Raises:
         EnvironmentMissing: If it does not, within half a minute.
     """
+    uri = uri or mlflow.get_tracking_uri()
+    file = uri.removeprefix("sqlite:///")
+    if file != uri and not Path(file).is_file():  # MLflow would make it
+        raise EnvironmentMissing(f"the tracking server {uri} cannot be used: there is no such file")
     kept = {name: os.environ[name] for name in _UNTIL_IT_ANSWERED}
     os.environ.update(_UNTIL_IT_ANSWERED)
-    uri = uri or mlflow.get_tracking_uri()
     try:
         mlflow.MlflowClient(uri).search_experiments(max_results=1)
     except Exception as error:

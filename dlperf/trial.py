@@ -172,6 +172,7 @@ class Problem(Generic[P]):
         varying: The parameters that name a trial (`cutout m=4 random_seed=0`).
         compared: The metrics that a comparison shows.
         required: The metrics without which a stored run is no result of the problem.
+        curves: The metrics of epochs that its figures, and the audit of early stopping, read.
         varying_rarely: Parameters that name it too where they differ from their default.
         grouped_by: What a comparison takes means by; what the problem varies, random seeds left out, unless given.
         monitor: The metric of epochs that early stopping goes by; "" where there is none.
@@ -197,6 +198,7 @@ class Problem(Generic[P]):
     varying: tuple[str, ...]
     compared: tuple[str, ...]
     required: tuple[str, ...]
+    curves: tuple[str, ...]
     check: Callable[[Sequence[P]], None]
     data_digest: Callable[[P], str]
     run_trial: Callable[[P, Context], TrialResult]

@@ -264,17 +264,48 @@ def test_verdicts(monkeypatch: pytest.MonkeyPatch) -> None:
     assert verdict(curve, [right], monkeypatch, curves=False).verdict == NOT_MEASURED
 
 
-def test_verdicts_of_made_trials_are_complete_and_never_mixed() -> None:
-    """Every claim gets one of the four, on other hardware too, and the tables keep them."""
+def test_operational_parameters_are_no_further_points() -> None:
+    """Trials that differ in where their data lie, or how many ran side by side, are one kind."""
+    one = claim(measure="test_error", rule={"falls_with": "m"})
+    values = [0.3, 0.2, 0.25]
+    alike = [stored("cutout", n + 6 * s, metrics={"test_error": values[n]}) for n in range(3) for s in range(4)]
+    apart = [
+        stored("cutout", n + 6 * s, metrics={"test_error": values[n]}, data_dir=f"/{s}")
+        for n in range(3)
+        for s in range(4)
+    ]
+    assert rules.tested(one, alike, None) == rules.tested(one, apart, None)
+
+
+def test_emulated_trials_give_no_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = claim(id="scaling/one", problem="scaling", measure="step_seconds", rule={"at_most": "published"})
+    trial = stored("scaling", 1, metrics={"step_seconds": 1.0})
+    assert verdict(one, [trial], monkeypatch).verdict == AGREES
+    emulated = stored("scaling", 1, {"dlperf.emulated": "4 workers on 2 cores"}, metrics={"step_seconds": 1.0})
+    answer = verdict(one, [emulated], monkeypatch)
+    assert (answer.verdict, answer.reason) == (NOT_COMPARABLE, "emulated (4 workers on 2 cores)")
+
+
+def test_settings_that_contradict_each_other_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = claim(measure="test_error", rule={"at_most": "published"})
+    here = [stored("cutout", n, metrics={"test_error": 1.0}) for n in (1, 7)]
+    elsewhere = stored("cutout", 13, {"dlperf.hardware": "another"}, metrics={"test_error": 3.0})
+    answer = verdict(one, [*here, elsewhere], monkeypatch)
+    assert (answer.verdict, answer.finding.n, answer.finding.value) == (AGREES, 2, 1.0)
+    assert answer.reason == "1 against 2 (-50.0%); but setting 2: 3 against 2 (+50.0%)"
+
+
+def test_every_claim_gets_one_of_the_four_verdicts() -> None:
     for problem in PROBLEMS:
         trials = [stored(problem, number) for number in range(150)]
         trials += [stored(problem, number, {"dlperf.hardware": "another"}) for number in range(3)]
         trials = [replace(trial, run_id=str(place)) for place, trial in enumerate(trials)]
         found = verdicts(problem, sorted_out(problems.load(problem), trials))
-        assert sum(counted(found).values()) == len(found) == len(ledger.claims(problem))
+        assert [each.claim.id for each in found] == [each.id for each in ledger.claims(problem)]
+        assert sum(counted(found).values()) == len(found)
         assert len(verdict_table(found)) == len(found)
         assert len(short_table(found)) == len(found) - counted(found)[NOT_MEASURED]
-        assert all(each.reason for each in found)
+        assert all(each.reason and each.finding.n <= 150 for each in found)
         for each in found:
             if each.verdict == NOT_COMPARABLE:
-                assert re.search(r"=|demo data|other hardware", each.reason), each.reason
+                assert re.search(r"=|demo data|other hardware|emulated", each.reason), each.reason

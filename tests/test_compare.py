@@ -26,6 +26,35 @@ NUMBERS = {"optimizers": 20, "scaling": 10, "architectures": 3, "cutout": 12, "a
 Start = Callable[..., tuple[int, str, str]]
 
 
+ODD = {
+    "many": "m=many: must be an integer",
+    "endless": "its metric test_error=1.79e+308 is no finite number",
+    "nothing given": "it has no parameter m, random_seed",
+    "no epochs": "its metric epochs_run is below 1",
+    "no times": "its curves have different numbers of epochs: epoch_seconds 0, validation_error 20",
+    "short": "its curves have different numbers of epochs: epoch_seconds 20, validation_error 19",
+    "no number": "its curve of validation_error has a value that is no finite number",
+}
+
+
+def log_odd_runs(client: Any) -> None:
+    """Runs that finished and are no results: as people make them in the UI, or other programs."""
+    good = made("cutout", 40, depth=20)  # a setting of their own, where curves are not read
+    errors = good.history["validation_error"]
+    changes: dict[str, dict[str, Any]] = {
+        "many": {"params": {**good.params, "m": "many"}},
+        "endless": {"metrics": {**good.metrics, "test_error": 1.79e308}},
+        "nothing given": {"params": {}},
+        "no epochs": {"metrics": {**good.metrics, "epochs_run": 0.0}},
+        "no times": {"history": {k: v for k, v in good.history.items() if k != "epoch_seconds"}},
+        "short": {"history": {**good.history, "validation_error": errors[:-1]}},
+        "no number": {"history": {**good.history, "validation_error": [float("nan"), *errors[1:]]}},
+    }
+    changes["no times"]["metrics"] = {k: v for k, v in good.metrics.items() if k != "epoch_seconds"}
+    for name, change in changes.items():
+        log(client, replace(good, name=name, tags={**good.tags, "dlperf.trial_key": name}, **change))
+
+
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A store with trials of all problems, and with runs that are no results."""
@@ -39,13 +68,9 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> str:
             log(client, made(problem, number), other if number % 2 else "0")
     for status, number in (("RUNNING", 20), ("FAILED", 21), ("KILLED", 22)):
         log(client, replace(made("cutout", number), status=status))
+    log_odd_runs(client)
     by_hand = made("cutout", 30)
     log(client, replace(by_hand, name="by hand", metrics={"test_error": 0.1}, history={}))
-    log(client, replace(made("cutout", 31), name="odd", params={"m": "many"}))
-    log(
-        client,
-        replace(made("cutout", 32), name="endless", metrics={**made("cutout", 32).metrics, "test_error": 1e308 * 1.79}),
-    )
     older = made("cutout", 1)
     log(client, replace(older, started=older.started - 1000, metrics={**older.metrics, "test_error": 0.99}))
     elsewhere = made("cutout", 3)
@@ -83,9 +108,10 @@ def test_every_problem(start: Start, store: str, tmp_path: Path) -> None:
     assert "left out: 1 FAILED" in output
     assert "left out: 1 KILLED" in output
     assert "left out: 1 older runs of the same trials" in output
-    assert "without epochs_run, train_seconds" in output  # made by hand
-    assert "m=many: must be an integer" in output
-    assert "test_error=1.79e+308: the run's metric is no finite number" in output
+    assert "it has no metric epochs_run, train_seconds" in output  # made by hand
+    for odd, reason in ODD.items():
+        assert f"skipped {odd}" in output
+        assert reason in output
     run = comparisons(store)[0]
     tags, metrics = run.data.tags, run.data.metrics
     assert (run.info.status, tags["dlperf.problem"]) == ("FINISHED", "compare")
@@ -177,7 +203,9 @@ def test_nothing_found(start: Start, tmp_path: Path) -> None:
     line = errors.strip().splitlines()[-1]
     assert line.startswith("dlperf compare: no finished trial of cutout with params.m = '3' at sqlite:///")
     assert "there are: 8 runs of approximators, 3 runs of architectures" in line
-    status, _, errors = start(uri=f"sqlite:///{tmp_path}/empty.db")
+    empty = f"sqlite:///{tmp_path}/empty.db"
+    mlflow.MlflowClient(empty).search_experiments()
+    status, _, errors = start(uri=empty)
     assert (status, "there are: no run of dlperf" in errors) == (1, True)
 
 
@@ -196,6 +224,25 @@ def test_an_unreachable_server(start: Start) -> None:
     )
     status, _, errors = start(uri=f"http://127.0.0.1:{port}")
     assert status == 3
+    status, _, errors = start(uri="sqlite:////no/such/folder/mlflow.db")
+    assert (status, "there is no such file" in errors, Path("/no").exists()) == (3, True, False)
+
+
+def test_a_run_that_is_something_else_is_left_as_it_is(
+    start: Start, store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A trial, and a comparison of before, stay FINISHED and what they were."""
+    client = mlflow.MlflowClient(store)
+    assert start("--problem", "architectures")[0] == 0
+    (trial,) = client.search_runs(["0"], "tags.`dlperf.problem` = 'scaling'", max_results=1)
+    for run in (trial, comparisons(store)[0]):
+        monkeypatch.setenv("MLFLOW_RUN_ID", run.info.run_id)
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
+        for arguments in ((), ("--problem", "cutouts"), ("--metric", "colour")):
+            status, _, errors = start(*arguments)
+            assert status == 2, errors
+        after = client.get_run(run.info.run_id)
+        assert (after.info.status, after.data.tags) == ("FINISHED", run.data.tags)
 
 
 def test_curves_are_read_in_bulk(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -213,7 +260,7 @@ def test_curves_are_read_in_bulk(store: str, monkeypatch: pytest.MonkeyPatch) ->
     trials = tracking_query.find_trials(client, problem).trials
     assert asked == []
     whole = {trial.run_id: trial.history["train_loss"] for trial in trials}
-    assert asked == [13]
+    assert asked == [len(trials)]
     for trial in trials:
         own = client.get_metric_history(trial.run_id, "train_loss")
         assert whole[trial.run_id] == [m.value for m in sorted(own, key=lambda m: m.step)]

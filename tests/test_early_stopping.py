@@ -27,7 +27,7 @@ def test_a_replay_stops_where_the_loop_stops(curve: list[float], patience: int, 
             break
     found = replay(curve, patience, higher=higher)
     assert (found.epoch, found.best_epoch) == (training.epoch, training.best_epoch)
-    assert found.stopped == (training.stopped_early and training.epoch < len(curve))
+    assert found.stopped == training.stopped_early
 
 
 def baseline(accuracies: list[float], **metrics: float) -> Any:
@@ -55,7 +55,9 @@ def test_the_notebooks_baseline_stopped_before_the_first_drop() -> None:
     accuracies = [0.3 + 0.012 * epoch for epoch in range(1, 47)] + [0.8] * 20
     found = table(baseline(accuracies, stopped_early=1.0), patience=(20,))
     assert (found.loc[20, "epoch"], found.loc[20, "before_first_drop"]) == (66, 1)
-    assert (found.loc[20, "stopped"], found.loc[20, "cut"]) == (0, 1)  # of what would have followed nothing is known
+    assert (found.loc[20, "stopped"], found.loc[20, "cut"]) == (1, 0)
+    beyond = table(baseline(accuracies, stopped_early=1.0), patience=(40,))
+    assert (beyond.loc[40, "stopped"], beyond.loc[40, "cut"]) == (0, 1)  # what would have followed is not known
     longer = accuracies + [0.8] * 15 + [0.93] * 20
     told = table(baseline(longer), patience=(20, 40)).loc
     assert (told[20, "epoch"], told[20, "before_first_drop"], told[40, "before_first_drop"]) == (66, 1, 0)

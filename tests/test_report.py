@@ -99,7 +99,7 @@ def test_tables_sort_by_a_click(browser: Any) -> None:
     assert networks.find_elements("css selector", "th[aria-sort=descending]")
     names = click_column(browser, networks, "units")
     assert names[0] == "16"
-    claims = browser.find_element("css selector", "#cutout h3:last-of-type ~ .wide table")
+    claims = browser.find_element("css selector", "#cutout h3 + p + .wide table")
     shown = click_column(browser, claims, "here")
     known = [text for text in shown if text != "-"]
     assert 0 < len(known) < len(shown)

@@ -12,6 +12,7 @@ from scipy import stats
 
 from dlperf.claims.ledger import Bound, Claim, Extreme, Paired, Ratio, Trend
 from dlperf.claims.measures import Trials, fact, matches, measured, value_text
+from dlperf.parameters import defining
 from dlperf.statistics import mean_of
 from dlperf.tables import cell
 
@@ -141,8 +142,9 @@ def _paired(rule: Paired, trials: Trials, values: Mapping[str, float]) -> Findin
 
 def _telling_apart(trials: Trials, quantity: str) -> tuple[str, ...]:
     """The quantity, and what else tells kinds of trials apart, random seeds left out."""
-    names = [name for name in type(trials[0].parameters).model_fields if name not in ("random_seed", quantity)]
-    return (quantity, *(name for name in names if len({getattr(t.parameters, name) for t in trials}) > 1))
+    kinds = [defining(trial.parameters) for trial in trials]
+    names = [name for name in kinds[0] if name not in ("random_seed", quantity)]
+    return (quantity, *(name for name in names if len({kind[name] for kind in kinds}) > 1))
 
 
 def _means(trials: Trials, values: Mapping[str, float], *names: str) -> dict[tuple[Any, ...], float]:

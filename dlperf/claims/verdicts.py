@@ -33,6 +33,7 @@ _COLUMNS = [
     "source",
     "id",
 ]
+_EMULATED = "dlperf.emulated"  # a tag: why a trial says nothing about as many real devices
 _EMBEDDED = {"digits", "synthetic"}  # data sets of the demo, which no source used
 
 
@@ -92,16 +93,17 @@ def verdict_table(found: Sequence[Verdict]) -> pd.DataFrame:
 
 
 def short_table(found: Sequence[Verdict]) -> pd.DataFrame:
-    """Lay out the verdicts that trials gave for a terminal: numbers, verdict and, where they do not compare, why."""
+    """Lay out the verdicts that trials gave for a terminal: numbers, verdict and, unless they agree, why."""
     table = verdict_table([each for each in found if each.verdict != NOT_MEASURED])
-    with_reason = table["verdict"].eq(NOT_COMPARABLE)
+    with_reason = table["verdict"].isin([NOT_COMPARABLE, DIFFERS])
     table["verdict"] = table["verdict"].where(~with_reason, table["verdict"] + ": " + table["reason"])
     intervals = zip(table["here"], table["low"], table["high"], strict=True)
     table["here"] = [
         cell(here) + (f" ({cell(low)} to {cell(high)})" if low == low else "")  # one value has no interval
         for here, low, high in intervals
     ]
-    return table[["claim", "notebook", "paper", "closed_form", "here", "verdict"]]
+    table["source"] = [source.partition(":")[0] for source in table["source"]]
+    return table[["claim", "source", "notebook", "paper", "closed_form", "here", "verdict"]]
 
 
 def counted(found: Iterable[Verdict]) -> dict[str, int]:
@@ -115,25 +117,31 @@ def _verdict(claim: Claim, found: Sequence[Setting[Any]], *, curves: bool) -> Ve
     nothing = Finding(None, "")
     if needs_curves(claim.measure) and not curves:
         return Verdict(claim, formula, nothing, NOT_MEASURED, "the epochs' curves are not read")
-    spoken_of = [own for setting in found if (own := [t for t in setting.trials if matches(t, claim.where)])]
+    spoken_of = [(s.number, own) for s in found if (own := [t for t in s.trials if matches(t, claim.where)])]
     if not spoken_of:
         return Verdict(claim, formula, nothing, NOT_MEASURED, "no such trial")
-    comparable = [own for trials in spoken_of if (own := [t for t in trials if not _unmet(claim.needs, t)])]
-    lacking = nothing
-    for trials in comparable:
-        if (kinds := _kinds(trials)) < claim.kinds:
-            lacking = Finding(None, f"{kinds} of {claim.kinds} different trials are there")
-            continue
-        finding = tested(claim, trials, formula)
-        if finding.holds is not None:
-            return Verdict(claim, formula, finding, AGREES if finding.holds else DIFFERS, finding.says)
-        lacking = finding
-    if comparable:
-        return Verdict(claim, formula, nothing, NOT_MEASURED, lacking.says)
-    nearest = min(spoken_of, key=lambda trials: len(_reasons(claim.needs, trials)))
+    comparable = [
+        (number, own) for number, trials in spoken_of if (own := [t for t in trials if not _unmet(claim.needs, t)])
+    ]
+    findings = {number: _finding(claim, trials, formula) for number, trials in comparable}
+    decided = {number: finding for number, finding in findings.items() if finding.holds is not None}
+    if decided:
+        first = next(iter(decided.values()))  # that of the setting of most trials
+        against = [f"setting {n}: {each.says}" for n, each in decided.items() if each.holds != first.holds]
+        reason = "; but ".join([first.says, *against])
+        return Verdict(claim, formula, first, AGREES if first.holds else DIFFERS, reason)
+    if findings:
+        return Verdict(claim, formula, nothing, NOT_MEASURED, next(iter(findings.values())).says)
+    nearest = min((trials for _, trials in spoken_of), key=lambda trials: len(_reasons(claim.needs, trials)))
     finding = tested(claim, nearest, formula)
-    reason = "; ".join(_reasons(claim.needs, nearest))
-    return Verdict(claim, formula, finding, NOT_COMPARABLE, reason)
+    return Verdict(claim, formula, finding, NOT_COMPARABLE, "; ".join(_reasons(claim.needs, nearest)))
+
+
+def _finding(claim: Claim, trials: Sequence[StoredTrial[Any]], formula: float | None) -> Finding:
+    kinds = _kinds(trials)
+    if kinds < claim.kinds:
+        return Finding(None, f"{kinds} of {claim.kinds} different trials are there")
+    return tested(claim, trials, formula)
 
 
 def _kinds(trials: Sequence[StoredTrial[Any]]) -> int:
@@ -141,7 +149,8 @@ def _kinds(trials: Sequence[StoredTrial[Any]]) -> int:
 
 
 def _unmet(needs: Mapping[str, Any], trial: StoredTrial[Any]) -> list[str]:
-    return [name for name, wanted in needs.items() if not _met(name, fact(trial, name), wanted)]
+    unmet = [name for name, wanted in needs.items() if not _met(name, fact(trial, name), wanted)]
+    return [*unmet, _EMULATED] if trial.tags.get(_EMULATED) else unmet
 
 
 def _met(name: str, value: Any, wanted: Any) -> bool:
@@ -153,6 +162,9 @@ def _reasons(needs: Mapping[str, Any], trials: Sequence[StoredTrial[Any]]) -> li
     nearest = min(trials, key=lambda trial: len(_unmet(needs, trial)))
     reasons: list[str] = []
     for name in _unmet(needs, nearest):
+        if name == _EMULATED:
+            reasons.append(f"emulated ({nearest.tags[name]})")
+            continue
         value = fact(nearest, name)
         if name == "dataset" and value in _EMBEDDED:
             reasons.insert(0, f"demo data ({value}, not {value_text(needs[name])})")

@@ -13,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 
-from dlperf.claims.measures import fact
+from dlperf.comparison.groups import grouped
 from dlperf.metric_names import best, higher_is_better
 from dlperf.settings import Setting
 from dlperf.trial import StoredTrial
@@ -25,7 +25,7 @@ class Stop:
 
     Attributes:
         epoch: The last epoch, from 1; the curve's own last one where the patience does not end it.
-        stopped: Whether the patience ends it before that.
+        stopped: Whether the patience ends it there.
         best_epoch: The best epoch until then.
     """
 
@@ -44,23 +44,20 @@ def replay(curve: Sequence[float], patience: int, *, higher: bool) -> Stop:
         else:
             waited += 1
         if waited >= patience:
-            return Stop(epoch, epoch < len(curve), best_epoch)
+            return Stop(epoch, True, best_epoch)
     return Stop(len(curve), False, best_epoch)
 
 
 def audit(setting: Setting[Any], monitor: str, group_by: Sequence[str], patiences: Sequence[int]) -> pd.DataFrame:
     """Return what each patience would have cost, a row per group and patience; empty without curves of `monitor`.
 
-    Columns: `group_by`; patience, 0 for the whole stored curve; trials; stopped, how many the patience ends before
-    their stored end; cut, how many it does not although their curve was itself stopped early, so that nothing is known
-    of what would have followed; epoch, their mean; before_first_drop, how many end before the learning rate falls;
-    last and restored, the mean of `monitor` with the last and with the best weights; cost_last and cost_restored, by
-    how much the best of the stored curve is better; seconds_saved, mean training seconds after the stop.
+    Columns: `group_by`; patience, 0 for the whole stored curve; trials; stopped, how many the patience ends; cut, how
+    many it does not although their curve was itself stopped early, so that nothing is known of what would have
+    followed; epoch, their mean; before_first_drop, how many end before the learning rate falls; last and restored, the
+    mean of `monitor` with the last and with the best weights; cost_last and cost_restored, by how much the best of the
+    stored curve is better; seconds_saved, mean training seconds after the stop.
     """
-    groups: dict[tuple[Any, ...], list[StoredTrial[Any]]] = {}
-    for trial in setting.trials:
-        if trial.history.get(monitor):
-            groups.setdefault(tuple(fact(trial, name) for name in group_by), []).append(trial)
+    groups = grouped([trial for trial in setting.trials if trial.history.get(monitor)], group_by)
     return pd.DataFrame(
         {**dict(zip(group_by, kind, strict=True)), **_row(trials, monitor, patience)}
         for kind, trials in groups.items()

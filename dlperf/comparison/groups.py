@@ -30,7 +30,8 @@ def mean_table(setting: Setting[Any], group_by: Sequence[str], metrics: Sequence
     """Return means with intervals: a row per group and metric, and for a metric of epochs one for its best value.
 
     Columns: `group_by`; metric; n, the trials that have it; mean, sd, low and high, the 95 % interval of the mean,
-    missing for one trial; min, max; averaged_over, what else but the random seed differs between the trials of a group.
+    missing for one trial; min, max; averaged_over, what else but the random seed differs between the trials of a group,
+    and emulated, why they say nothing about real devices, where there is such a thing.
 
     Args:
         setting: The trials.
@@ -39,8 +40,9 @@ def mean_table(setting: Setting[Any], group_by: Sequence[str], metrics: Sequence
         curves: Read the epochs' curves for the best value where the run has not logged it.
     """
     rows = []
-    for kind, trials in _groups(setting.trials, group_by).items():
+    for kind, trials in grouped(setting.trials, group_by).items():
         mixed = ", ".join(_mixed(trials, group_by))
+        emulated = "; ".join(sorted({t.tags["dlperf.emulated"] for t in trials if t.tags.get("dlperf.emulated")}))
         for metric in metrics:
             if metric in TO_TARGET:
                 continue
@@ -54,20 +56,22 @@ def mean_table(setting: Setting[Any], group_by: Sequence[str], metrics: Sequence
                         **{"metric": name, "n": found.n, "mean": found.mean, "sd": found.sd},
                         **{"low": found.low, "high": found.high},
                         **{"min": min(values.values()), "max": max(values.values()), "averaged_over": mixed},
+                        "emulated": emulated,
                     }
                 )
     table = pd.DataFrame(rows)
-    return table if rows and table["averaged_over"].any() else table.drop(columns=["averaged_over"], errors="ignore")
+    needless = [name for name in ("averaged_over", "emulated") if rows and not table[name].any()]
+    return table.drop(columns=needless)
 
 
 def target_table(setting: Setting[Any], group_by: Sequence[str], metrics: Sequence[str]) -> pd.DataFrame:
     """Return times to the target by group; trials that did not reach it count for as long as they were trained.
 
-    Columns: `group_by`; metric; n; reached, how many; median (Kaplan and Meier's), missing where fewer than half are
-    known to have reached it; not_reached_in, the longest time that one was trained in vain.
+    Columns: `group_by`; metric; n; reached, how many; median (Kaplan and Meier's), missing where their curve
+    does not come down to a half; not_reached_in, the longest time that one was trained in vain.
     """
     rows = []
-    for kind, trials in _groups(setting.trials, group_by).items():
+    for kind, trials in grouped(setting.trials, group_by).items():
         for metric in metrics:
             if metric not in TO_TARGET or not any("dlperf.target_reached" in trial.tags for trial in trials):
                 continue
@@ -93,13 +97,15 @@ def setting_table(settings: Sequence[Setting[Any]]) -> pd.DataFrame:
             "setting": setting.number,
             "trials": len(setting.trials),
             **setting.circumstances,
+            "commits": _commits(setting.trials),
             **{name: setting.parameters.get(name, "") for name in names},
         }
         for setting in settings
     )
 
 
-def _groups(trials: Trials, group_by: Sequence[str]) -> Mapping[tuple[Any, ...], Trials]:
+def grouped(trials: Trials, group_by: Sequence[str]) -> Mapping[tuple[Any, ...], Trials]:
+    """Return trials by the values of the named facts, in the order of these."""
     found: dict[tuple[Any, ...], list[Any]] = {}
     for trial in trials:
         found.setdefault(tuple(fact(trial, name) for name in group_by), []).append(trial)
@@ -111,11 +117,19 @@ def _order(value: Any) -> tuple[bool, float, str]:
     return not number, float(value) if number else 0.0, str(value)
 
 
+def _commits(trials: Trials) -> str:
+    """The commits of the code that ran them, which people may know to differ in nothing that matters."""
+    found = sorted({trial.tags.get("mlflow.source.git.commit", "unknown")[:7] for trial in trials})
+    return ", ".join(found[:3]) + (f" and {len(found) - 3} more" if len(found) > 3 else "")
+
+
 def _mixed(trials: Trials, group_by: Sequence[str]) -> list[str]:
     """Names of parameters that differ between trials of a group, which its mean hides."""
     described = describe(type(trials[0].parameters))
     names = [each.name for each in described if not each.operational and each.name not in ("random_seed", *group_by)]
-    return [name for name in names if len({fact(trial, name) for trial in trials}) > 1]
+    mixed = [name for name in names if len({fact(trial, name) for trial in trials}) > 1]
+    keys = {trial.tags.get("dlperf.trial_key", trial.run_id) for trial in trials}
+    return [*mixed, "repeats of a trial"] if len(keys) < len(trials) else mixed
 
 
 def _best(trials: Trials, metric: str, curves: bool) -> dict[str, float]:

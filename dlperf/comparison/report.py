@@ -90,6 +90,7 @@ def _templates() -> jinja2.Environment:
         "table": _table,
         "markdown": tables.markdown,
         "picture": lambda png: f"data:image/png;base64,{base64.b64encode(png).decode()}",
+        "plain": lambda text: html.escape(str(text)).replace("[", "\\["),
         "words": lambda name: str(name).replace("_", " "),
     }
     return environment

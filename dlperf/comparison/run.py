@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import tempfile
@@ -15,7 +16,7 @@ from dlperf.claims.verdicts import counted, short_table
 from dlperf.comparison import files, report
 from dlperf.comparison.sections import Section, check_names, section
 from dlperf.errors import BadInput, NothingFound
-from dlperf.parameters import parse, sweep_texts
+from dlperf.parameters import Given, parse, sweep_texts
 from dlperf.problems.compare import CompareParameters
 from dlperf.tracking import Run, Store
 from dlperf.tracking_server import outages, reach
@@ -40,8 +41,8 @@ def start(comparison: Comparison, raw: Mapping[str, str]) -> int:
         NothingFound: If no finished trial matches.
         EnvironmentMissing: If the tracking server cannot be reached.
     """
-    asked = parse(CompareParameters, raw).trials
-    first = asked[0]
+    given = parse(CompareParameters, raw)
+    asked, first = given.trials, given.trials[0]
     output = _writable(first.output)
     uri = reach(first.tracking_uri)
     with outages(uri), ExitStack() as stack:
@@ -50,10 +51,11 @@ def start(comparison: Comparison, raw: Mapping[str, str]) -> int:
         logs_to = Store() if os.environ.get("MLFLOW_RUN_ID") else store
         adopted = logs_to.adopted()
         if adopted:
+            _refuse_used(adopted)
             stack.enter_context(adopted)
         sections = _sections(store, asked)
         run = adopted or stack.enter_context(logs_to.create(comparison.name))
-        run.begin(comparison, _name(asked), "comparison", sweep_texts(asked), _used(sections))
+        run.begin(comparison, _name(asked), "comparison", sweep_texts(asked), _used(sections, given))
         run.facts({}, {"dlperf.hardware": environment.hardware()}, environment.describe())
         _log(run, sections, store.uri, first, output)
     _show(sections, curves=first.curves)
@@ -77,6 +79,8 @@ def _sections(store: Store, asked: Sequence[CompareParameters]) -> list[Section]
         problem: Any = problems.load(name)
         repeats = first.repeats == "all"
         searched = tracking_query.find_trials(store.client, problem, filter_string=first.filter, repeats=repeats)
+        if first.curves:
+            tracking_query.skip_odd_curves(searched, problem)
         found.append((problem, searched))
     if not any(each.trials for _, each in found):
         raise NothingFound(_nothing(store, names, first, [each for _, each in found]))
@@ -125,7 +129,9 @@ def _show(sections: Sequence[Section], *, curves: bool) -> None:
             which = f" (setting {part.setting.number})" if len(each.settings) > 1 else ""
             for name, table in {**part.summary.shown_tables(curves=curves), **part.tables}.items():
                 terminal.show_table(f"{each.problem.name}: {name}{which}", table, most=_SHOWN_ROWS)
-        terminal.show_table(f"{each.problem.name}: claims", short_table(each.verdicts))
+        claims = short_table(each.verdicts)
+        if len(claims):
+            terminal.show_table(f"{each.problem.name}: claims", claims)
         print(f"{each.problem.name}: " + ", ".join(f"{n} {verdict}" for verdict, n in counted(each.verdicts).items()))
 
 
@@ -137,9 +143,20 @@ def _name(asked: Sequence[CompareParameters]) -> str:
     return f"compare problem={','.join(dict.fromkeys(each.problem for each in asked))}"
 
 
-def _used(sections: Sequence[Section]) -> dict[str, str]:
-    """Tags that name the runs that were compared; as many tags as they fill."""
-    tags = {}
+def _refuse_used(run: Run) -> None:
+    """Leave a run as it is that is a trial, a sweep, or a comparison of before.
+
+    Raises:
+        BadInput: If it is one.
+    """
+    problem = run.tags.get("dlperf.problem")
+    if problem:
+        raise BadInput("MLFLOW_RUN_ID", run.id, f"is a run of {problem} already; a comparison is a run of its own")
+
+
+def _used(sections: Sequence[Section], given: Given[CompareParameters]) -> dict[str, str]:
+    """Tags: what was given, and the runs that were compared, in as many tags as they fill."""
+    tags = {"dlperf.given": json.dumps(given.given)}
     for each in sections:
         for number, names in enumerate(_filled([trial.run_id for trial in each.found.trials]), 1):
             tags[f"dlperf.compared.{each.problem.name}{f'.{number}' if number > 1 else ''}"] = names

@@ -106,7 +106,7 @@ def _setting_section(
     problem: Problem[Any], setting: Setting[Any], asked: CompareParameters, patiences: Sequence[int]
 ) -> SettingSection:
     trials = setting.trials
-    group_by = [name for name in names_in(asked.group_by) if fact(trials[0], name) is not None]
+    group_by = [name for name in names_in(asked.group_by) if any(fact(t, name) is not None for t in trials)]
     group_by = group_by or groups.default_groups(problem, trials)
     metrics = names_in(asked.metric) or list(problem.compared)
     tables = {

@@ -191,6 +191,7 @@ PROBLEM = Problem(
     parameters=ApproximatorsParameters,
     varying=("units", "random_seed"),
     compared=("test_rmse", "r_squared", "train_seconds", "seconds_to_target"),
+    curves=("epoch_seconds", "validation_rmse"),
     required=(
         "epochs_run",
         "best_epoch",

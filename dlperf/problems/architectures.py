@@ -231,6 +231,7 @@ PROBLEM = Problem(
     parameters=ArchitecturesParameters,
     varying=("subject",),
     compared=("num_params", "activations", "multiplications"),
+    curves=(),
     required=_TOTALS,
     check=check,
     data_digest=data_digest,

@@ -250,6 +250,7 @@ PROBLEM = Problem(
     parameters=CutoutParameters,
     varying=("m", "random_seed"),
     compared=("validation_error", "test_error", "train_seconds", "seconds_to_target"),
+    curves=("epoch_seconds", "validation_error", "validation_accuracy", "learning_rate"),
     required=(
         "epochs_run",
         "train_seconds",

@@ -219,6 +219,7 @@ PROBLEM = Problem(
     parameters=OptimizersParameters,
     varying=("optimizer", "dropout", "learning_rate", "random_seed"),
     compared=("train_cross_entropy", "test_accuracy", "train_loss", "train_seconds", "seconds_to_target"),
+    curves=("epoch_seconds", "train_loss", "train_cross_entropy", "train_subset_cross_entropy"),
     required=(
         *("epochs_run", "train_seconds", "train_loss", "best_train_loss", "train_cross_entropy"),
         *("best_train_cross_entropy", "train_penalty", "train_subset_cross_entropy"),

@@ -162,8 +162,8 @@ def addresses(hosts: str) -> tuple[str, ...]:
         else tuple(_tf_config().get("cluster", {}).get("worker", ()))
     )
     for each in found:
-        if not re.fullmatch(r"[^\s:]+:[0-9]{1,5}", each):
-            raise BadInput("hosts", hosts or each, "must be addresses HOST:PORT with commas between")
+        if not re.fullmatch(r"[^\s:]+:[0-9]{1,5}", each) or not 0 < int(each.rpartition(":")[2]) < 65536:
+            raise BadInput("hosts", hosts or each, "must be addresses HOST:PORT with commas between, ports below 65536")
     if len(set(found)) < len(found):
         raise BadInput("hosts", hosts, "names an address twice")
     return found
@@ -300,6 +300,7 @@ PROBLEM = Problem(
     parameters=ScalingParameters,
     varying=("mode", "workers", "strategy", "random_seed"),
     compared=("step_seconds", "images_per_second", "speedup", "cost"),
+    curves=("epoch_seconds", "round_step_seconds"),
     required=(
         *("step_seconds", "step_seconds_p25", "step_seconds_p75", "images_per_second", "epochs_seconds", "cost"),
         *("peak_memory_mb", "cpu_ms_per_step", "minor_faults_per_step"),

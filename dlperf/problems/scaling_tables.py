@@ -63,8 +63,7 @@ def measurement_table(trials: Trials) -> pd.DataFrame:
                 "note": p.emulated,
             }
         )
-    table = pd.DataFrame(rows).sort_index()
-    return table if table["note"].any() else table.drop(columns=["note"])
+    return _noted(rows)
 
 
 def step_table(trials: Trials) -> pd.DataFrame:
@@ -80,10 +79,11 @@ def step_table(trials: Trials) -> pd.DataFrame:
             "cpu_ms": t.metrics["cpu_ms_per_step"],
             "minor_faults": t.metrics["minor_faults_per_step"],
             "ceiling": t.metrics.get("ceiling", np.nan),
+            "note": t.parameters.emulated,
         }
         for t in trials
     ]
-    return pd.DataFrame(rows)
+    return _noted(rows)
 
 
 def comparison(trial: StoredTrial[ScalingParameters], trials: Trials) -> dict[str, float]:
@@ -115,6 +115,7 @@ def law_table(trials: Trials) -> pd.DataFrame:
     modes: tuple[scaling_laws.Mode, ...] = ("strong", "weak")
     for mode in modes:
         own = [t for t in trials if t.parameters.mode == mode and t.parameters.strategy != "none"]
+        own = [t for t in own if not t.parameters.emulated]  # a law of emulated devices would predict nothing
         ones = [t for t in own if t.parameters.workers == 1]
         if not ones:
             continue
@@ -162,6 +163,12 @@ def variant(parameters: ScalingParameters) -> str:
     if parameters.strategy == "mirrored" and parameters.all_reduce != "default":
         return f"mirrored {parameters.all_reduce}"
     return parameters.strategy
+
+
+def _noted(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
+    """Lay out rows; their notes, which say what is emulated, only where there are any."""
+    table = pd.DataFrame(rows)
+    return table if table["note"].any() else table.drop(columns=["note"])
 
 
 def _named(compared: dict[str, float], mode: str) -> dict[str, float]:
