@@ -78,6 +78,8 @@ def find_trials(
 
 def skip_odd_curves(found: Found[P], problem: Problem[P]) -> None:
     """Skip the trials whose curves cannot be drawn: one that is missing, has other epochs, or no finite number."""
+    if not problem.curves:
+        return
     readable = []
     for trial in found.trials:
         lengths = {name: len(trial.history[name]) if name in trial.history else 0 for name in problem.curves}
@@ -91,7 +93,7 @@ def skip_odd_curves(found: Found[P], problem: Problem[P]) -> None:
         else:
             epochs = ", ".join(f"{name} {length}" for name, length in lengths.items())
             found.skipped[name] = f"its curves have different numbers of epochs: {epochs}"
-    found.trials = readable if problem.curves else found.trials
+    found.trials = readable
 
 
 def problems_there(client: MlflowClient) -> dict[str, int]:

@@ -112,6 +112,7 @@ def test_every_problem(start: Start, store: str, tmp_path: Path) -> None:
     for odd, reason in ODD.items():
         assert f"skipped {odd}" in output
         assert reason in output
+    assert "skipped architectures" not in output
     run = comparisons(store)[0]
     tags, metrics = run.data.tags, run.data.metrics
     assert (run.info.status, tags["dlperf.problem"]) == ("FINISHED", "compare")
