@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import os
 import statistics
 import subprocess
@@ -23,15 +24,14 @@ from dlperf.problems.compare import COMPARED
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def make_store(folder: Path, trials: int) -> str:
-    """Make a store with as many trials of each problem; return its URI."""
+def make_store(folder: Path, trials: int) -> None:
+    """Make a store with as many trials of each problem."""
     import mlflow
 
     uri = f"sqlite:///{folder}/mlflow.db"
     mlflow.MlflowClient(uri).search_experiments(max_results=1)  # makes the tables
     for problem in COMPARED:
         insert(f"{folder}/mlflow.db", (made(problem, number) for number in range(trials)))
-    return uri
 
 
 def measure(uri: str, problem: str, *arguments: str) -> dict[str, float]:
@@ -60,7 +60,11 @@ def main() -> None:
     given = parser.parse_args()
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        uri = make_store(Path(folder), given.trials)
+        # In a process of its own: a child's peak memory is at least what its parent takes when it starts it.
+        maker = multiprocessing.get_context("spawn").Process(target=make_store, args=(Path(folder), given.trials))
+        maker.start()
+        maker.join()
+        uri = f"sqlite:///{folder}/mlflow.db"
         for problem in COMPARED:
             for kind, arguments in (("final metrics", ("--curves", "false")), ("all figures", ())):
                 taken = [measure(uri, problem, *arguments) for _ in range(given.repeats)]

@@ -148,6 +148,9 @@ class _History(Mapping[str, Sequence[float]]):
             raise KeyError(name)
         return self._curves.of(self._run_id, name)
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._names  # which reads nothing
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._names)
 

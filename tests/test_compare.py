@@ -259,6 +259,7 @@ def test_curves_are_read_in_bulk(store: str, monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr(tracking_query, "_bulk", counted)
     trials = tracking_query.find_trials(client, problem).trials
+    assert all("train_loss" in trial.history and "colour" not in trial.history for trial in trials)
     assert asked == []
     whole = {trial.run_id: trial.history["train_loss"] for trial in trials}
     assert asked == [len(trials)]
