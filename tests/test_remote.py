@@ -13,7 +13,7 @@ import pytest
 
 from dlperf import cli, process
 from dlperf.errors import BadInput, EnvironmentMissing
-from dlperf.remote import engine, image
+from dlperf.remote import engine, image, logs, runs, start
 from dlperf.remote.parameters import Address, dry, read
 from dlperf.remote.tracking_address import TrackingAddress
 
@@ -198,3 +198,81 @@ def test_a_container_with_its_hosts_name_counts_its_own_processes(namespace: Cal
     assert not process.is_gone(gone)  # of another place nothing is known
     assert not process.is_another(outside)
     assert process.is_gone(process.this_process().replace(" ", " 9999999", 1))
+
+
+class FakeContainer:
+    """A container that has ended; remembers what is done to it."""
+
+    def __init__(self, port: int = 0) -> None:
+        self.name, self.labels, self.done = "dlperf-cutout", {"dlperf.tunnel_port": str(port)}, list[str]()
+        self.attrs = {"State": {"OOMKilled": False}}
+
+    def reload(self) -> None:
+        """Nothing is new."""
+
+    def stop(self, timeout: int) -> None:
+        """End it."""
+        self.done.append("stopped")
+
+    def remove(self, **_: bool) -> None:
+        """Remove it."""
+        self.done.append("removed")
+
+
+def host_with(*found: FakeContainer) -> start.Host:
+    client = SimpleNamespace(containers=SimpleNamespace(list=lambda **_: list(found)))
+    link: Any = SimpleNamespace(name="gpuhost", address=Address("gpuhost", "", 0))
+    return start.Host(link, client)
+
+
+STORE: Any = SimpleNamespace(uri="http://tracker:5000", experiment_id="0")
+
+
+@pytest.mark.parametrize(
+    ("status", "port", "done"),
+    [
+        (1, 0, ["settled", "removed"]),
+        (3, 0, ["settled", "removed"]),
+        (3, 4711, ["settled"]),
+        (0, 1, ["settled", "removed"]),
+    ],
+)
+def test_the_run_is_settled_before_the_container_is_removed(
+    status: int, port: int, done: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    container = FakeContainer(port)
+    monkeypatch.setattr(logs, "follow", lambda link, container: status)
+    monkeypatch.setattr(runs, "settle", lambda *_: container.done.append("settled"))
+    assert start._follow(host_with(container), STORE, container, RUN) == status
+    assert container.done == done
+    assert (f"--host ssh://gpuhost --attach {RUN}" in capsys.readouterr().err) == ("removed" not in done)
+
+
+def test_a_container_whose_run_cannot_be_settled_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    from mlflow import MlflowException
+
+    def settle(*_: Any) -> None:
+        raise MlflowException("connection refused")
+
+    container = FakeContainer()
+    monkeypatch.setattr(logs, "follow", lambda link, container: 1)
+    monkeypatch.setattr(runs, "settle", settle)
+    monkeypatch.setattr(runs, "find", lambda store, parameter, run_id: SimpleNamespace(id=run_id))
+    monkeypatch.setattr(runs, "is_open", lambda store, run_id: True)
+    with pytest.raises(EnvironmentMissing, match=f"connection refused: .* is kept on gpuhost; .* --attach {RUN}"):
+        start._follow(host_with(container), STORE, container, RUN)
+    with pytest.raises(EnvironmentMissing, match="is kept on gpuhost"):
+        start._stop(host_with(container), STORE, TrackingAddress.of("http://tracker:5000"), RUN)
+    assert container.done == ["stopped"]
+
+
+def test_an_open_run_without_a_container_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    settled: list[str] = []
+    monkeypatch.setattr(runs, "find", lambda store, parameter, run_id: SimpleNamespace(id=run_id))
+    monkeypatch.setattr(runs, "settle", lambda store, run_id, status, reason: settled.append(status))
+    monkeypatch.setattr(runs, "is_open", lambda store, run_id: not settled)
+    address = TrackingAddress.of("http://tracker:5000")
+    assert start._stop(host_with(), STORE, address, RUN) == 0
+    assert settled == ["KILLED"]
+    with pytest.raises(BadInput, match="gpuhost has no container of this run"):
+        start._stop(host_with(), STORE, address, RUN)
