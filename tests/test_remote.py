@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.server
 import os
 import socket
 import subprocess
 import sys
+import tarfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -224,6 +226,36 @@ def host_that_answers(answer: str) -> Any:
     return SimpleNamespace(name="gpuhost", run=lambda command: answer)
 
 
+@pytest.mark.parametrize(
+    ("said", "refused"),
+    [
+        ('runc create failed: exec: "/dlperf-none": stat /dlperf-none: no such file or directory: unknown', ""),
+        ('exec: "/dlperf-none": executable file not found in $PATH', ""),
+        ("crun: executable file `/dlperf-none` not found: No such file or directory", ""),
+        ("exec /dlperf-none: exec format error", ""),
+        ('could not select device driver "" with capabilities: [[gpu]]', "install NVIDIA's container toolkit there"),
+        ("failed to discover GPU vendor from CDI: no known GPU vendor found", "install NVIDIA's container toolkit"),
+        ("nvidia-container-cli: libnvidia-ml.so.1: no such file or directory", "cannot give gpus=all to a container"),
+        ("nvidia-container-cli: device error:\n9: unknown device", "to a container: nvidia.*error: 9: unknown device"),
+    ],
+)
+def test_only_the_missing_program_shows_that_there_are_gpus(said: str, refused: str) -> None:
+    import docker
+
+    def fail() -> None:
+        raise docker.errors.APIError("500 Server Error", explanation=said)
+
+    container, removed = FakeContainer(), list[str]()
+    client = SimpleNamespace(
+        api=SimpleNamespace(import_image_from_data=lambda *_, **__: None),
+        containers=SimpleNamespace(create=lambda *_, **__: SimpleNamespace(start=fail, remove=container.remove)),
+        images=SimpleNamespace(remove=lambda name, force: removed.append(name)),
+    )
+    with pytest.raises(EnvironmentMissing, match=refused) if refused else contextlib.nullcontext():
+        engine.check_gpus(host_that_answers(""), client, "all")
+    assert (container.done, removed) == (["removed"], ["dlperf-gpu-probe:empty"])
+
+
 def test_too_little_room_is_said_with_the_numbers() -> None:
     client = SimpleNamespace(info=lambda: {"DockerRootDir": "/var/lib/docker"})
     row = "/dev/sda1 100000000 95000000 5000000 95% /\n"  # 5.12 GB are free
@@ -255,6 +287,11 @@ def test_the_image_is_made_of_the_code_and_told_apart_by_it(tmp_path: Path, monk
     (tmp_path / "secret").write_text("password")
 
     assert image._files().keys() == {"Dockerfile", ".dockerignore", "dlperf/cli.py"}
+    code.chmod(0o600)
+    (tmp_path / "Dockerfile").chmod(0o700)
+    with tarfile.open(fileobj=image._context(image._files())) as archive:
+        modes = {entry.name: entry.mode for entry in archive}
+    assert modes == {"Dockerfile": 0o755, ".dockerignore": 0o644, "dlperf/cli.py": 0o644}
     before = image._digest(image._files(), {"VARIANT": "cpu"})
     assert image._digest(image._files(), {"VARIANT": "gpu"}) != before
     code.write_text("2\n")
