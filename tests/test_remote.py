@@ -47,6 +47,13 @@ RUN = "0123456789abcdef0123456789abcdef"
         ([*HOST, "--entry_point", "cutout", "--image", "pull"], "image=pull: must be one of build, transfer, keep"),
         ([*HOST, "--entry_point", "cutout", "--m", "abc"], "m=abc: must be an integer"),
         ([*HOST, "--entry_point", "cutout", "--mm", "4"], "mm=4: unknown parameter; did you mean m?"),
+        ([*HOST, "--entry_point", "cutout", "--memry", "4g"], "memry=4g: unknown parameter; did you mean memory?"),
+        (["--hots", "ssh://x", "--entry_point", "cutout"], "hots=ssh://x: unknown parameter; did you mean host?"),
+        ([*HOST, "--entrypoint", "cutout"], "entrypoint=cutout: unknown parameter; did you mean entry_point?"),
+        ([*HOST, "--entry_point", "cutout", "--engine", "ray"], "engine=ray: would be a Ray cluster as the container"),
+        ([*HOST, "--entry_point", "compare", "--output", "x"], "output=x: would be a folder inside the container"),
+        ([*HOST, "--entry_point", "compare", "--tracking_uri", "x"], "tracking_uri=x: the container is told this"),
+        ([*HOST, "--entry_point", "scaling", "--hosts", "a:1,b:1"], "hosts=a:1,b:1: a container elsewhere is one host"),
         ([*HOST, "--entry_point", "cutout", "--data_dir", "/x"], "data_dir=/x: would be a path inside the container"),
         ([*HOST, "--entry_point", "cutout"], "MLFLOW_TRACKING_URI=sqlite:////x/mlflow.db: is a file of this machine"),
     ],
@@ -102,6 +109,7 @@ def test_only_what_lists_its_trials_needs_no_run() -> None:
     [
         ("ssh://gpuhost", Address("gpuhost", "", 0)),
         ("ssh://me@gpuhost:2222", Address("gpuhost", "me", 2222)),
+        ("ssh://me@GPUhost", Address("GPUhost", "me", 0)),
         ("ssh://[::1]:22", Address("::1", "", 22)),
     ],
 )
