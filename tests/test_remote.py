@@ -400,3 +400,33 @@ def test_an_open_run_without_a_container_is_stopped(monkeypatch: pytest.MonkeyPa
     assert settled == ["KILLED"]
     with pytest.raises(BadInput, match="gpuhost has no container of this run"):
         start._stop(host_with(), STORE, address, RUN)
+
+
+def in_image(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the image's command here, without a tracking server, in a folder for its store."""
+    root = Path(image.__file__).resolve().parents[2]
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    environment = {"PATH": path, "PYTHONPATH": str(root), "TMPDIR": str(folder), "HOME": str(folder)}
+    command = ["sh", str(root / "docker" / "entrypoint.sh"), *arguments]
+    return subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True)
+
+
+def test_the_images_command_says_what_cannot_be_used_and_nothing_before(tmp_path: Path) -> None:
+    done = in_image(tmp_path, "cutout", "--m", "abc")
+    assert done.returncode == 2
+    assert done.stderr.startswith("dlperf cutout: m=abc: must be an integer")
+    assert done.stderr.count("\n") == 1
+    assert in_image(tmp_path).stdout.startswith("Usage: ")
+
+
+def test_where_the_image_stores_is_said_once_when_the_store_is_opened(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from dlperf.tracking import Store
+
+    monkeypatch.setattr(Store, "_experiment", lambda store: "0")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setenv("DLPERF_STORE_NOTE", "the runs go to /runs")
+    for uri in ("http://127.0.0.1:8", "http://127.0.0.1:9", "http://127.0.0.1:9"):
+        Store(uri)
+    assert capsys.readouterr().err == "dlperf: the runs go to /runs\n"

@@ -92,7 +92,7 @@ def _check(host: Host, parameters: RemoteParameters) -> None:
 
 def _list_trials(host: Host, parameters: RemoteParameters, arguments: Mapping[str, str]) -> int:
     network = "bridge" if parameters.network == "auto" else parameters.network
-    # Named though nothing is stored: the image would else say where it stores.
+    # Named though nothing is stored: the image would else look for a folder for its store.
     environment = {"MLFLOW_TRACKING_URI": "sqlite:////runs/mlflow.db"}
     container = containers.start(
         host.client, parameters, arguments, run_id="", environment=environment, network=network, tunnel_port=0
