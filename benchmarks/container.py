@@ -1,4 +1,4 @@
-"""What a container costs: seconds per epoch inside and outside, in turns, and how large and how quick the image is.
+"""What a container costs: seconds per epoch inside and outside, in turns.
 
 docker build -t dlperf .
 python -m benchmarks.container            # 8 minutes on two cores; leave the machine alone

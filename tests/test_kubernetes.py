@@ -17,7 +17,7 @@ from mlflow.projects.kubernetes import _get_kubernetes_job_definition, _get_run_
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "kubernetes"
-VERSIONS = ("1.28", "1.37")  # the schemas of the oldest that has no end of life in sight, and of the newest there are
+VERSIONS = ("1.28", "1.37")  # schemas of an old version and of the newest there are
 
 
 def job_as_mlflow_makes_it(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
