@@ -36,6 +36,8 @@ ENV PYTHONPATH=/opt/dlperf \
 COPY docker/entrypoint.sh /usr/local/bin/dlperf
 COPY entrypoints entrypoints
 COPY dlperf dlperf
+# A checkout's modes come along, and the container's user has to read what a builder's umask kept from others.
+RUN chmod -R a+rX /opt/dlperf && chmod 755 /usr/local/bin/dlperf
 RUN python -m compileall -q dlperf
 
 # Last, since it differs at every commit.

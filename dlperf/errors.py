@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import re
 import signal
+
+# user:password@ of an address, also where the password has a slash in it; ssh://user@host has no secret.
+_LOGIN = re.compile(r"(?<!ssh)://[^\s/]*@|://[^\s/@:]*:\S*@")
 
 
 class DlperfError(Exception):
     """Base of the errors a user is told about in one line, without a traceback."""
 
     exit_status = 1
+
+    def __str__(self) -> str:
+        """The line, without the logins of the addresses in it."""
+        return without_logins(super().__str__())
 
 
 class BadInput(DlperfError):
@@ -63,6 +71,11 @@ class Ended(BaseException):
         return 128 + int(self.signal_number)
 
 
+def without_logins(text: str) -> str:
+    """Return a text without the user and password that addresses in it have before their host."""
+    return _LOGIN.sub("://", text)
+
+
 def one_line(error: BaseException) -> str:
     """Return an error's text in one line of at most 500 characters; its type where it has no text."""
-    return (" ".join(str(error).split()) or type(error).__name__)[:500]
+    return (without_logins(" ".join(str(error).split())) or type(error).__name__)[:500]

@@ -115,7 +115,7 @@ class Parameters(BaseModel):
         Raises:
             BadInput: A name is unknown, a value is not accepted or `check` refused them together.
         """
-        _refuse_unknown(cls, {name: text(value) for name, value in given.items()})
+        refuse_unknown(list(_descriptions(cls)), {name: text(value) for name, value in given.items()})
         descriptions = _descriptions(cls)
         return _complete(cls, {name: descriptions[name].read(text(value)) for name, value in given.items()})
 
@@ -147,7 +147,7 @@ def parse(cls: type[P], raw: Mapping[str, str]) -> Given[P]:
         BadInput: The first thing that is wrong: an unknown name, then values in the order of declaration, then the
             rules of `check` on each trial.
     """
-    _refuse_unknown(cls, raw)
+    refuse_unknown(list(_descriptions(cls)), raw)
     lists: dict[str, tuple[Value, ...]] = {}
     given: dict[str, str] = {}
     for description in describe(cls):
@@ -320,9 +320,16 @@ def _complete(cls: type[P], values: Mapping[str, Value]) -> P:
     return cls(**known, **{name: followed[name] for name in missing})
 
 
-def _refuse_unknown(cls: type[Parameters], raw: Mapping[str, str]) -> None:
-    """Raise BadInput for the first name that is not declared."""
-    names = list(_descriptions(cls))
+def refuse_unknown(names: Sequence[str], raw: Mapping[str, str]) -> None:
+    """Refuse what is not declared, and name what was probably meant.
+
+    Args:
+        names: The declared names.
+        raw: Texts by name.
+
+    Raises:
+        BadInput: For the first name that is not declared.
+    """
     for name, written in raw.items():
         if name not in names:
             closest = difflib.get_close_matches(name.replace("-", "_").lower(), names, n=1)

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from dlperf.errors import without_logins
 from dlperf.tables import cell, is_number
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ def show_table(title: str, table: pd.DataFrame, *, most: int | None = None) -> N
 
 def say_where(tracking_uri: str, experiment_id: str, run_id: str) -> None:
     """Print where the run is, and how to open it in MLflow's UI."""
+    tracking_uri = without_logins(tracking_uri)
     if tracking_uri.startswith("http"):
         print(f"run {run_id}: {tracking_uri}/#/experiments/{experiment_id}/runs/{run_id}")
     else:

@@ -57,6 +57,9 @@ class Store:
             self.experiment_id = self._experiment()
         except Exception as error:
             raise EnvironmentMissing(f"the tracking server {self.uri} cannot be used: {one_line(error)}") from error
+        # What the image's command has to say of the store that it chose; once, and not by child processes too.
+        if self.uri == os.environ.get("MLFLOW_TRACKING_URI") and (note := os.environ.pop("DLPERF_STORE_NOTE", "")):
+            print(f"dlperf: {note}", file=sys.stderr, flush=True)
 
     def _experiment(self) -> str:
         name = os.environ.get("MLFLOW_EXPERIMENT_NAME")

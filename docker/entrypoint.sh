@@ -8,7 +8,7 @@ if [ "${1:-}" = python ]; then
 fi
 
 case " $* " in
-    " " | " -"* | *" --help "*) ;; # nothing is run, so nothing is stored
+    "  " | " -"* | *" --help "*) ;; # nothing is run, so nothing is stored
     *)
         if [ -z "${MLFLOW_TRACKING_URI:-}" ]; then
             for store in /runs "${TMPDIR:-/tmp}"; do
@@ -20,8 +20,9 @@ case " $* " in
                 exit 3
             fi
             export MLFLOW_TRACKING_URI="sqlite:///$store/mlflow.db"
-            echo "dlperf: MLFLOW_TRACKING_URI is not set: the runs go to $store/mlflow.db in this container" \
-                "(with -v VOLUME:/runs they outlive it)" >&2
+            # dlperf says it, once the store is there: input that cannot be used comes before.
+            export DLPERF_STORE_NOTE="MLFLOW_TRACKING_URI is not set: the runs go to $store/mlflow.db in this container \
+(with -v VOLUME:/runs they outlive it)"
             cd "$store" # MLflow puts the artifacts of such a store into the working directory
         fi
         ;;

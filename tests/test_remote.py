@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.server
 import os
 import socket
+import subprocess
+import sys
+import tarfile
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,10 +18,10 @@ from typing import Any
 import pytest
 
 from dlperf import cli, process
-from dlperf.errors import BadInput, EnvironmentMissing
-from dlperf.remote import engine, image
+from dlperf.errors import BadInput, EnvironmentMissing, without_logins
+from dlperf.remote import engine, image, logs, runs, start
 from dlperf.remote.parameters import Address, dry, read
-from dlperf.remote.tracking_address import TrackingAddress
+from dlperf.remote.tracking_address import TrackingAddress, why_unreachable
 
 HOST = ["--host", "ssh://someone@gpuhost:22"]
 RUN = "0123456789abcdef0123456789abcdef"
@@ -41,6 +47,13 @@ RUN = "0123456789abcdef0123456789abcdef"
         ([*HOST, "--entry_point", "cutout", "--image", "pull"], "image=pull: must be one of build, transfer, keep"),
         ([*HOST, "--entry_point", "cutout", "--m", "abc"], "m=abc: must be an integer"),
         ([*HOST, "--entry_point", "cutout", "--mm", "4"], "mm=4: unknown parameter; did you mean m?"),
+        ([*HOST, "--entry_point", "cutout", "--memry", "4g"], "memry=4g: unknown parameter; did you mean memory?"),
+        (["--hots", "ssh://x", "--entry_point", "cutout"], "hots=ssh://x: unknown parameter; did you mean host?"),
+        ([*HOST, "--entrypoint", "cutout"], "entrypoint=cutout: unknown parameter; did you mean entry_point?"),
+        ([*HOST, "--entry_point", "cutout", "--engine", "ray"], "engine=ray: would be a Ray cluster as the container"),
+        ([*HOST, "--entry_point", "compare", "--output", "x"], "output=x: would be a folder inside the container"),
+        ([*HOST, "--entry_point", "compare", "--tracking_uri", "x"], "tracking_uri=x: the container is told this"),
+        ([*HOST, "--entry_point", "scaling", "--hosts", "a:1,b:1"], "hosts=a:1,b:1: a container elsewhere is one host"),
         ([*HOST, "--entry_point", "cutout", "--data_dir", "/x"], "data_dir=/x: would be a path inside the container"),
         ([*HOST, "--entry_point", "cutout"], "MLFLOW_TRACKING_URI=sqlite:////x/mlflow.db: is a file of this machine"),
     ],
@@ -96,6 +109,7 @@ def test_only_what_lists_its_trials_needs_no_run() -> None:
     [
         ("ssh://gpuhost", Address("gpuhost", "", 0)),
         ("ssh://me@gpuhost:2222", Address("gpuhost", "me", 2222)),
+        ("ssh://me@GPUhost", Address("GPUhost", "me", 0)),
         ("ssh://[::1]:22", Address("::1", "", 22)),
     ],
 )
@@ -125,6 +139,81 @@ def test_what_is_no_tracking_server_is_refused_with_what_to_do(uri: str) -> None
         TrackingAddress.of(uri)
 
 
+@pytest.mark.parametrize(
+    ("uri", "said"),
+    [
+        ("http://127.0.0.1:99999", "http://127.0.0.1:99999"),
+        ("http://[::1", "http://[::1"),
+        ("postgresql://me:secret@db/x", "postgresql://db/x"),
+        ("http://me:sec/ret@db:x", "http://db:x"),
+    ],
+)
+def test_an_address_that_cannot_be_read_is_bad_input_without_its_login(
+    uri: str, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    assert cli.remote([*HOST, "--entry_point", "cutout"]) == 2
+    line = capsys.readouterr().err
+    assert line.startswith(f"dlperf remote: MLFLOW_TRACKING_URI={said}: must be the http(s) address")
+    assert line.count("\n") == 1
+
+
+def test_logins_are_not_repeated(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.remote(["--host", "ssh://me:secret@gpuhost", "--entry_point", "cutout"]) == 2
+    assert capsys.readouterr().err.startswith("dlperf remote: host=ssh://gpuhost: must be an SSH address")
+    kept = "python entrypoints/remote.py --host ssh://me@gpuhost:22 --attach x, at http://127.0.0.1:5000"
+    assert without_logins(kept) == kept
+    assert without_logins("sqlite:////home/me@x/mlflow.db") == "sqlite:////home/me@x/mlflow.db"
+
+
+class Tracker(http.server.BaseHTTPRequestHandler):
+    """Refuses as MLflow does: a name it does not serve, and whoever has no login."""
+
+    def do_GET(self) -> None:
+        """Answer."""
+        foreign = not self.headers["Host"].startswith("127.0.0.1")
+        self.send_response(403 if foreign and self.path.startswith("/api/") else 401)
+        self.end_headers()
+        self.wfile.write(b"Invalid Host header - possible DNS rebinding attack detected" if foreign else b"log in")
+
+    def log_message(self, *_: Any) -> None:
+        """Say nothing."""
+
+
+class Engine:
+    """An engine whose containers are processes here."""
+
+    def __init__(self) -> None:
+        self.containers, self.done = self, list[str]()
+
+    def create(self, image: str, command: list[str], *, environment: dict[str, str], **_: Any) -> Any:
+        """Make one."""
+        ran = subprocess.run([sys.executable, *command], env={**os.environ, **environment}, capture_output=True)
+        return SimpleNamespace(
+            start=lambda: None,
+            wait=lambda: {"StatusCode": ran.returncode},
+            logs=lambda **_: ran.stderr,
+            remove=lambda **how: self.done.append(f"removed {sorted(how)}"),
+        )
+
+
+def test_whether_a_container_gets_an_answer() -> None:
+    client = Engine()
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Tracker) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        port = server.server_port
+        answers = {
+            name: why_unreachable(client, "dlperf", "host", TrackingAddress.of(f"http://{name}:{port}/"))
+            for name in ("127.0.0.1", "me:word@127.0.0.1", "localhost")
+        }
+        server.shutdown()
+    refusal = "it refuses this name: start it with --allowed-hosts"
+    assert answers == {"127.0.0.1": "", "me:word@127.0.0.1": "", "localhost": refusal}
+    gone = why_unreachable(client, "dlperf", "host", TrackingAddress.of(f"http://127.0.0.1:{port}"))
+    assert "refused" in gone
+    assert client.done == ["removed ['force', 'v']"] * 4
+
+
 def test_how_to_log_in_goes_along(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "me")
     monkeypatch.setenv("MLFLOW_RUN_ID", RUN)
@@ -143,6 +232,36 @@ def test_gpus_are_asked_for_as_docker_run_does(gpus: str, asked: dict[str, Any])
 
 def host_that_answers(answer: str) -> Any:
     return SimpleNamespace(name="gpuhost", run=lambda command: answer)
+
+
+@pytest.mark.parametrize(
+    ("said", "refused"),
+    [
+        ('runc create failed: exec: "/dlperf-none": stat /dlperf-none: no such file or directory: unknown', ""),
+        ('exec: "/dlperf-none": executable file not found in $PATH', ""),
+        ("crun: executable file `/dlperf-none` not found: No such file or directory", ""),
+        ("exec /dlperf-none: exec format error", ""),
+        ('could not select device driver "" with capabilities: [[gpu]]', "install NVIDIA's container toolkit there"),
+        ("failed to discover GPU vendor from CDI: no known GPU vendor found", "install NVIDIA's container toolkit"),
+        ("nvidia-container-cli: libnvidia-ml.so.1: no such file or directory", "cannot give gpus=all to a container"),
+        ("nvidia-container-cli: device error:\n9: unknown device", "to a container: nvidia.*error: 9: unknown device"),
+    ],
+)
+def test_only_the_missing_program_shows_that_there_are_gpus(said: str, refused: str) -> None:
+    import docker
+
+    def fail() -> None:
+        raise docker.errors.APIError("500 Server Error", explanation=said)
+
+    container, removed = FakeContainer(), list[str]()
+    client = SimpleNamespace(
+        api=SimpleNamespace(import_image_from_data=lambda *_, **__: None),
+        containers=SimpleNamespace(create=lambda *_, **__: SimpleNamespace(start=fail, remove=container.remove)),
+        images=SimpleNamespace(remove=lambda name, force: removed.append(name)),
+    )
+    with pytest.raises(EnvironmentMissing, match=refused) if refused else contextlib.nullcontext():
+        engine.check_gpus(host_that_answers(""), client, "all")
+    assert (container.done, removed) == (["removed"], ["dlperf-gpu-probe:empty"])
 
 
 def test_too_little_room_is_said_with_the_numbers() -> None:
@@ -176,6 +295,11 @@ def test_the_image_is_made_of_the_code_and_told_apart_by_it(tmp_path: Path, monk
     (tmp_path / "secret").write_text("password")
 
     assert image._files().keys() == {"Dockerfile", ".dockerignore", "dlperf/cli.py"}
+    code.chmod(0o600)
+    (tmp_path / "Dockerfile").chmod(0o700)
+    with tarfile.open(fileobj=image._context(image._files())) as archive:
+        modes = {entry.name: entry.mode for entry in archive}
+    assert modes == {"Dockerfile": 0o755, ".dockerignore": 0o644, "dlperf/cli.py": 0o644}
     before = image._digest(image._files(), {"VARIANT": "cpu"})
     assert image._digest(image._files(), {"VARIANT": "gpu"}) != before
     code.write_text("2\n")
@@ -198,3 +322,111 @@ def test_a_container_with_its_hosts_name_counts_its_own_processes(namespace: Cal
     assert not process.is_gone(gone)  # of another place nothing is known
     assert not process.is_another(outside)
     assert process.is_gone(process.this_process().replace(" ", " 9999999", 1))
+
+
+class FakeContainer:
+    """A container that has ended; remembers what is done to it."""
+
+    def __init__(self, port: int = 0) -> None:
+        self.name, self.labels, self.done = "dlperf-cutout", {"dlperf.tunnel_port": str(port)}, list[str]()
+        self.attrs = {"State": {"OOMKilled": False}}
+
+    def reload(self) -> None:
+        """Nothing is new."""
+
+    def stop(self, timeout: int) -> None:
+        """End it."""
+        self.done.append("stopped")
+
+    def remove(self, **_: bool) -> None:
+        """Remove it."""
+        self.done.append("removed")
+
+
+def host_with(*found: FakeContainer) -> start.Host:
+    client = SimpleNamespace(containers=SimpleNamespace(list=lambda **_: list(found)))
+    link: Any = SimpleNamespace(name="gpuhost", address=Address("gpuhost", "", 0))
+    return start.Host(link, client)
+
+
+STORE: Any = SimpleNamespace(uri="http://tracker:5000", experiment_id="0")
+
+
+@pytest.mark.parametrize(
+    ("status", "port", "done"),
+    [
+        (1, 0, ["settled", "removed"]),
+        (3, 0, ["settled", "removed"]),
+        (3, 4711, ["settled"]),
+        (0, 1, ["settled", "removed"]),
+    ],
+)
+def test_the_run_is_settled_before_the_container_is_removed(
+    status: int, port: int, done: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    container = FakeContainer(port)
+    monkeypatch.setattr(logs, "follow", lambda link, container: status)
+    monkeypatch.setattr(runs, "settle", lambda *_: container.done.append("settled"))
+    assert start._follow(host_with(container), STORE, container, RUN) == status
+    assert container.done == done
+    assert (f"--host ssh://gpuhost --attach {RUN}" in capsys.readouterr().err) == ("removed" not in done)
+
+
+def test_a_container_whose_run_cannot_be_settled_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    from mlflow import MlflowException
+
+    def settle(*_: Any) -> None:
+        raise MlflowException("connection refused")
+
+    container = FakeContainer()
+    monkeypatch.setattr(logs, "follow", lambda link, container: 1)
+    monkeypatch.setattr(runs, "settle", settle)
+    monkeypatch.setattr(runs, "find", lambda store, parameter, run_id: SimpleNamespace(id=run_id))
+    monkeypatch.setattr(runs, "is_open", lambda store, run_id: True)
+    with pytest.raises(EnvironmentMissing, match=f"connection refused: .* is kept on gpuhost; .* --attach {RUN}"):
+        start._follow(host_with(container), STORE, container, RUN)
+    with pytest.raises(EnvironmentMissing, match="is kept on gpuhost"):
+        start._stop(host_with(container), STORE, TrackingAddress.of("http://tracker:5000"), RUN)
+    assert container.done == ["stopped"]
+
+
+def test_an_open_run_without_a_container_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    settled: list[str] = []
+    monkeypatch.setattr(runs, "find", lambda store, parameter, run_id: SimpleNamespace(id=run_id))
+    monkeypatch.setattr(runs, "settle", lambda store, run_id, status, reason: settled.append(status))
+    monkeypatch.setattr(runs, "is_open", lambda store, run_id: not settled)
+    address = TrackingAddress.of("http://tracker:5000")
+    assert start._stop(host_with(), STORE, address, RUN) == 0
+    assert settled == ["KILLED"]
+    with pytest.raises(BadInput, match="gpuhost has no container of this run"):
+        start._stop(host_with(), STORE, address, RUN)
+
+
+def in_image(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the image's command here, without a tracking server, in a folder for its store."""
+    root = Path(image.__file__).resolve().parents[2]
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    environment = {"PATH": path, "PYTHONPATH": str(root), "TMPDIR": str(folder), "HOME": str(folder)}
+    command = ["sh", str(root / "docker" / "entrypoint.sh"), *arguments]
+    return subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True)
+
+
+def test_the_images_command_says_what_cannot_be_used_and_nothing_before(tmp_path: Path) -> None:
+    done = in_image(tmp_path, "cutout", "--m", "abc")
+    assert done.returncode == 2
+    assert done.stderr.startswith("dlperf cutout: m=abc: must be an integer")
+    assert done.stderr.count("\n") == 1
+    assert in_image(tmp_path).stdout.startswith("Usage: ")
+
+
+def test_where_the_image_stores_is_said_once_when_the_store_is_opened(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from dlperf.tracking import Store
+
+    monkeypatch.setattr(Store, "_experiment", lambda store: "0")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setenv("DLPERF_STORE_NOTE", "the runs go to /runs")
+    for uri in ("http://127.0.0.1:8", "http://127.0.0.1:9", "http://127.0.0.1:9"):
+        Store(uri)
+    assert capsys.readouterr().err == "dlperf: the runs go to /runs\n"

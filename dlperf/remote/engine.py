@@ -20,7 +20,10 @@ _FIND_SOCKET = (
     ' [ -S "$at" ] || echo missing; [ -w "$at" ] || echo denied'
 )
 _CHECK_SECONDS = 30
-_NO_GPU_DRIVER = "could not select device driver"
+_NO_GPU_RUNTIME = ("could not select device driver", "failed to discover GPU vendor from CDI")
+# What engines say of a container that got everything but its program; libraries that are missing have no such name.
+_PROBE = "/dlperf-none"
+_NO_PROGRAM = ("no such file", "executable file", "exec format")
 # An image is unpacked while its layers are still there: about twice what it takes in the end.
 _NEEDED_GB = {"cpu": 6, "gpu": 20}
 _NEEDED_GB_WITH_IMAGE = 1
@@ -114,7 +117,7 @@ def check_gpus(link: Link, client: Any, gpus: str) -> None:
     with a GPU runtime fails for want of a program, and without one for want of the runtime.
 
     Raises:
-        EnvironmentMissing: If it has no GPU runtime.
+        EnvironmentMissing: If it has no GPU runtime, or fails otherwise.
     """
     import docker
 
@@ -124,14 +127,19 @@ def check_gpus(link: Link, client: Any, gpus: str) -> None:
     container = None
     try:
         container = client.containers.create(
-            "dlperf-gpu-probe:empty", ["/none"], device_requests=[device_request(gpus)], network_mode="none"
+            "dlperf-gpu-probe:empty", [_PROBE], device_requests=[device_request(gpus)], network_mode="none"
         )
         container.start()
     except docker.errors.APIError as error:
-        if _NO_GPU_DRIVER in str(error.explanation):
+        said = one_line(Exception(error.explanation or error))
+        if any(sign in said for sign in _NO_GPU_RUNTIME):
             raise EnvironmentMissing(
                 f"{link.name}: gpus={gpus} was asked for and its engine has no GPU runtime: install NVIDIA's container "
-                f"toolkit there ({one_line(Exception(error.explanation))})"
+                f"toolkit there ({said})"
+            ) from error
+        if not (_PROBE in said and any(sign in said.lower() for sign in _NO_PROGRAM)):
+            raise EnvironmentMissing(
+                f"{link.name}: its engine cannot give gpus={gpus} to a container: {said}"
             ) from error
     finally:
         if container is not None:

@@ -148,7 +148,8 @@ def _context(files: Mapping[str, Path]) -> io.BytesIO:
     with tarfile.open(fileobj=packed, mode="w") as archive:
         for name, path in files.items():
             entry = tarfile.TarInfo(name)
-            entry.size, entry.mode = path.stat().st_size, path.stat().st_mode & 0o755
+            # Whatever the umask was under which they were checked out.
+            entry.size, entry.mode = path.stat().st_size, 0o755 if path.stat().st_mode & 0o100 else 0o644
             with path.open("rb") as content:
                 archive.addfile(entry, content)
     packed.seek(0)

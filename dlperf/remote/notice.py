@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sys
 
+from dlperf.errors import without_logins
+
 
 def say(message: str) -> None:
     """Write one line to the standard error."""
-    print(f"dlperf remote: {message}", file=sys.stderr, flush=True)
+    print(f"dlperf remote: {without_logins(message)}", file=sys.stderr, flush=True)

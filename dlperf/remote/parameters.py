@@ -12,13 +12,21 @@ from urllib.parse import urlsplit
 from dlperf import problems
 from dlperf.declaration import parameter
 from dlperf.errors import BadInput
-from dlperf.parameters import Parameters, describe, parse
+from dlperf.parameters import Parameters, describe, parse, refuse_unknown
 
 _RUN_ID = re.compile(r"[0-9a-f]{32}")
 _MEMORY = re.compile(r"[1-9][0-9]*[bkmg]")
 _GPUS = re.compile(r"all|[1-9][0-9]*|device=[^,\s]+(,[^,\s]+)*")
 # An image's name as Docker takes it; its own rule is longer, and the engine applies it.
 _TAG = re.compile(r"[a-z0-9][a-z0-9._/:-]*")
+# Parameters of entry points that mean something of this machine, and why they are refused.
+_ELSEWHERE = {
+    "data_dir": "would be a path inside the container: the host's folder is given as --data",
+    "state_dir": "would be a path inside the container: it is a volume",
+    "output": "would be a folder inside the container, gone with it: the run has the same files as artifacts",
+    "tracking_uri": "the container is told this machine's MLFLOW_TRACKING_URI: compare another server's runs from here",
+    "hosts": "a container elsewhere is one host on its own: start scaling on each host by itself",
+}
 
 SUMMARY = (
     "Run an entry point in a container on another host, over SSH: with --entry_point NAME come that entry point's own "
@@ -117,9 +125,12 @@ class Address:
         allowed = "must be an SSH address, as ssh://user@gpuhost:22 or ssh://gpuhost"
         try:
             parts = urlsplit(written)
-            host, user, port = parts.hostname or "", parts.username or "", parts.port or 0
+            user, port = parts.username or "", parts.port or 0
         except ValueError:
             raise BadInput("host", written, allowed) from None
+        # Not `hostname`, which is in lower case: an alias of the user's ssh configuration has the case it has there.
+        place = parts.netloc.rpartition("@")[2]
+        host = place[1:].partition("]")[0] if place.startswith("[") else place.partition(":")[0]
         rest = parts.path.strip("/") + parts.query + parts.fragment
         if parts.scheme != "ssh" or not host or rest or parts.password or host.startswith("-") or user.startswith("-"):
             raise BadInput("host", written, allowed)
@@ -149,8 +160,9 @@ def read(raw: Mapping[str, str]) -> tuple[RemoteParameters, dict[str, str]]:
     Raises:
         BadInput: One of them cannot be used.
     """
-    (parameters,) = parse(RemoteParameters, own(raw)).trials
     rest = {name: text for name, text in raw.items() if name not in RemoteParameters.model_fields}
+    _refuse_unknown(raw.get("entry_point", ""), rest)
+    (parameters,) = parse(RemoteParameters, own(raw)).trials
     if parameters.run_id:
         for name, text in rest.items():
             raise BadInput(
@@ -158,11 +170,27 @@ def read(raw: Mapping[str, str]) -> tuple[RemoteParameters, dict[str, str]]:
             )
         return parameters, {}
     problem = problems.load(parameters.entry_point)
-    for name, instead in {"data_dir": "the host's folder is given as --data", "state_dir": "it is a volume"}.items():
+    for name, why in _ELSEWHERE.items():
         if rest.get(name):
-            raise BadInput(name, rest[name], f"would be a path inside the container: {instead}")
+            raise BadInput(name, rest[name], why)
+    if rest.get("engine", "").strip().lower() == "ray":
+        raise BadInput(
+            "engine", rest["engine"], "would be a Ray cluster as the container finds it: its trials are local ones"
+        )
     parse(problem.parameters, rest)
     return parameters, rest
+
+
+def _refuse_unknown(entry_point: str, rest: Mapping[str, str]) -> None:
+    """Refuse what neither `remote` nor the entry point declares; without an entry point, what one can tell."""
+    own_names = list(RemoteParameters.model_fields)
+    if entry_point in problems.NAMES:
+        declared = [each.name for each in describe(problems.load(entry_point).parameters)]
+        refuse_unknown([*own_names, *declared], rest)
+    else:
+        # It may be a parameter of whatever entry point was meant, unless it is almost one of these.
+        likely = {name: text for name, text in rest.items() if difflib.get_close_matches(name, own_names, cutoff=0.8)}
+        refuse_unknown(own_names, likely)
 
 
 def dry(entry_point: str, rest: Mapping[str, str]) -> bool:

@@ -43,6 +43,11 @@ def find(store: Store, parameter: str, run_id: str) -> Run:
     return Run(store, found)
 
 
+def is_open(store: Store, run_id: str) -> bool:
+    """Whether a run stands as one that goes on."""
+    return store.client.get_run(run_id).info.status in _OPEN
+
+
 def settle(store: Store, run_id: str, status: str, reason: str) -> None:
     """End a run, and what runs below it, that its container could not end any more (killed, out of memory).
 

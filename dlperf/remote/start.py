@@ -92,7 +92,7 @@ def _check(host: Host, parameters: RemoteParameters) -> None:
 
 def _list_trials(host: Host, parameters: RemoteParameters, arguments: Mapping[str, str]) -> int:
     network = "bridge" if parameters.network == "auto" else parameters.network
-    # Named though nothing is stored: the image would else say where it stores.
+    # Named though nothing is stored: the image would else look for a folder for its store.
     environment = {"MLFLOW_TRACKING_URI": "sqlite:////runs/mlflow.db"}
     container = containers.start(
         host.client, parameters, arguments, run_id="", environment=environment, network=network, tunnel_port=0
@@ -114,9 +114,11 @@ def _start(
     # Only with the host's network is the host's loopback the container's.
     network = ("host" if port else "bridge") if parameters.network == "auto" else parameters.network
     check_reachable(host.link, host.client, parameters.tag, network, address)
+    # Before there is a run to settle: one that has its container goes on in it.
+    wanted = os.environ.get("MLFLOW_RUN_ID", "")
+    if wanted and containers.of_run(host.client, wanted) is not None:
+        raise BadInput("MLFLOW_RUN_ID", wanted, f"has its container on {host.name}: --attach {wanted} follows it")
     run_id = runs.make(store, parameters.entry_point).id
-    if containers.of_run(host.client, run_id) is not None:
-        raise BadInput("MLFLOW_RUN_ID", run_id, f"has its container on {host.name}: --attach {run_id} follows it")
     try:
         container = containers.start(
             host.client,
@@ -130,8 +132,7 @@ def _start(
     except BaseException as error:
         runs.settle(store, run_id, "KILLED" if isinstance(error, Ended) else "FAILED", str(error))
         raise
-    say(f"run {run_id} goes on in the container {container.name} on {host.name}")
-    return _follow(host, store, container, run_id)
+    return _follow(host, store, container, run_id, f"run {run_id} goes on in the container {container.name}")
 
 
 def _attach(host: Host, store: Store, address: TrackingAddress, run_id: str) -> int:
@@ -149,11 +150,16 @@ def _stop(host: Host, store: Store, address: TrackingAddress, run_id: str) -> in
     """End a container and its run."""
     from dlperf.remote import runs
 
+    runs.find(store, "stop", run_id)
+    if runs.is_open(store, run_id) and containers.of_run(host.client, run_id) is None:
+        runs.settle(store, run_id, "KILLED", f"ended by --stop, without a container on {host.name}")
+        say(f"run {run_id} had no container on {host.name} any more: it stands as KILLED now")
+        return 0
     container = _found(host, store, address, "stop", run_id)
     say(f"ending the container {container.name} on {host.name}")
     containers.stop(container)
+    _settle(host, store, container, run_id, "KILLED", f"ended by --stop, in its container on {host.name}")
     containers.remove(container)
-    runs.settle(store, run_id, "KILLED", f"ended by --stop, in its container on {host.name}")
     return 0
 
 
@@ -188,14 +194,17 @@ def _tunnelled(link: Link, address: TrackingAddress, port: int = 0) -> tuple[Tra
     return address.through(opened), opened
 
 
-def _follow(host: Host, store: Store, container: Any, run_id: str) -> int:
-    """Follow a container to its end, then remove it; a connection or a caller that ends before leaves it running."""
-    from dlperf import terminal
-    from dlperf.remote import runs
+def _follow(host: Host, store: Store, container: Any, run_id: str, opening: str = "") -> int:
+    """Follow a container to its end, settle its run, then remove it.
 
-    again = f"python entrypoints/remote.py --host {host.link.address} --attach {run_id}"
-    goes_on = f"the container {container.name} goes on on {host.name}; to find it again: {again} (or --stop {run_id})"
+    A connection or a caller that ends before leaves it running, and one that ended without its tracking server stays.
+    """
+    from dlperf import terminal
+
+    goes_on = f"the container {container.name} goes on on {host.name}; to find it again: {_again(host, run_id)}"
     try:
+        if opening:
+            say(f"{opening} on {host.name}")
         status = logs.follow(host.link, container)
     except EnvironmentMissing as error:
         raise EnvironmentMissing(f"{error}: {goes_on}") from error
@@ -203,10 +212,40 @@ def _follow(host: Host, store: Store, container: Any, run_id: str) -> int:
         say(goes_on)
         raise
     memory = ", at its memory limit" if logs.ended_for_memory(container) else ""
-    containers.remove(container)
     reason = f"its container on {host.name} ended with status {status}{memory}"
     if memory:
         say(reason)
-    runs.settle(store, run_id, "FAILED", reason)
+    _settle(host, store, container, run_id, "FAILED", reason)
+    if status == _TRACKING_GONE and containers.tunnel_port(container):
+        say(_kept(host, container, run_id))
+    else:
+        containers.remove(container)
     terminal.say_where(store.uri, store.experiment_id, run_id)
     return status
+
+
+def _settle(host: Host, store: Store, container: Any, run_id: str, status: str, reason: str) -> None:
+    """End the run of a container that has ended, before the container is removed.
+
+    Raises:
+        EnvironmentMissing: If the tracking server does not answer; it says how to go on with the container.
+    """
+    from dlperf.remote import runs
+    from dlperf.tracking_server import outages
+
+    try:
+        with outages(store.uri):
+            runs.settle(store, run_id, status, reason)
+    except EnvironmentMissing as error:
+        raise EnvironmentMissing(f"{error}: {_kept(host, container, run_id)}") from error
+    except (Ended, KeyboardInterrupt):
+        say(_kept(host, container, run_id))
+        raise
+
+
+def _kept(host: Host, container: Any, run_id: str) -> str:
+    return f"the container {container.name} is kept on {host.name}; to go on with it: {_again(host, run_id)}"
+
+
+def _again(host: Host, run_id: str) -> str:
+    return f"python entrypoints/remote.py --host {host.link.address} --attach {run_id} (or --stop {run_id})"

@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from dlperf.errors import BadInput, EnvironmentMissing
+from dlperf.remote.container import remove
 from dlperf.remote.link import Link
 
 # What MLflow's client reads beside the address: how to log in, and how patient to be.
@@ -19,17 +20,24 @@ _SETTINGS = (
 # Where the tunnel is gone, a connection is refused at once, and the training is not to wait for it to come back: what
 # could not be logged is logged later.
 _THROUGH_TUNNEL = {"MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "0", "MLFLOW_HTTP_REQUEST_BACKOFF_JITTER": "0"}
-# An answer of any kind is one, but for MLflow's refusal of a name that it does not serve.
+# At a path that the server checks the name for, which it does not for /version. An answer of any kind is one (401 of a
+# server that wants a login), but for MLflow's refusal of a name that it does not serve.
 _REACH = """
-import sys, urllib.error, urllib.request
+import http.client, os, ssl, sys, urllib.error, urllib.parse, urllib.request
+parts = urllib.parse.urlsplit(sys.argv[1])
+server = urllib.parse.urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])).rstrip("/")
+insecure = os.environ.get("MLFLOW_TRACKING_INSECURE_TLS", "").lower() in ("true", "1")
+context = ssl._create_unverified_context() if insecure else None
 try:
-    urllib.request.urlopen(sys.argv[1].rstrip("/") + "/version", timeout=10)
+    path = "/api/2.0/mlflow/experiments/get?experiment_id=0"
+    urllib.request.urlopen(server + path, timeout=10, context=context).close()
 except urllib.error.HTTPError as error:
-    if error.code == 403 and b"Host" in error.read():
+    if error.code == 403 and b"Invalid Host header" in error.read():
         sys.exit("it refuses this name: start it with --allowed-hosts")
-except OSError as error:
-    sys.exit(str(getattr(error, "reason", error)))
+except (OSError, http.client.HTTPException) as error:
+    sys.exit(str(getattr(error, "reason", "") or error or type(error).__name__))
 """
+_INSECURE = "MLFLOW_TRACKING_INSECURE_TLS"
 
 
 @dataclass(frozen=True)
@@ -52,18 +60,23 @@ class TrackingAddress:
             BadInput: It is no server, so that nothing on another host can use it.
         """
         advice = "start `mlflow server --host 127.0.0.1 --port 5000` and set MLFLOW_TRACKING_URI=http://127.0.0.1:5000"
-        parts = urlsplit(uri)
         if not uri:
             raise BadInput("MLFLOW_TRACKING_URI", "", f"a run on another host needs a tracking server: {advice}")
+        server = f"must be the http(s) address of a tracking server: {advice}"
+        try:
+            parts = urlsplit(uri)
+            name, port = parts.hostname, parts.port
+        except ValueError:  # a bracket that is not closed, a port above 65535
+            raise BadInput("MLFLOW_TRACKING_URI", uri, server) from None
         if parts.scheme in ("", "sqlite", "file"):
             raise BadInput(
                 "MLFLOW_TRACKING_URI", uri, f"is a file of this machine, which no other host can open: {advice}"
             )
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise BadInput("MLFLOW_TRACKING_URI", uri, f"must be the http(s) address of a tracking server: {advice}")
-        if not _is_loopback(parts.hostname):
+        if parts.scheme not in ("http", "https") or not name:
+            raise BadInput("MLFLOW_TRACKING_URI", uri, server)
+        if not _is_loopback(name):
             return cls(uri, None)
-        return cls(uri, (parts.hostname, parts.port or {"http": 80, "https": 443}[parts.scheme]))
+        return cls(uri, (name, port or {"http": 80, "https": 443}[parts.scheme]))
 
     def through(self, port: int) -> TrackingAddress:
         """Return the address that leads through a tunnel which begins at this port of the host's loopback."""
@@ -99,12 +112,17 @@ def check_reachable(link: Link, client: Any, image: str, network: str, address: 
 
 def why_unreachable(client: Any, image: str, network: str, address: TrackingAddress) -> str:
     """Say why a container on the host gets no answer from the tracking server, "" if it does."""
-    import docker
-
+    container = client.containers.create(
+        image,
+        ["-c", _REACH, address.uri],
+        entrypoint=["python"],
+        network_mode=network,
+        environment={name: text for name, text in address.environment.items() if name == _INSECURE},
+    )
     try:
-        client.containers.run(
-            image, ["-c", _REACH, address.uri], entrypoint=["python"], network_mode=network, remove=True, stderr=True
-        )
-    except docker.errors.ContainerError as error:
-        return str(error.stderr.decode(errors="replace").strip().split("\n")[-1]) or f"status {error.exit_status}"
-    return ""
+        container.start()
+        status = int(container.wait()["StatusCode"])
+        said = container.logs(stdout=False, stderr=True).decode(errors="replace").strip().split("\n")[-1]
+    finally:
+        remove(container)
+    return (str(said) or f"status {status}") if status else ""
