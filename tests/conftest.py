@@ -6,6 +6,7 @@ Nothing heavy is imported here: some tests measure what a start imports.
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -52,6 +53,19 @@ def why_no_real_cifar10() -> str:
         if sizes == [REAL_FILE_BYTES] * len(cifar10.FILES):
             return ""
     return f"needs the full CIFAR-10: DLPERF_DATA_DIR={place} does not hold its six files of {REAL_FILE_BYTES:,} bytes"
+
+
+@pytest.fixture(autouse=True)
+def own_tracking_server() -> Iterator[None]:
+    """Let no test find the tracking server that another one named: MLflow keeps it in a variable and in the process."""
+    before = os.environ.get("MLFLOW_TRACKING_URI")
+    yield
+    mlflow = sys.modules.get("mlflow")
+    if mlflow is not None:
+        mlflow.set_tracking_uri(None)
+    os.environ.pop("MLFLOW_TRACKING_URI", None)
+    if before is not None:
+        os.environ["MLFLOW_TRACKING_URI"] = before
 
 
 @pytest.fixture

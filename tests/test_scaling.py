@@ -221,6 +221,7 @@ def test_two_hosts_are_killed_and_go_on(desk: Desk) -> None:
     both = ["--model", "convnet", "--mode", "strong", "--hosts", hosts, "--random_seed", "0,1"]
     both += ["--steps", "200", "--repeats", "6", "--batch_size", "64", "--train_examples", "600"]
     command = [sys.executable, "entrypoints/scaling.py", *both]
+    desk.runs()  # makes the store, which two programs must not do at once
     first, second = (desk.popen([*command, "--host_index", index]) for index in ("0", "1"))
 
     def in_the_second_trial() -> bool:
