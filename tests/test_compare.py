@@ -170,6 +170,14 @@ def test_groups_metrics_and_repeats(start: Start, tmp_path: Path) -> None:
     assert not (tmp_path / "newest" / "cutout" / "plots").exists()
 
 
+def test_claims_on_a_problem_without_trials_are_not_measured_yet(start: Start, tmp_path: Path) -> None:
+    status, output, _ = start("--filter", "params.m = '8'", "--curves", "false", "--output", str(tmp_path))
+    assert status == 0
+    assert "optimizers: 0 finished trials in 0 settings" in output
+    claims = pd.read_csv(tmp_path / "optimizers" / "tables" / "claims.csv")
+    assert (len(claims) > 50, set(claims["verdict"])) == (True, {"not measured yet"})
+
+
 def test_a_filter_is_passed_on(start: Start, tmp_path: Path) -> None:
     asked = ["--problem", "cutout", "--curves", "false", "--output", str(tmp_path)]
     assert start(*asked, "--filter", "params.m = '8'")[0] == 0

@@ -63,10 +63,9 @@ def write(folder: Path, sections: Sequence[Section], *, figures: bool) -> dict[s
     pages: dict[str, list[Page]] = {}
     for section in sections:
         name = section.problem.name
-        if section.overview is None:
-            continue
-        _table(folder / name / "tables", "settings", section.overview)
         _table(folder / name / "tables", "claims", verdict_table(section.verdicts))
+        if section.overview is not None:
+            _table(folder / name / "tables", "settings", section.overview)
         for part in section.settings:
             place = name if part.setting.number == 1 else f"{name}/setting_{part.setting.number}"
             page = Page()

@@ -122,9 +122,8 @@ def _show(sections: Sequence[Section], *, curves: bool) -> None:
         print(f"\n{each.problem.name}: {_plural(trials, 'finished trial')} in {_plural(settings, 'setting')}")
         for line in each.left_out:
             print(f"  left out: {line}")
-        if each.overview is None:
-            continue
-        terminal.show_table(f"{each.problem.name}: settings", each.overview)
+        if each.overview is not None:
+            terminal.show_table(f"{each.problem.name}: settings", each.overview)
         for part in each.settings:
             which = f" (setting {part.setting.number})" if len(each.settings) > 1 else ""
             for name, table in {**part.summary.shown_tables(curves=curves), **part.tables}.items():

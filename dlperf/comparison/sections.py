@@ -72,13 +72,12 @@ class Section:
 def section(problem: Problem[Any], found: Found[Any], asked: Sequence[CompareParameters]) -> Section:
     """Compare the trials that were found of a problem."""
     first = asked[0]
-    made = Section(problem, found)
+    sorted_out = settings(problem, found.trials)
+    made = Section(problem, found, verdicts=verdicts(problem.name, sorted_out, curves=first.curves))
     if found.trials:
-        sorted_out = settings(problem, found.trials)
         patiences = list(dict.fromkeys(each.patience for each in asked))
         made.settings = [_setting_section(problem, each, first, patiences) for each in sorted_out]
         made.overview = groups.setting_table(sorted_out)
-        made.verdicts = verdicts(problem.name, sorted_out, curves=first.curves)
     return made
 
 
