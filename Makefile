@@ -29,7 +29,7 @@ $(STAMP): pyproject.toml conda.yaml
 	done; exit 1
 	@touch $@
 
-demo: setup  ## count the architectures and train a small ResNet on embedded data under MLflow, print the tables
+demo: setup  ## run all five problems, reduced to minutes on embedded data, under MLflow, and print the tables
 	PATH="$$(cd $(BIN) && pwd):$$PATH" $(BIN)/mlflow run . --env-manager local
 	@echo "To see the runs: make ui, then open http://127.0.0.1:$(PORT)"
 

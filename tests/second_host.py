@@ -103,14 +103,6 @@ class SecondHost:
         """The names of all its containers."""
         return self.ssh("docker ps --all --format '{{.Names}}'").split()
 
-    def cut(self) -> None:
-        """Take the cable out."""
-        subprocess.run(["ip", "link", "set", "dlperf0", "down"], check=True)
-
-    def mend(self) -> None:
-        """Put the cable in again."""
-        subprocess.run(["ip", "link", "set", "dlperf0", "up"], check=True)
-
     def load(self, *images: str) -> None:
         """Copy images from the first engine, unless all of their layers are there but the last ones, those of code."""
         wanted = _layers(subprocess.run(["docker", "inspect", *images], capture_output=True, text=True).stdout, -_CODE)
