@@ -3,11 +3,12 @@
 PYTHON ?= python3
 VENV := .venv
 PORT ?= 5000
+VARIANT ?= cpu
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format mlproject benchmarks ui clean
+.PHONY: help setup demo test lint format mlproject image benchmarks ui clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1@\2/p' $(MAKEFILE_LIST) | awk -F@ '{ printf "%-18s %s\n", $$1, $$2 }'
@@ -47,6 +48,10 @@ format: setup  ## sort the imports and format the code
 
 mlproject: setup  ## render the MLproject files from the parameter declarations
 	$(BIN)/python -m dlperf.mlproject
+
+image: setup  ## build the image dlperf, labelled with the commit (VARIANT=gpu for CUDA)
+	docker build --tag dlperf --build-arg VARIANT=$(VARIANT) --build-arg \
+		GIT_COMMIT=$$($(BIN)/python -c 'from dlperf.environment import git_commit; print(git_commit() or "unknown")') .
 
 benchmarks: setup  ## measure against the notebook's way (takes a while; leave the machine alone)
 	$(BIN)/python -m benchmarks.cutout

@@ -10,6 +10,8 @@ from pathlib import Path
 # A dead server must be told in seconds, not in minutes; whoever wants to wait longer sets these.
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+# Two lines for each run that ends; `terminal.say_where` says it once for a start.
+os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 
 import mlflow
 

@@ -25,12 +25,17 @@ class ServedDesk(Desk):
     def uri(self) -> str:
         return self.address
 
+    @property
+    def port(self) -> int:
+        return int(self.address.rpartition(":")[2])
+
 
 @contextmanager
-def served(folder: Path, backend_store: str) -> Iterator[ServedDesk]:
-    """Start a tracking server that proxies artifacts, on a free port of the loopback, for the block."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+def served(folder: Path, backend_store: str, port: int = 0) -> Iterator[ServedDesk]:
+    """Start a tracking server that proxies artifacts, on a free port of the loopback or a given one, for the block."""
+    if not port:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
     with (folder / "server.log").open("w") as log:
         listening = ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
         storing = ["--backend-store-uri", backend_store, "--artifacts-destination", str(folder / "artifacts")]

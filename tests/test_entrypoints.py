@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import pandas as pd
 import pytest
@@ -15,8 +16,10 @@ from dlperf.problems.architectures import SUBJECTS
 from dlperf.problems.compare import COMPARED
 from dlperf.problems.scaling import PROBLEM as SCALING
 from dlperf.problems.scaling import ScalingParameters
+from tests import postgres
 from tests.contract import assert_trial
 from tests.desk import MLFLOW_RUN, ROOT, Desk
+from tests.served_desk import served
 
 SMALL_NETWORKS = [",".join(map(str, units)) for units in networks(max_units=64, max_layers=2)]
 OPTIMIZERS = [
@@ -34,8 +37,19 @@ def test_an_entry_point_helps_without_being_installed(script: str) -> None:
     assert "[--PARAMETER VALUE]..." in done.stdout
 
 
+@pytest.fixture
+def demo_desk(desk: Desk) -> Iterator[Desk]:
+    """What a team has, a tracking server on PostgreSQL, where that is installed; else a store in a file."""
+    if postgres.why_not():
+        yield desk
+    else:
+        with postgres.running() as database, served(desk.folder, database) as team:
+            yield team
+
+
 @pytest.mark.slow
-def test_the_demo_runs_every_problem_below_one_run(desk: Desk) -> None:
+def test_the_demo_runs_every_problem_below_one_run(demo_desk: Desk) -> None:
+    desk = demo_desk
     process = desk.popen([sys.executable, "entrypoints/main.py", "--random_seed", "1"])
     output, _ = process.communicate(timeout=900)
     assert process.returncode == 0, output
@@ -65,7 +79,7 @@ def test_the_demo_runs_every_problem_below_one_run(desk: Desk) -> None:
         assert parents[trial.info.run_name] == runs["cutout m=0,4"].info.run_id
         assert_trial(desk, trial, epochs=6)
     assert re.search(r"│ 0 │ +1 │ +6 │(.|\n)*│ 4 │ +1 │ +6 │", output)  # m, random_seed, epochs of the table
-    assert "mlflow ui --backend-store-uri" in output
+    assert re.search(rf"^run {runs['main'].info.run_id}[:;] ", output, re.MULTILINE)
     _compare_the_demo(desk)
 
 

@@ -66,7 +66,9 @@ class TestMakefile:
         assert finished.returncode == 0, finished.stderr
         assert finished.stdout == self.make("help").stdout
         listed = re.findall(r"^  make (\w+) +(\S.*)$", finished.stdout, re.MULTILINE)
-        promised = {"help", "setup", "demo", "test", "lint", "format", "mlproject", "benchmarks", "ui", "clean"}
+        promised = {
+            *("help", "setup", "demo", "test", "lint", "format", "mlproject", "image", "benchmarks", "ui", "clean"),
+        }
         assert {name for name, _ in listed} == promised
         phony = re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
         assert phony

@@ -1,4 +1,7 @@
-"""The problems against a real `mlflow server` on a real PostgreSQL, as a team has them."""
+"""The problems against a real `mlflow server` on a real PostgreSQL, as a team has them.
+
+`main`, with `scaling` in it, and `compare` run there too: test_entrypoints.py.
+"""
 
 from __future__ import annotations
 

@@ -43,6 +43,8 @@ RUN = "0123456789abcdef0123456789abcdef"
         ([*HOST, "--stop", "7"], "stop=7: must be a run id"),
         ([*HOST, "--attach", RUN, "--m", "4"], "m=4: a container that is there keeps what it was started with"),
         ([*HOST, "--entry_point", "cutout", "--memory", "16"], "memory=16: must be a whole number with its unit"),
+        ([*HOST, "--entry_point", "cutout", "--data", "my/data"], "data=my/data: must be an absolute path of the host"),
+        ([*HOST, "--entry_point", "cutout", "--tag", "dlperf:"], "tag=dlperf:: must be the name of an image"),
         ([*HOST, "--entry_point", "cutout", "--gpus", "0"], "gpus=0: must be all, a number above 0, or device=0,1"),
         ([*HOST, "--entry_point", "cutout", "--image", "pull"], "image=pull: must be one of build, transfer, keep"),
         ([*HOST, "--entry_point", "cutout", "--m", "abc"], "m=abc: must be an integer"),
@@ -108,6 +110,7 @@ def test_only_what_lists_its_trials_needs_no_run() -> None:
     ("written", "read_as"),
     [
         ("ssh://gpuhost", Address("gpuhost", "", 0)),
+        ("ssh://ada%40corp@gpuhost", Address("gpuhost", "ada@corp", 0)),
         ("ssh://me@gpuhost:2222", Address("gpuhost", "me", 2222)),
         ("ssh://me@GPUhost", Address("GPUhost", "me", 0)),
         ("ssh://[::1]:22", Address("::1", "", 22)),
@@ -267,9 +270,38 @@ def test_only_the_missing_program_shows_that_there_are_gpus(said: str, refused: 
 def test_too_little_room_is_said_with_the_numbers() -> None:
     client = SimpleNamespace(info=lambda: {"DockerRootDir": "/var/lib/docker"})
     row = "/dev/sda1 100000000 95000000 5000000 95% /\n"  # 5.12 GB are free
-    engine.check_disk(host_that_answers(row), client, "cpu", has_image=True)
-    with pytest.raises(EnvironmentMissing, match=r"gpuhost: 5\.1 GB are free in /var/lib/docker and 20 are needed"):
-        engine.check_disk(host_that_answers(row), client, "gpu", has_image=False)
+    engine.check_disk(host_that_answers(row), client, 5)
+    with pytest.raises(EnvironmentMissing, match=r"gpuhost: 5\.1 GB are free in /var/lib/docker and 6 are needed"):
+        engine.check_disk(host_that_answers(row), client, 6)
+
+
+def test_room_is_needed_for_what_is_to_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An image of the same name does not make a build small: it may have other packages."""
+    import docker
+
+    commits = ["1" * 40]
+    monkeypatch.setattr(image, "git_commit", lambda: commits[-1])
+
+    def needed(there: SimpleNamespace | None, **given: str) -> int:
+        def get(tag: str) -> SimpleNamespace:
+            if there is None:
+                raise docker.errors.ImageNotFound(tag)
+            return there
+
+        client = SimpleNamespace(images=SimpleNamespace(get=get))
+        parameters, _ = read({"host": "ssh://gpuhost", "entry_point": "cutout", **given})
+        return image.room_needed(client, parameters)
+
+    parameters, _ = read({"host": "ssh://gpuhost", "entry_point": "cutout"})
+    before = SimpleNamespace(labels=image._Recipe.of(parameters).labels)
+    commits.append("2" * 40)
+    assert image._Recipe.of(parameters).labels[image._CONTEXT_LABEL] != before.labels[image._CONTEXT_LABEL]
+    assert needed(before) == 1
+    assert needed(before, base_image="python:3.12-slim") == 6
+    assert needed(before, gpus="all") == 20
+    assert needed(SimpleNamespace(labels={})) == 6
+    assert needed(None) == 6
+    assert needed(None, image="keep") == 1
 
 
 @pytest.mark.parametrize(

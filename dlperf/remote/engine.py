@@ -24,9 +24,6 @@ _NO_GPU_RUNTIME = ("could not select device driver", "failed to discover GPU ven
 # What engines say of a container that got everything but its program; libraries that are missing have no such name.
 _PROBE = "/dlperf-none"
 _NO_PROGRAM = ("no such file", "executable file", "exec format")
-# An image is unpacked while its layers are still there: about twice what it takes in the end.
-_NEEDED_GB = {"cpu": 6, "gpu": 20}
-_NEEDED_GB_WITH_IMAGE = 1
 
 
 @contextlib.contextmanager
@@ -84,8 +81,8 @@ def _check_version(link: Link, version: str) -> None:
         raise EnvironmentMissing(f"{link.name}: its Docker engine is {version}, and 20.10 is the oldest that will do")
 
 
-def check_disk(link: Link, client: Any, variant: str, *, has_image: bool) -> None:
-    """Verify that the image, or what a run adds to it, has room where the engine keeps its data.
+def check_disk(link: Link, client: Any, needed_gb: float) -> None:
+    """Verify that there is room where the engine keeps its data.
 
     Raises:
         EnvironmentMissing: If there is too little.
@@ -94,11 +91,22 @@ def check_disk(link: Link, client: Any, variant: str, *, has_image: bool) -> Non
     columns = link.run(f"df -Pk {shlex.quote(root)} | tail -n 1").split()
     if len(columns) < 4 or not columns[3].isdigit():
         return  # it cannot be told; the engine will say so when it is full
-    free = int(columns[3]) * 1024 / 1e9
-    needed = _NEEDED_GB_WITH_IMAGE if has_image else _NEEDED_GB[variant]
-    if free < needed:
+    free_gb = int(columns[3]) * 1024 / 1e9
+    if free_gb < needed_gb:
         raise EnvironmentMissing(
-            f"{link.name}: {free:.1f} GB are free in {root} and {needed} are needed: `docker system prune` there"
+            f"{link.name}: {free_gb:.1f} GB are free in {root} and {needed_gb} are needed: `docker system prune` there"
+        )
+
+
+def check_folder(link: Link, path: str) -> None:
+    """Verify that the host has a folder.
+
+    Raises:
+        EnvironmentMissing: If it has not.
+    """
+    if not link.run(f"[ -d {shlex.quote(path)} ] && echo there").strip():
+        raise EnvironmentMissing(
+            f"{link.name}: there is no folder {path} for --data: name one that is there, or a volume"
         )
 
 

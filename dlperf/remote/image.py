@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import tarfile
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +17,35 @@ from dlperf.errors import EnvironmentMissing, one_line
 from dlperf.remote.notice import say
 from dlperf.remote.parameters import RemoteParameters
 
-_CONTEXT_LABEL = "dlperf.context"
+# What the image was made of, all of it, and the part of it that decides which packages are installed.
+_CONTEXT_LABEL, _PACKAGES_LABEL = "dlperf.context", "dlperf.packages"
+_DECIDE_PACKAGES = ("Dockerfile", "conda.yaml", "docker/requirements.sh")
 _SOURCES = Path(dlperf.__file__).resolve().parents[1]
+# An image is unpacked while its layers are still there: about twice what it takes in the end.
+_WHOLE_GB = {"cpu": 6, "gpu": 20}
+_CODE_GB = 1  # and what a run writes
 
 
-def is_there(client: Any, tag: str) -> bool:
-    """Whether an engine has an image of this name."""
-    return _find(client, tag) is not None
+def room_needed(client: Any, parameters: RemoteParameters) -> int:
+    """Return the gigabytes that the host's engine needs for what `provide` will do, and for a run after it.
+
+    Raises:
+        EnvironmentMissing: If this machine has not what the image is made of.
+    """
+    there = _find(client, parameters.tag)
+    if parameters.image == "keep":
+        return _CODE_GB
+    if parameters.image == "transfer":
+        _, image = _of_this_machine(parameters.tag)
+        same = there is not None and there.id == image.id
+    else:
+        wanted = _Recipe.of(parameters).labels[_PACKAGES_LABEL]
+        same = there is not None and there.labels.get(_PACKAGES_LABEL) == wanted
+    return _CODE_GB if same else _WHOLE_GB[parameters.variant]
 
 
 def provide(client: Any, host: str, parameters: RemoteParameters) -> None:
-    """See to it that the host has the image.
+    """See to it that the host has the image; one that it replaces is removed there, unless something still needs it.
 
     Args:
         client: Docker's client of the host's engine.
@@ -35,14 +55,56 @@ def provide(client: Any, host: str, parameters: RemoteParameters) -> None:
     Raises:
         EnvironmentMissing: If it is missing, or cannot be built or transferred.
     """
+    before = _find(client, parameters.tag)
     if parameters.image == "build":
-        _build(client, host, parameters)
+        _build(client, host, parameters, before)
     elif parameters.image == "transfer":
-        _transfer(client, host, parameters.tag)
-    elif not is_there(client, parameters.tag):
+        _transfer(client, host, parameters.tag, before)
+    elif before is None:
         raise EnvironmentMissing(
             f"{host} has no image {parameters.tag}: leave image=keep out, and it is built there, or build it there"
         )
+    if before is not None:
+        _remove_unused(client, before)
+
+
+@dataclass(frozen=True)
+class _Recipe:
+    """What an image is built of.
+
+    Attributes:
+        files: By their path in the build context.
+        arguments: The build's arguments, the commit among them: it is written into the image.
+    """
+
+    files: dict[str, Path]
+    arguments: dict[str, str]
+
+    @classmethod
+    def of(cls, parameters: RemoteParameters) -> _Recipe:
+        """Read this checkout.
+
+        Raises:
+            EnvironmentMissing: If it is none.
+        """
+        if not (_SOURCES / "Dockerfile").exists():
+            raise EnvironmentMissing(
+                f"there is no Dockerfile in {_SOURCES}, so no image can be built: start from a clone, or give "
+                "--image transfer or keep"
+            )
+        commit = git_commit() or "unknown"
+        arguments = {"BASE_IMAGE": parameters.base_image, "VARIANT": parameters.variant, "GIT_COMMIT": commit}
+        return cls(_files(), arguments)
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """The digests by which an image is told to be made of just this, or to have just these packages."""
+        packages = {name: path for name, path in self.files.items() if name in _DECIDE_PACKAGES}
+        without_commit = {name: text for name, text in self.arguments.items() if name != "GIT_COMMIT"}
+        return {
+            _CONTEXT_LABEL: _digest(self.files, self.arguments),
+            _PACKAGES_LABEL: _digest(packages, without_commit),
+        }
 
 
 def _find(client: Any, tag: str) -> Any | None:
@@ -54,30 +116,37 @@ def _find(client: Any, tag: str) -> Any | None:
         return None
 
 
-def _build(client: Any, host: str, parameters: RemoteParameters) -> None:
+def _of_this_machine(tag: str) -> tuple[Any, Any]:
+    """Return the client of this machine's engine, and the image it has."""
+    import docker
+
+    try:
+        client = docker.from_env(timeout=600)
+        image = _find(client, tag)
+    except docker.errors.DockerException as error:
+        raise EnvironmentMissing(f"no Docker engine answers on this machine: {one_line(error)}") from error
+    if image is None:
+        raise EnvironmentMissing(f"this machine has no image {tag}: `docker build -t {tag} .` first")
+    return client, image
+
+
+def _build(client: Any, host: str, parameters: RemoteParameters, there: Any | None) -> None:
     """Build on the host, unless its image was made of just this."""
     import docker
 
-    if not (_SOURCES / "Dockerfile").exists():
-        raise EnvironmentMissing(
-            f"there is no Dockerfile in {_SOURCES}, so no image can be built on {host}: start from a clone, or give "
-            "--image transfer or keep"
-        )
-    arguments = {"BASE_IMAGE": parameters.base_image, "VARIANT": parameters.variant}
-    digest = _digest(_files(), arguments)
-    image = _find(client, parameters.tag)
-    if image is not None and image.labels.get(_CONTEXT_LABEL) == digest:
+    recipe = _Recipe.of(parameters)
+    if there is not None and there.labels.get(_CONTEXT_LABEL) == recipe.labels[_CONTEXT_LABEL]:
         say(f"the image {parameters.tag} on {host} is up to date")
         return
     say(f"building the image {parameters.tag} on {host}")
     steps = client.api.build(
-        fileobj=_context(_files()),
+        fileobj=_context(recipe.files),
         custom_context=True,
         tag=parameters.tag,
-        buildargs={**arguments, "GIT_COMMIT": git_commit() or "unknown"},
-        labels={_CONTEXT_LABEL: digest},
+        buildargs=recipe.arguments,
+        labels=recipe.labels,
         # An image that was transferred has its steps, but no cache of them beside it.
-        cache_from=[parameters.tag] if image is not None else None,
+        cache_from=[parameters.tag] if there is not None else None,
         network_mode="host",  # the network the host itself has is the one that reaches a package index
         rm=True,
         forcerm=True,
@@ -89,18 +158,11 @@ def _build(client: Any, host: str, parameters: RemoteParameters) -> None:
         raise EnvironmentMissing(f"the image cannot be built on {host}: {one_line(error)}") from error
 
 
-def _transfer(client: Any, host: str, tag: str) -> None:
+def _transfer(client: Any, host: str, tag: str, there: Any | None) -> None:
     """Copy the image from this machine's engine, unless the host has the same."""
     import docker
 
-    try:
-        here = docker.from_env(timeout=600)
-        image = _find(here, tag)
-    except docker.errors.DockerException as error:
-        raise EnvironmentMissing(f"no Docker engine answers on this machine: {one_line(error)}") from error
-    if image is None:
-        raise EnvironmentMissing(f"this machine has no image {tag}: `docker build -t {tag} .` first")
-    there = _find(client, tag)
+    here, image = _of_this_machine(tag)
     if there is not None and there.id == image.id:
         say(f"the image {tag} on {host} is the one of this machine")
         return
@@ -109,6 +171,16 @@ def _transfer(client: Any, host: str, tag: str) -> None:
         _follow(client.api.load_image(here.api.get_image(tag), quiet=True))
     except (docker.errors.DockerException, _StepFailed, OSError) as error:
         raise EnvironmentMissing(f"the image {tag} cannot be transferred to {host}: {one_line(error)}") from error
+
+
+def _remove_unused(client: Any, image: Any) -> None:
+    """Remove an image that has lost its name; a container that it belongs to keeps it."""
+    import docker
+
+    with contextlib.suppress(docker.errors.APIError):
+        image.reload()
+        if not image.tags:
+            client.images.remove(image.id)
 
 
 class _StepFailed(Exception):

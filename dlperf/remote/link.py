@@ -6,7 +6,7 @@ and the same connection (ssh's control socket) takes further commands and forwar
 
 from __future__ import annotations
 
-import contextlib
+import os
 import shlex
 import shutil
 import subprocess
@@ -29,6 +29,10 @@ _OPTIONS = {
     "ControlPersist": "no",  # the user's own setting would let the connection outlive its process
     "LogLevel": "ERROR",
 }
+# This program may be killed at once (SIGKILL), and the connection is not to outlive it: whoever reads its pipe to the
+# end closes the connection, or ends an ssh that has not come so far.
+_WATCH = 'cat > /dev/null; "$@" 2> /dev/null || kill "$SSH"; rm -rf "$FOLDER"'
+_BEGIN = "dlperf-begin"
 # What ssh says, and what a user can do about it.
 _REASONS = {
     "HOST IDENTIFICATION HAS CHANGED": "its host key has changed: find out why, then `ssh-keygen -R` the old one",
@@ -62,6 +66,13 @@ class Link:
             stdout=subprocess.DEVNULL,
             stderr=self._errors,
             start_new_session=True,  # Ctrl-C is for this program, which still has to talk to the host
+        )
+        self._watch = subprocess.Popen(
+            ["sh", "-c", _WATCH, "sh", *self._ssh("-O", "exit")],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            start_new_session=True,
+            env={**os.environ, "SSH": str(self._master.pid), "FOLDER": str(self._folder)},
         )
         try:
             self._wait_until_open()
@@ -108,10 +119,12 @@ class Link:
         Raises:
             EnvironmentMissing: If the connection is lost.
         """
+        # What the login shell's start-up files write (a greeting in .bashrc) comes before.
+        command = f"echo {_BEGIN}; {command}"
         done = self._ask(command=f"sh -c {shlex.quote(command)}", seconds=seconds)
         if done.returncode == 255:
             raise EnvironmentMissing(f"the connection to {self.name} is lost: {done.stderr.strip() or self.last_error}")
-        return done.stdout
+        return done.stdout.partition(f"{_BEGIN}\n")[2]
 
     def forward_socket(self, path: str) -> Path:
         """Let a socket of the host appear here.
@@ -159,13 +172,16 @@ class Link:
 
     def close(self) -> None:
         """End the connection and remove what it left here."""
-        if self._master.poll() is None:
-            self._master.terminate()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._master.wait(5)
-        if self._master.poll() is None:
-            self._master.kill()
-            self._master.wait()
+        if not self.alive:
+            self._watch.kill()
+        assert self._watch.stdin is not None
+        self._watch.stdin.close()
+        for process in (self._watch, self._master):
+            try:
+                process.wait(5)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
         self._errors.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 

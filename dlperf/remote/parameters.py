@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
-from urllib.parse import urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from dlperf import problems
 from dlperf.declaration import parameter
@@ -17,8 +17,10 @@ from dlperf.parameters import Parameters, describe, parse, refuse_unknown
 _RUN_ID = re.compile(r"[0-9a-f]{32}")
 _MEMORY = re.compile(r"[1-9][0-9]*[bkmg]")
 _GPUS = re.compile(r"all|[1-9][0-9]*|device=[^,\s]+(,[^,\s]+)*")
-# An image's name as Docker takes it; its own rule is longer, and the engine applies it.
-_TAG = re.compile(r"[a-z0-9][a-z0-9._/:-]*")
+# Docker's own grammar of an image's name: registry, path, tag. And that of a volume's, beside absolute paths.
+_NAME = r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
+_TAG = re.compile(rf"(?:[A-Za-z0-9.-]+(?::[0-9]+)?/)?{_NAME}(?:/{_NAME})*(?::[A-Za-z0-9_][A-Za-z0-9_.-]{{0,127}})?")
+_DATA = re.compile(r"/.*|[A-Za-z0-9][A-Za-z0-9_.-]+")
 # Parameters of entry points that mean something of this machine, and why they are refused.
 _ELSEWHERE = {
     "data_dir": "would be a path inside the container: the host's folder is given as --data",
@@ -84,6 +86,7 @@ class RemoteParameters(Parameters):
             "memory": (_MEMORY, "must be a whole number with its unit, b, k, m or g, as 16g"),
             "gpus": (_GPUS, "must be all, a number above 0, or device=0,1"),
             "tag": (_TAG, "must be the name of an image, as dlperf or registry/dlperf:1"),
+            "data": (_DATA, "must be an absolute path of the host, or the name of a volume there"),
         }
         for name, (pattern, allowed) in rules.items():
             value = getattr(self, name)
@@ -125,7 +128,7 @@ class Address:
         allowed = "must be an SSH address, as ssh://user@gpuhost:22 or ssh://gpuhost"
         try:
             parts = urlsplit(written)
-            user, port = parts.username or "", parts.port or 0
+            user, port = unquote(parts.username or ""), parts.port or 0
         except ValueError:
             raise BadInput("host", written, allowed) from None
         # Not `hostname`, which is in lower case: an alias of the user's ssh configuration has the case it has there.
@@ -138,7 +141,7 @@ class Address:
 
     def __str__(self) -> str:
         """Write it as it is given."""
-        user = f"{self.user}@" if self.user else ""
+        user = f"{quote(self.user, safe='')}@" if self.user else ""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"ssh://{user}{host}" + (f":{self.port}" if self.port else "")
 

@@ -85,8 +85,9 @@ def _check(host: Host, parameters: RemoteParameters) -> None:
     """Verify the host and bring the image there."""
     if parameters.gpus:
         engine.check_gpus(host.link, host.client, parameters.gpus)
-    has_image = image.is_there(host.client, parameters.tag)
-    engine.check_disk(host.link, host.client, parameters.variant, has_image=has_image)
+    if parameters.data.startswith("/"):
+        engine.check_folder(host.link, parameters.data)
+    engine.check_disk(host.link, host.client, image.room_needed(host.client, parameters))
     image.provide(host.client, host.name, parameters)
 
 
@@ -158,7 +159,8 @@ def _stop(host: Host, store: Store, address: TrackingAddress, run_id: str) -> in
     container = _found(host, store, address, "stop", run_id)
     say(f"ending the container {container.name} on {host.name}")
     containers.stop(container)
-    _settle(host, store, container, run_id, "KILLED", f"ended by --stop, in its container on {host.name}")
+    with _findable(host, container, run_id, "is kept"):
+        _settle(store, run_id, "KILLED", f"ended by --stop, in its container on {host.name}")
     containers.remove(container)
     return 0
 
@@ -201,50 +203,52 @@ def _follow(host: Host, store: Store, container: Any, run_id: str, opening: str 
     """
     from dlperf import terminal
 
-    goes_on = f"the container {container.name} goes on on {host.name}; to find it again: {_again(host, run_id)}"
-    try:
+    with _findable(host, container, run_id, "goes on"):
         if opening:
             say(f"{opening} on {host.name}")
         status = logs.follow(host.link, container)
-    except EnvironmentMissing as error:
-        raise EnvironmentMissing(f"{error}: {goes_on}") from error
-    except (Ended, KeyboardInterrupt, BrokenPipeError):
-        say(goes_on)
-        raise
-    memory = ", at its memory limit" if logs.ended_for_memory(container) else ""
-    reason = f"its container on {host.name} ended with status {status}{memory}"
-    if memory:
-        say(reason)
-    _settle(host, store, container, run_id, "FAILED", reason)
+    with _findable(host, container, run_id, "is kept"):
+        memory = ", at its memory limit" if logs.ended_for_memory(container) else ""
+        reason = f"its container on {host.name} ended with status {status}{memory}"
+        if memory:
+            say(reason)
+        _settle(store, run_id, "FAILED", reason)
     if status == _TRACKING_GONE and containers.tunnel_port(container):
-        say(_kept(host, container, run_id))
+        say(_where(host, container, run_id, "is kept"))
     else:
         containers.remove(container)
     terminal.say_where(store.uri, store.experiment_id, run_id)
     return status
 
 
-def _settle(host: Host, store: Store, container: Any, run_id: str, status: str, reason: str) -> None:
-    """End the run of a container that has ended, before the container is removed.
+def _settle(store: Store, run_id: str, status: str, reason: str) -> None:
+    """End the run of a container that has ended.
 
     Raises:
-        EnvironmentMissing: If the tracking server does not answer; it says how to go on with the container.
+        EnvironmentMissing: If the tracking server does not answer.
     """
     from dlperf.remote import runs
     from dlperf.tracking_server import outages
 
+    with outages(store.uri):
+        runs.settle(store, run_id, status, reason)
+
+
+@contextmanager
+def _findable(host: Host, container: Any, run_id: str, how: str) -> Iterator[None]:
+    """Say how the container is found again, should the block not come to its end."""
+    where = _where(host, container, run_id, how)
     try:
-        with outages(store.uri):
-            runs.settle(store, run_id, status, reason)
+        yield
     except EnvironmentMissing as error:
-        raise EnvironmentMissing(f"{error}: {_kept(host, container, run_id)}") from error
-    except (Ended, KeyboardInterrupt):
-        say(_kept(host, container, run_id))
+        raise EnvironmentMissing(f"{error}: {where}") from error
+    except (Ended, KeyboardInterrupt, BrokenPipeError):
+        say(where)
         raise
 
 
-def _kept(host: Host, container: Any, run_id: str) -> str:
-    return f"the container {container.name} is kept on {host.name}; to go on with it: {_again(host, run_id)}"
+def _where(host: Host, container: Any, run_id: str, how: str) -> str:
+    return f"the container {container.name} {how} on {host.name}; to find it again: {_again(host, run_id)}"
 
 
 def _again(host: Host, run_id: str) -> str:

@@ -72,16 +72,21 @@ def test_help_needs_no_store(image: Image) -> None:
     assert "Commands:" in done.stdout
 
 
-def test_a_change_of_the_code_installs_nothing_again(image: Image, tmp_path: Path) -> None:
+def test_a_change_of_the_code_installs_nothing_again_and_a_builder_s_umask_does_not_matter(
+    image: Image, tmp_path: Path
+) -> None:
     for name in ("Dockerfile", ".dockerignore", "conda.yaml"):
         shutil.copy(ROOT / name, tmp_path)
     for name in ("docker", "dlperf", "entrypoints"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     with (tmp_path / "dlperf" / "plots.py").open("a") as code:
         code.write("\n# changed\n")
+    subprocess.run(["chmod", "--recursive", "go-rwx", str(tmp_path / "dlperf"), str(tmp_path / "entrypoints")])
     done = docker("build", "--build-arg", f"BASE_IMAGE={BASE_IMAGE}", "--tag", "dlperf:changed", str(tmp_path))
-    docker("rmi", "dlperf:changed")
     assert done.returncode == 0, done.stdout + done.stderr
+    listed = image.run(*CONFINED, "--user", "4321", "dlperf:changed", "cutout", "--m", "2", "--dry_run", "true")
+    docker("rmi", "dlperf:changed")
+    assert listed.returncode == 0, listed.stderr
     steps = re.split(r"^Step \d+/\d+ : ", done.stdout, flags=re.MULTILINE)
     (installs,) = [step for step in steps if "pip install" in step]
     (copies,) = [step for step in steps if step.startswith("COPY dlperf")]

@@ -7,21 +7,24 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
+import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
 from dlperf.errors import EnvironmentMissing
-from dlperf.remote import engine, tracking_address
+from dlperf.remote import engine, link, logs, tracking_address
 from dlperf.remote.link import Link
 from dlperf.remote.parameters import Address
 from tests.containers.conftest import BASE_IMAGE
 from tests.contract import assert_trial
 from tests.desk import ROOT, SMALL, eventually, wait_for_line
 from tests.second_host import ADDRESS, SecondHost
-from tests.served_desk import ServedDesk
+from tests.served_desk import ServedDesk, served
 
 pytestmark = [pytest.mark.container, pytest.mark.slow]
 LONG = ["--m", "2", "--epochs", "2000"]
@@ -60,6 +63,13 @@ def caller(host: SecondHost, server: ServedDesk) -> Iterator[Caller]:
     host.ssh("docker rm --force --volumes $(docker ps --all --quiet)")
 
 
+def _command(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
+
+
 def begun(caller: Caller, process: subprocess.Popen[str]) -> str:
     """The run of a start that trains by now."""
     lines = wait_for_line(process, "epoch 1/")
@@ -69,9 +79,12 @@ def begun(caller: Caller, process: subprocess.Popen[str]) -> str:
 
 
 def test_a_run_on_the_host_keeps_the_tracking_contract(caller: Caller) -> None:
+    volumes = set(caller.host.ssh("docker volume ls --quiet").split())
     status, output = caller.finish(*caller.cutout("--m", "2", "--epochs", "3", "--memory", "4g"))
     assert status == 0, output
     assert caller.host.containers() == []
+    more = set(caller.host.ssh("docker volume ls --quiet").split()) - volumes
+    assert more <= {"dlperf-data", "dlperf-cache", "dlperf-state"}
     assert f"the image dlperf on {ADDRESS} is up to date" in output  # the fixture had it built
     found = re.search(rf"run (\w+): {caller.server.uri}/#/", output)
     assert found, output
@@ -104,6 +117,18 @@ def test_a_container_outlives_ctrl_c_and_is_found_again_and_stopped(caller: Call
     wait_for_line(attached, "epoch 1/")  # from the beginning of what it wrote
     eventually(lambda: len(caller.server.client.get_metric_history(run_id, "train_loss")) > before + 2)
 
+    links = set(Path(tempfile.gettempdir()).glob("dlperf-*/ssh"))
+    killed = caller.start("--attach", run_id)
+    wait_for_line(killed, "epoch 1/")
+    (control,) = set(Path(tempfile.gettempdir()).glob("dlperf-*/ssh")) - links
+    connections = [each for each in psutil.process_iter() if str(control) in " ".join(_command(each))]
+    assert connections
+    killed.kill()
+    killed.communicate()
+    psutil.wait_procs(connections, timeout=20)
+    assert not [each for each in connections if each.is_running()]
+    assert not control.parent.exists()
+
     status, output = caller.finish("--stop", run_id)
     assert status == 0, output
     output, _ = attached.communicate(timeout=60)
@@ -124,8 +149,8 @@ def test_a_container_outlives_ctrl_c_and_is_found_again_and_stopped(caller: Call
 def test_a_lost_connection_leaves_the_container_which_ends_its_run_when_it_is_found_again(caller: Caller) -> None:
     process = caller.start(*caller.cutout("--m", "2", "--epochs", "12"))
     run_id = begun(caller, process)
-    for child in psutil.Process(process.pid).children():
-        child.kill()
+    (connection,) = (each for each in psutil.Process(process.pid).children() if each.name() == "ssh")
+    connection.kill()
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 3, output
     assert f"the connection to {ADDRESS} is lost: the container dlperf-cutout-{run_id} goes on" in output
@@ -139,6 +164,61 @@ def test_a_lost_connection_leaves_the_container_which_ends_its_run_when_it_is_fo
     assert "had ended without its tracking server: it goes on from its state" in output
     assert_trial(caller.server, caller.run(run_id), epochs=12)
     assert caller.host.containers() == []
+
+
+def test_a_pulled_cable_is_told_and_the_container_goes_on(caller: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With less patience than `remote` has: its 40 seconds would be waited out here."""
+    process = caller.start(*caller.cutout(*LONG))
+    run_id = begun(caller, process)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+
+    monkeypatch.setenv("PATH", caller.environment["PATH"])
+    monkeypatch.setitem(link._OPTIONS, "ServerAliveInterval", "1")
+    cable = ["ip", "link", "set", "dlperf0"]
+    with Link(Address.of(caller.host.url)) as connection, engine.connected(connection) as client:
+        container = client.containers.get(f"dlperf-cutout-{run_id}")
+        threading.Timer(2, subprocess.run, [[*cable, "down"]]).start()
+        try:
+            with pytest.raises(EnvironmentMissing, match=f"the connection to {ADDRESS} is lost"):
+                logs.follow(connection, container)
+        finally:
+            subprocess.run([*cable, "up"], check=True)
+    assert caller.finish("--stop", run_id)[0] == 0
+    assert caller.run(run_id).info.status == "KILLED"
+
+
+def test_a_tracking_server_that_dies_under_a_start_costs_nothing(caller: Caller, tmp_path: Path) -> None:
+    """The container trains on and stays; the run is gone on with once the server is back at its address."""
+    store = f"sqlite:///{tmp_path}/mlflow.db"
+    with served(tmp_path, store) as desk:
+        caller.server = desk
+        process = caller.start(*caller.cutout("--m", "2", "--epochs", "12"))
+        run_id = begun(caller, process)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 3, output
+    assert f"dlperf remote: the tracking server {desk.uri} failed: " in output
+    kept = f"the container dlperf-cutout-{run_id} is kept on {ADDRESS}; to find it again: "
+    assert f"{kept}python entrypoints/remote.py --host {caller.host.url} --attach {run_id}" in output
+    assert "Traceback" not in output
+    assert caller.host.containers() == [f"dlperf-cutout-{run_id}"]
+    for wanted in ("--stop", "--attach"):
+        status, output = caller.finish(wanted, run_id)
+        assert (status, output.count("\n")) == (3, 1), output
+        assert output.startswith(f"dlperf remote: the tracking server {desk.uri} cannot be used: ")
+
+    with served(tmp_path, store, desk.port) as caller.server:
+        status, output = caller.finish("--attach", run_id)
+        assert status == 0, output
+        assert_trial(caller.server, caller.run(run_id), epochs=12)
+    assert caller.host.containers() == []
+
+
+def test_a_run_whose_container_is_gone_is_stopped_too(caller: Caller) -> None:
+    run_id = caller.server.client.create_run("0").info.run_id
+    status, output = caller.finish("--stop", run_id)
+    assert (status, output.count("\n")) == (0, 1), output
+    assert caller.run(run_id).info.status == "KILLED"
 
 
 def test_the_memory_limit_ends_the_run_failed(caller: Caller) -> None:
@@ -156,10 +236,11 @@ def test_the_memory_limit_ends_the_run_failed(caller: Caller) -> None:
         (["--gpus", "all"], f"{ADDRESS}: gpus=all was asked for and its engine has no GPU runtime: "),
         (["--image", "keep", "--tag", "nosuch"], f"{ADDRESS} has no image nosuch: "),
         (["--image", "transfer", "--tag", "nosuch"], "this machine has no image nosuch: "),
-        (["--data", "/no/such/folder", "--image", "keep"], "the engine cannot start the container: "),
+        (["--data", "/no/such/folder"], f"{ADDRESS}: there is no folder /no/such/folder for --data: "),
+        (["--memory", "1m", "--image", "keep"], "the engine cannot start the container: "),
         (["--network", "bridge", "--image", "keep"], f"a container on {ADDRESS} cannot reach the tracking server http"),
     ],
-    ids=["no GPU runtime", "no image there", "no image here", "no data", "no bridge"],
+    ids=["no GPU runtime", "no image there", "no image here", "no data", "no memory", "no bridge"],
 )
 def test_what_is_missing_on_the_host_is_one_line_and_leaves_nothing(
     caller: Caller, arguments: list[str], message: str
@@ -167,8 +248,8 @@ def test_what_is_missing_on_the_host_is_one_line_and_leaves_nothing(
     images = caller.host.ssh("docker images --quiet")
     status, output = caller.finish(*caller.cutout(*arguments))
     assert status == 3, output
-    (line,) = (line for line in output.splitlines() if "View " not in line)  # which MLflow writes as a run ends
-    assert line.startswith(f"dlperf remote: {message}")
+    assert output.startswith(f"dlperf remote: {message}")
+    assert output.count("\n") == 1
     assert caller.host.containers() == []
     assert caller.host.ssh("docker images --quiet") == images
     assert not [run for run in caller.server.client.search_runs(["0"]) if run.info.status == "RUNNING"]
@@ -193,13 +274,12 @@ def test_a_host_without_an_engine_or_with_an_unknown_key(caller: Caller) -> None
 def test_links_that_break_beyond_the_host(caller: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
     """No room, and a tracking server that only a container there can tell is out of reach."""
     monkeypatch.setenv("PATH", caller.environment["PATH"])
-    with Link(Address.of(caller.host.url)) as link, engine.connected(link) as client:
-        monkeypatch.setattr(engine, "_NEEDED_GB_WITH_IMAGE", 10**6)
+    with Link(Address.of(caller.host.url)) as there, engine.connected(there) as client:
         with pytest.raises(EnvironmentMissing, match=r"GB are free in /.* and 1000000 are needed"):
-            engine.check_disk(link, client, "cpu", has_image=True)
+            engine.check_disk(there, client, 10**6)
         nowhere = tracking_address.TrackingAddress.of("http://127.0.0.1:9")
         with pytest.raises(EnvironmentMissing, match=r"cannot reach the tracking server http://127.0.0.1:9: .*refused"):
-            tracking_address.check_reachable(link, client, "dlperf", "host", nowhere)
+            tracking_address.check_reachable(there, client, "dlperf", "host", nowhere)
         assert caller.host.containers() == []
 
 
