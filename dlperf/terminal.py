@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -42,8 +43,11 @@ def show_table(title: str, table: pd.DataFrame, *, most: int | None = None) -> N
 
 
 def say_where(tracking_uri: str, experiment_id: str, run_id: str) -> None:
-    """Print where the run is, and how to open it in MLflow's UI."""
-    tracking_uri = without_logins(tracking_uri)
+    """Print where the run is, and how to open it in MLflow's UI.
+
+    DLPERF_SHOWN_TRACKING_URI is what a user calls a tracking server that this process has behind a tunnel (`remote`).
+    """
+    tracking_uri = without_logins(os.environ.get("DLPERF_SHOWN_TRACKING_URI") or tracking_uri)
     if tracking_uri.startswith("http"):
         print(f"run {run_id}: {tracking_uri}/#/experiments/{experiment_id}/runs/{run_id}")
     else:

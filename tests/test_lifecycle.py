@@ -27,6 +27,7 @@ def test_a_trial_carries_every_name_of_the_contract(desk: Desk) -> None:
     status, output = desk.finish("--m", "2", "--epochs", "3", "--target_accuracy", "0.11", "--save_model", "true")
     assert status == 0, output
     (run,) = desk.runs().values()
+    assert f"run {run.info.run_id}; to see it: mlflow ui --backend-store-uri '{desk.uri}'" in output
     assert run.info.run_name == "cutout m=2 random_seed=0"
     assert_trial(desk, run, epochs=3)
     assert run.data.tags["dlperf.validation"] == "test"

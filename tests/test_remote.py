@@ -134,6 +134,8 @@ def test_a_loopback_address_needs_a_tunnel(uri: str, local: tuple[str, int] | No
     address = TrackingAddress.of(uri)
     assert (address.uri, address.local) == (uri, local)
     assert through is None or address.through(4711).uri == through
+    environment = address.through(4711).environment
+    assert environment.get("DLPERF_SHOWN_TRACKING_URI") == (without_logins(uri) if local else None)
 
 
 @pytest.mark.parametrize("uri", ["", "sqlite:///mlflow.db", "./mlruns", "file:///x", "databricks", "postgresql://x/y"])

@@ -217,7 +217,8 @@ def _follow(host: Host, store: Store, container: Any, run_id: str, opening: str 
         say(_where(host, container, run_id, "is kept"))
     else:
         containers.remove(container)
-    terminal.say_where(store.uri, store.experiment_id, run_id)
+    if status:  # else the container has said it
+        terminal.say_where(store.uri, store.experiment_id, run_id)
     return status
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-from dlperf.errors import BadInput, EnvironmentMissing
+from dlperf.errors import BadInput, EnvironmentMissing, without_logins
 from dlperf.remote.container import remove
 from dlperf.remote.link import Link
 
@@ -46,10 +46,12 @@ class TrackingAddress:
 
     Attributes:
         uri: What the container is told.
+        shown: What the caller calls it.
         local: Host and port of a server that only this machine reaches, so that a tunnel has to lead there; or None.
     """
 
     uri: str
+    shown: str
     local: tuple[str, int] | None
 
     @classmethod
@@ -75,8 +77,8 @@ class TrackingAddress:
         if parts.scheme not in ("http", "https") or not name:
             raise BadInput("MLFLOW_TRACKING_URI", uri, server)
         if not _is_loopback(name):
-            return cls(uri, None)
-        return cls(uri, (name, port or {"http": 80, "https": 443}[parts.scheme]))
+            return cls(uri, uri, None)
+        return cls(uri, uri, (name, port or {"http": 80, "https": 443}[parts.scheme]))
 
     def through(self, port: int) -> TrackingAddress:
         """Return the address that leads through a tunnel which begins at this port of the host's loopback."""
@@ -90,7 +92,8 @@ class TrackingAddress:
     def environment(self) -> dict[str, str]:
         """The variables that a container is started with."""
         settings = {name: os.environ[name] for name in _SETTINGS if name in os.environ}
-        return {"MLFLOW_TRACKING_URI": self.uri, **(_THROUGH_TUNNEL if self.local else {}), **settings}
+        tunnel = {"DLPERF_SHOWN_TRACKING_URI": without_logins(self.shown), **_THROUGH_TUNNEL} if self.local else {}
+        return {"MLFLOW_TRACKING_URI": self.uri, **tunnel, **settings}
 
 
 def _is_loopback(host: str) -> bool:

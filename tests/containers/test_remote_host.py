@@ -86,9 +86,8 @@ def test_a_run_on_the_host_keeps_the_tracking_contract(caller: Caller) -> None:
     more = set(caller.host.ssh("docker volume ls --quiet").split()) - volumes
     assert more <= {"dlperf-data", "dlperf-cache", "dlperf-state"}
     assert f"the image dlperf on {ADDRESS} is up to date" in output  # the fixture had it built
-    found = re.search(rf"run (\w+): {caller.server.uri}/#/", output)
-    assert found, output
-    assert_trial(caller.server, caller.run(found[1]), epochs=3)
+    (run_id,) = re.findall(rf"^run (\w+): {caller.server.uri}/#/", output, re.MULTILINE)
+    assert_trial(caller.server, caller.run(run_id), epochs=3)
 
     runs = len(caller.server.client.search_runs(["0"]))
     status, output = caller.finish(*caller.cutout("--m", "0,2", "--dry_run", "true", "--network", "host"))
