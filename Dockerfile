@@ -30,7 +30,7 @@ ENV PYTHONPATH=/opt/dlperf \
     GIT_PYTHON_REFRESH=quiet \
     XDG_CACHE_HOME=/cache \
     MPLCONFIGDIR=/cache/matplotlib \
-    DLPERF_DATA_DIR=/data \
+    DLPERF_DOWNLOAD_DIR=/data \
     DLPERF_STATE_DIR=/state
 
 COPY docker/entrypoint.sh /usr/local/bin/dlperf

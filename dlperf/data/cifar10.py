@@ -44,11 +44,8 @@ def train_size() -> int:
 
 
 def cache_folder() -> Path:
-    """Where a download is kept: `data/cifar-10-batches-bin` in the user's cache directory."""
-    # Imported here because `--help` imports this module and needs no folder.
-    import platformdirs
-
-    return Path(platformdirs.user_cache_dir("dlperf")) / "data" / FOLDER
+    """Where a download is kept."""
+    return download.place() / FOLDER
 
 
 def find(data_dir: str | Path = "") -> Path:

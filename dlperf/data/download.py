@@ -65,6 +65,14 @@ class File:
         return PurePosixPath(self.url).name
 
 
+def place() -> Path:
+    """The folder below which downloads are kept: DLPERF_DOWNLOAD_DIR, else `data` in the user's cache directory."""
+    # Imported here because `--help` imports this module and needs no folder.
+    import platformdirs
+
+    return Path(os.environ.get("DLPERF_DOWNLOAD_DIR") or Path(platformdirs.user_cache_dir("dlperf")) / "data")
+
+
 def fetch(archive: Archive, folder: Path, timeout: float = 20.0) -> None:
     """Make `folder` hold the archive's members, downloading them unless they are there.
 

@@ -54,8 +54,6 @@ def find(data_dir: str | Path = "") -> Path:
         BadInput: `data_dir` is given and has no data. (DLPERF_DATA_DIR may hold other data sets only.)
         EnvironmentMissing: There are no data on this machine and the download failed.
     """
-    import platformdirs
-
     from dlperf.data.cifar10 import ENVIRONMENT_VARIABLE
 
     for value in (data_dir, os.environ.get(ENVIRONMENT_VARIABLE, "")):
@@ -64,7 +62,7 @@ def find(data_dir: str | Path = "") -> Path:
                 return folder
         if value and value == data_dir:
             raise BadInput("data_dir", data_dir, f"must hold {', '.join(file.name for file in FILES)}, or {FOLDER}/")
-    folder = Path(platformdirs.user_cache_dir("dlperf")) / "data" / FOLDER
+    folder = download.place() / FOLDER
     try:
         download.fetch_files(FILES, folder)
     except EnvironmentMissing as problem:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,21 @@ def test_bad_input_is_one_line(image: Image, arguments: list[str], status: int, 
     assert done.stderr.count("\n") == 1
 
 
+def test_data_come_from_their_volume_and_are_downloaded_into_it(
+    image: Image, tiny_cifar10: Callable[..., Path]
+) -> None:
+    """Without a network it is the attempt that shows, and the folder that the data were to be kept in."""
+    done = image.run(*CONFINED, image.name, "cutout", "--m", "2")
+    assert done.returncode == 3, done.stderr
+    assert "CIFAR-10 is not on this machine and https://www.cs.toronto.edu" in done.stderr
+    assert "into /data/cifar-10-batches-bin" in done.stderr
+
+    folder = tiny_cifar10()  # its files are there, but are not of the right length
+    done = image.run(*CONFINED, "-v", f"{folder}:/data:ro", image.name, "cutout", "--m", "2")
+    assert done.returncode == 2, done.stderr
+    assert "/data/cifar-10-batches-bin" in done.stderr
+
+
 def test_help_needs_no_store(image: Image) -> None:
     done = image.run(*CONFINED, image.name)
     assert (done.returncode, done.stderr) == (0, "")
@@ -84,7 +100,7 @@ def test_a_change_of_the_code_installs_nothing_again_and_a_builder_s_umask_does_
     subprocess.run(["chmod", "--recursive", "go-rwx", str(tmp_path / "dlperf"), str(tmp_path / "entrypoints")])
     done = docker("build", "--build-arg", f"BASE_IMAGE={BASE_IMAGE}", "--tag", "dlperf:changed", str(tmp_path))
     assert done.returncode == 0, done.stdout + done.stderr
-    listed = image.run(*CONFINED, "--user", "4321", "dlperf:changed", "cutout", "--m", "2", "--dry_run", "true")
+    listed = image.run(*CONFINED, "--user", "4321", "dlperf:changed", "cutout", *SMALL, "--dry_run", "true")
     docker("rmi", "dlperf:changed")
     assert listed.returncode == 0, listed.stderr
     steps = re.split(r"^Step \d+/\d+ : ", done.stdout, flags=re.MULTILINE)
