@@ -178,6 +178,8 @@ class TestLookup:
         assert cifar10.find("") == by_environment
         monkeypatch.setenv("DLPERF_DATA_DIR", "")
         assert cifar10.find("") == cifar10.cache_folder()
+        monkeypatch.setenv("DLPERF_DOWNLOAD_DIR", str(by_environment.parent))
+        assert cifar10.find("") == cifar10.cache_folder() == by_environment
 
     @pytest.mark.parametrize("given", ["missing", "empty", "a-file", "null\0byte", "x" * 5000])
     def test_a_data_dir_without_data_is_refused_whatever_else_there_is(
