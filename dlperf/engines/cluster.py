@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections import deque
@@ -25,6 +26,7 @@ from dlperf.trial import Report
 if TYPE_CHECKING:
     from dlperf.engines import Listener
 
+_KNOCK_SECONDS = 10
 _CONNECT_SECONDS = 60
 _POLL_SECONDS = 0.3
 _RETRIES = 1
@@ -74,6 +76,12 @@ def _connected() -> Any:
     if importlib.util.find_spec("ray") is None:
         raise EnvironmentMissing("engine=ray needs Ray: pip install 'dlperf[ray]'")
     unreachable = f"the Ray cluster RAY_ADDRESS={address} does not answer"
+    host, colon, port = address.rpartition(":")
+    if colon and port.isdigit() and "/" not in host:
+        try:  # Ray would knock for a minute where nothing listens
+            socket.create_connection((host, int(port)), timeout=_KNOCK_SECONDS).close()
+        except (OSError, OverflowError) as error:
+            raise EnvironmentMissing(f"{unreachable}: {one_line(error)}") from None
     try:
         probe = subprocess.run(
             [sys.executable, "-c", _PROBE, address], capture_output=True, text=True, timeout=_CONNECT_SECONDS
