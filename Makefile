@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 PORT ?= 5000
 VARIANT ?= cpu
+BASE_IMAGE ?= python:3.11-slim
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
@@ -50,7 +51,7 @@ mlproject: setup  ## render the MLproject files from the parameter declarations
 	$(BIN)/python -m dlperf.mlproject
 
 image: setup  ## build the image dlperf, labelled with the commit (VARIANT=gpu for CUDA)
-	docker build --tag dlperf --build-arg VARIANT=$(VARIANT) --build-arg \
+	docker build --tag dlperf --build-arg VARIANT=$(VARIANT) --build-arg BASE_IMAGE=$(BASE_IMAGE) --build-arg \
 		GIT_COMMIT=$$($(BIN)/python -c 'from dlperf.environment import git_commit; print(git_commit() or "unknown")') .
 
 benchmarks: setup  ## measure against the notebook's way (takes a while; leave the machine alone)

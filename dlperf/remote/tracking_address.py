@@ -109,8 +109,18 @@ def check_reachable(link: Link, client: Any, image: str, network: str, address: 
     Raises:
         EnvironmentMissing: If it does not.
     """
-    if said := why_unreachable(client, image, network, address):
-        raise EnvironmentMissing(f"a container on {link.name} cannot reach the tracking server {address.uri}: {said}")
+    said = why_unreachable(client, image, network, address)
+    if not said:
+        return
+    if address.local is None:
+        advice = "its address has to be one that the host reaches"
+    elif network == "host":
+        advice = f"is it running? (through the tunnel, at {address.uri})"
+    else:
+        advice = "it is at the end of a tunnel, and only a container with the host's network sees that: --network host"
+    raise EnvironmentMissing(
+        f"a container on {link.name} cannot reach the tracking server {address.shown}: {said}: {advice}"
+    )
 
 
 def why_unreachable(client: Any, image: str, network: str, address: TrackingAddress) -> str:

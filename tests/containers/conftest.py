@@ -89,7 +89,7 @@ def host(image: Image, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sec
     host = SecondHost(Path(kept) if kept else tmp_path_factory.mktemp("host"))
     try:
         host.start()
-        host.load(image.name, BASE_IMAGE)
+        host.load(f"{image.name}:latest", BASE_IMAGE)  # not every tag of that name
         _build_there(host)
         yield host
     finally:
