@@ -22,7 +22,9 @@ VOLUME ["/data", "/cache", "/state", "/runs"]
 
 # A user id without an entry in /etc/passwd has no name and no home of its own; MLflow asks for the first, and TensorFlow
 # and Matplotlib for the second.
+# Nothing is imported from the folder a container works in (PYTHONSAFEPATH): it is that of the store.
 ENV PYTHONPATH=/opt/dlperf \
+    PYTHONSAFEPATH=1 \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
     HOME=/cache \

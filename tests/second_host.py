@@ -27,8 +27,10 @@ def why_not() -> str:
     if os.geteuid() != 0:
         return "a second host needs root, for its namespaces"
     needed = ("ip", "nsenter", "unshare", "docker", "dockerd", "sshd", "ssh", "ssh-keygen")
-    missing = [name for name in needed if not shutil.which(name)]
-    return f"a second host needs {', '.join(missing)}" if missing else ""
+    if missing := [name for name in needed if not shutil.which(name)]:
+        return f"a second host needs {', '.join(missing)}"
+    allowed = subprocess.run(["unshare", "--net", "--mount", "--pid", "--fork", "true"], capture_output=True)
+    return "a second host needs the right to make namespaces" if allowed.returncode else ""
 
 
 @dataclass

@@ -266,7 +266,8 @@ def test_only_the_missing_program_shows_that_there_are_gpus(said: str, refused: 
     )
     with pytest.raises(EnvironmentMissing, match=refused) if refused else contextlib.nullcontext():
         engine.check_gpus(host_that_answers(""), client, "all")
-    assert (container.done, removed) == (["removed"], ["dlperf-gpu-probe:empty"])
+    assert container.done == ["removed"]
+    assert [name.partition(":")[0] for name in removed] == ["dlperf-gpu-probe"]
 
 
 def test_too_little_room_is_said_with_the_numbers() -> None:
@@ -387,17 +388,24 @@ STORE: Any = SimpleNamespace(uri="http://tracker:5000", experiment_id="0")
 
 
 @pytest.mark.parametrize(
-    ("status", "port", "done"),
+    ("status", "port", "was_open", "done"),
     [
-        (1, 0, ["settled", "removed"]),
-        (3, 0, ["settled", "removed"]),
-        (3, 4711, ["settled"]),
-        (0, 1, ["settled", "removed"]),
+        (1, 0, True, ["settled", "removed"]),
+        (3, 0, True, ["settled", "removed"]),
+        (3, 4711, True, ["settled"]),
+        (3, 4711, False, ["settled", "removed"]),  # it could tell its tracking server: something else was missing
+        (0, 1, False, ["settled", "removed"]),
     ],
 )
 def test_the_run_is_settled_before_the_container_is_removed(
-    status: int, port: int, done: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    status: int,
+    port: int,
+    was_open: bool,
+    done: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    monkeypatch.setattr(runs, "is_open", lambda store, run_id: was_open)
     container = FakeContainer(port)
     monkeypatch.setattr(logs, "follow", lambda link, container: status)
     monkeypatch.setattr(runs, "settle", lambda *_: container.done.append("settled"))
@@ -415,7 +423,7 @@ def test_a_container_whose_run_cannot_be_settled_is_kept(monkeypatch: pytest.Mon
     container = FakeContainer()
     monkeypatch.setattr(logs, "follow", lambda link, container: 1)
     monkeypatch.setattr(runs, "settle", settle)
-    monkeypatch.setattr(runs, "find", lambda store, parameter, run_id: SimpleNamespace(id=run_id))
+    monkeypatch.setattr(runs, "find", lambda store, parameter, run_id: SimpleNamespace(id=run_id, tags={}))
     monkeypatch.setattr(runs, "is_open", lambda store, run_id: True)
     with pytest.raises(EnvironmentMissing, match=f"connection refused: .* is kept on gpuhost; .* --attach {RUN}"):
         start._follow(host_with(container), STORE, container, RUN)
@@ -426,10 +434,16 @@ def test_a_container_whose_run_cannot_be_settled_is_kept(monkeypatch: pytest.Mon
 
 def test_an_open_run_without_a_container_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     settled: list[str] = []
-    monkeypatch.setattr(runs, "find", lambda store, parameter, run_id: SimpleNamespace(id=run_id))
+    monkeypatch.setattr(runs, "find", lambda store, parameter, run_id: SimpleNamespace(id=run_id, tags={}))
     monkeypatch.setattr(runs, "settle", lambda store, run_id, status, reason: settled.append(status))
     monkeypatch.setattr(runs, "is_open", lambda store, run_id: not settled)
     address = TrackingAddress.of("http://tracker:5000")
+    elsewhere = SimpleNamespace(id=RUN, tags={"dlperf.process": "laptop 4711 9"})
+    with monkeypatch.context() as patch:
+        patch.setattr(runs, "find", lambda store, parameter, run_id: elsewhere)
+        with pytest.raises(BadInput, match="no container on gpuhost: it is run by the process laptop 4711"):
+            start._stop(host_with(), STORE, address, RUN)
+    assert settled == []
     assert start._stop(host_with(), STORE, address, RUN) == 0
     assert settled == ["KILLED"]
     with pytest.raises(BadInput, match="gpuhost has no container of this run"):

@@ -20,6 +20,7 @@ def start(
     parameters: RemoteParameters,
     arguments: Mapping[str, str],
     *,
+    image: str,
     run_id: str,
     environment: Mapping[str, str],
     network: str,
@@ -29,8 +30,9 @@ def start(
 
     Args:
         client: Docker's client of the host's engine.
-        parameters: Image, limits and data.
+        parameters: Limits and data.
         arguments: The entry point's own parameters.
+        image: The image's id.
         run_id: The MLflow run, "" for a start that only lists its trials.
         environment: Variables, such as the tracking server's address.
         network: "bridge" or "host".
@@ -54,15 +56,16 @@ def start(
     container = None
     try:
         container = client.containers.create(
-            parameters.tag,
+            image,
             [parameters.entry_point, *(word for key, text in arguments.items() for word in (f"--{key}", text))],
             name=name,
             # With the host's network a container has the host's name too, and a run is owned by a process of a host.
-            hostname=f"dlperf-{run_id[:12] or 'dry-run'}",
+            hostname=host_name(run_id),
             environment={**environment, **({"MLFLOW_RUN_ID": run_id} if run_id else {})},
             labels={_RUN: run_id, _PORT: str(tunnel_port)},
             mounts=volumes,
             network_mode=network,
+            shm_size="1g",  # what NCCL asks for between GPUs; Docker's own 64 MB are too few
             device_requests=[device_request(parameters.gpus)] if parameters.gpus else None,
             cap_drop=["ALL"],
             security_opt=["no-new-privileges"],
@@ -77,6 +80,11 @@ def start(
             raise EnvironmentMissing(f"the engine cannot start the container: {said}") from error
         raise
     return container
+
+
+def host_name(run_id: str) -> str:
+    """What a run's container is called as a host; its run's owner begins with it."""
+    return f"dlperf-{run_id[:12] or 'dry-run'}"
 
 
 def _data_mount(data: str) -> Any:

@@ -6,6 +6,7 @@ import contextlib
 import io
 import shlex
 import tarfile
+import uuid
 from collections.abc import Iterator
 from typing import Any
 
@@ -129,13 +130,14 @@ def check_gpus(link: Link, client: Any, gpus: str) -> None:
     """
     import docker
 
+    probe = f"dlperf-gpu-probe:{uuid.uuid4().hex}"  # others may ask at the same time
     empty = io.BytesIO()
     tarfile.open(fileobj=empty, mode="w").close()
-    client.api.import_image_from_data(empty.getvalue(), repository="dlperf-gpu-probe", tag="empty")
+    client.api.import_image_from_data(empty.getvalue(), repository=probe.partition(":")[0], tag=probe.partition(":")[2])
     container = None
     try:
         container = client.containers.create(
-            "dlperf-gpu-probe:empty", [_PROBE], device_requests=[device_request(gpus)], network_mode="none"
+            probe, [_PROBE], device_requests=[device_request(gpus)], network_mode="none"
         )
         container.start()
     except docker.errors.APIError as error:
@@ -152,4 +154,4 @@ def check_gpus(link: Link, client: Any, gpus: str) -> None:
     finally:
         if container is not None:
             container.remove(force=True, v=True)
-        client.images.remove("dlperf-gpu-probe:empty", force=True)
+        client.images.remove(probe, force=True)

@@ -44,13 +44,16 @@ def room_needed(client: Any, parameters: RemoteParameters) -> int:
     return _CODE_GB if same else _WHOLE_GB[parameters.variant]
 
 
-def provide(client: Any, host: str, parameters: RemoteParameters) -> None:
+def provide(client: Any, host: str, parameters: RemoteParameters) -> str:
     """See to it that the host has the image; one that it replaces is removed there, unless something still needs it.
 
     Args:
         client: Docker's client of the host's engine.
         host: The host's name, for messages.
         parameters: Which image, and where it comes from.
+
+    Returns:
+        Its id: what its name stands for may change when somebody else starts.
 
     Raises:
         EnvironmentMissing: If it is missing, or cannot be built or transferred.
@@ -64,8 +67,12 @@ def provide(client: Any, host: str, parameters: RemoteParameters) -> None:
         raise EnvironmentMissing(
             f"{host} has no image {parameters.tag}: leave image=keep out, and it is built there, or build it there"
         )
+    image = _find(client, parameters.tag)
+    if image is None:
+        raise EnvironmentMissing(f"{host}: the image {parameters.tag} was removed at this moment: start again")
     if before is not None:
         _remove_unused(client, before)
+    return str(image.id)
 
 
 @dataclass(frozen=True)
@@ -168,7 +175,9 @@ def _transfer(client: Any, host: str, tag: str, there: Any | None) -> None:
         return
     say(f"transferring the image {tag} to {host}, {image.attrs['Size'] / 1e9:.1f} GB")
     try:
-        _follow(client.api.load_image(here.api.get_image(tag), quiet=True))
+        # A name without a tag would be all tags of that name.
+        named = tag if ":" in tag.rpartition("/")[2] else f"{tag}:latest"
+        _follow(client.api.load_image(here.api.get_image(named), quiet=True))
     except (docker.errors.DockerException, _StepFailed, OSError) as error:
         raise EnvironmentMissing(f"the image {tag} cannot be transferred to {host}: {one_line(error)}") from error
 

@@ -6,15 +6,17 @@ and the same connection (ssh's control socket) takes further commands and forwar
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import shutil
 import subprocess
 import tempfile
+import threading
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import IO, Self
 
 from dlperf.errors import EnvironmentMissing
 from dlperf.remote.parameters import Address
@@ -33,6 +35,14 @@ _OPTIONS = {
 # end closes the connection, or ends an ssh that has not come so far.
 _WATCH = 'cat > /dev/null; "$@" 2> /dev/null || kill "$SSH"; rm -rf "$FOLDER"'
 _BEGIN = "dlperf-begin"
+# A host does not notice that a machine has gone to sleep, and would hold the tunnel's port for hours: without a beat it
+# ends its side of the connection, the first sshd above this shell. (`read -t` is not in every sh.)
+_BEAT_SECONDS, _SILENT_SECONDS = 15, 60
+_GUARD = (
+    "p=$$; while [ $p -gt 1 ]; do case $(cat /proc/$p/comm) in sshd*) break;; esac;"
+    " p=$(sed 's/.*) . //; s/ .*//' /proc/$p/stat); done; [ $p -gt 1 ] || exit 0;"
+    ' while [ -n "$(timeout {seconds} head -c 1)" ]; do :; done; kill $p'
+)
 # What ssh says, and what a user can do about it.
 _REASONS = {
     "HOST IDENTIFICATION HAS CHANGED": "its host key has changed: find out why, then `ssh-keygen -R` the old one",
@@ -99,6 +109,12 @@ class Link:
     def alive(self) -> bool:
         """Whether the connection stands."""
         return self._master.poll() is None
+
+    def is_lost(self) -> bool:
+        """Whether the connection has ended, also where it is ending just now."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._master.wait(1)
+        return not self.alive
 
     @property
     def last_error(self) -> str:
@@ -168,7 +184,29 @@ class Link:
                 f"{self.name}: no tunnel back to {there}: {taken}its sshd forbids it (AllowTcpForwarding); or "
                 "use a tracking server that the host reaches by itself"
             )
+        self._guard()
         return at or int(done.stdout)
+
+    def _guard(self) -> None:
+        """Let the host end its side of the connection when it hears nothing of this one."""
+        guard = subprocess.Popen(
+            self._ssh(command=f"sh -c {shlex.quote(_GUARD.replace('{seconds}', str(_SILENT_SECONDS)))}"),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
+        def beat(pipe: IO[bytes]) -> None:
+            # Ends with the connection, when the pipe breaks.
+            with contextlib.suppress(OSError):
+                while guard.poll() is None:
+                    pipe.write(b".")
+                    pipe.flush()
+                    time.sleep(_BEAT_SECONDS)
+
+        assert guard.stdin is not None
+        threading.Thread(target=beat, args=(guard.stdin,), daemon=True).start()
 
     def close(self) -> None:
         """End the connection and remove what it left here."""

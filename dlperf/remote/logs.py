@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from dlperf.errors import EnvironmentMissing, TrialFailed
+from dlperf.errors import EnvironmentMissing, TrialFailed, one_line
 from dlperf.remote.link import Link
 
 
@@ -33,11 +33,13 @@ def follow(link: Link, container: Any) -> int:
             sys.stdout.buffer.flush()
         return int(container.wait()["StatusCode"])
     except docker.errors.NotFound as error:
-        raise TrialFailed(f"the container {container.name} was ended and removed from elsewhere (--stop)") from error
+        raise TrialFailed(f"the container {container.name} was ended and removed from elsewhere") from error
     except (requests.RequestException, urllib3.exceptions.HTTPError, docker.errors.APIError, OSError) as error:
         if isinstance(error, BrokenPipeError):  # whoever reads our output has gone
             raise
-        raise EnvironmentMissing(f"the connection to {link.name} is lost") from error
+        lost = f"the connection to {link.name} is lost"
+        what = lost if link.is_lost() else f"{link.name}: its output broke off: {one_line(error)}"
+        raise EnvironmentMissing(what) from error
 
 
 def ended_for_memory(container: Any) -> bool:

@@ -35,9 +35,13 @@ def find(store: Store, parameter: str, run_id: str) -> Run:
     Raises:
         BadInput: If there is none with this id.
     """
+    import mlflow
+
     try:
         found = store.client.get_run(run_id)
-    except Exception as error:
+    except mlflow.MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
         raise BadInput(parameter, run_id, f"{store.uri} has no such run") from error
     store.experiment_id = found.info.experiment_id
     return Run(store, found)
@@ -59,9 +63,9 @@ def settle(store: Store, run_id: str, status: str, reason: str) -> None:
     """
     found = store.client.get_run(run_id)
     run = Run(store, found)
-    # A trial is told by its key, a problem of the demo by its name.
-    below = {child.id for tag in ("dlperf.trial_key", "dlperf.problem") for child in store.children(run, tag).values()}
-    for child in below:
-        settle(store, child, status, reason)
+    for open_status in _OPEN:
+        below = f"tags.`mlflow.parentRunId` = '{run_id}' and attributes.status = '{open_status}'"
+        for child in store.client.search_runs([found.info.experiment_id], below):
+            settle(store, child.info.run_id, status, reason)
     if found.info.status in _OPEN:
         run.end(status, reason)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from dlperf.errors import BadInput, Ended, EnvironmentMissing
+from dlperf.errors import BadInput, Ended, EnvironmentMissing, TrialFailed
 from dlperf.remote import container as containers
 from dlperf.remote import engine, image, logs
 from dlperf.remote.link import Link
@@ -52,16 +52,14 @@ def run(parameters: RemoteParameters, arguments: Mapping[str, str]) -> int:
     """
     if parameters.entry_point and dry(parameters.entry_point, arguments):
         with _connected(parameters) as host:
-            _check(host, parameters)
-            return _list_trials(host, parameters, arguments)
+            return _list_trials(host, _check(host, parameters), parameters, arguments)
     address = TrackingAddress.of(os.environ.get("MLFLOW_TRACKING_URI", ""))
     with _connected(parameters) as host, _tracked() as store:
         if parameters.attach:
             return _attach(host, store, address, parameters.attach)
         if parameters.stop:
             return _stop(host, store, address, parameters.stop)
-        _check(host, parameters)
-        return _start(host, store, address, parameters, arguments)
+        return _start(host, _check(host, parameters), store, address, parameters, arguments)
 
 
 @contextmanager
@@ -81,22 +79,29 @@ def _tracked() -> Iterator[Store]:
         yield store
 
 
-def _check(host: Host, parameters: RemoteParameters) -> None:
-    """Verify the host and bring the image there."""
+def _check(host: Host, parameters: RemoteParameters) -> str:
+    """Verify the host and bring the image there; return its id."""
     if parameters.gpus:
         engine.check_gpus(host.link, host.client, parameters.gpus)
     if parameters.data.startswith("/"):
         engine.check_folder(host.link, parameters.data)
     engine.check_disk(host.link, host.client, image.room_needed(host.client, parameters))
-    image.provide(host.client, host.name, parameters)
+    return image.provide(host.client, host.name, parameters)
 
 
-def _list_trials(host: Host, parameters: RemoteParameters, arguments: Mapping[str, str]) -> int:
+def _list_trials(host: Host, image_id: str, parameters: RemoteParameters, arguments: Mapping[str, str]) -> int:
     network = "bridge" if parameters.network == "auto" else parameters.network
     # Named though nothing is stored: the image would else look for a folder for its store.
     environment = {"MLFLOW_TRACKING_URI": "sqlite:////runs/mlflow.db"}
     container = containers.start(
-        host.client, parameters, arguments, run_id="", environment=environment, network=network, tunnel_port=0
+        host.client,
+        parameters,
+        arguments,
+        image=image_id,
+        run_id="",
+        environment=environment,
+        network=network,
+        tunnel_port=0,
     )
     try:
         return logs.follow(host.link, container)
@@ -105,18 +110,25 @@ def _list_trials(host: Host, parameters: RemoteParameters, arguments: Mapping[st
 
 
 def _start(
-    host: Host, store: Store, address: TrackingAddress, parameters: RemoteParameters, arguments: Mapping[str, str]
+    host: Host,
+    image_id: str,
+    store: Store,
+    address: TrackingAddress,
+    parameters: RemoteParameters,
+    arguments: Mapping[str, str],
 ) -> int:
     """Start a container for a new run, or for the run that MLFLOW_RUN_ID names, and follow it."""
     from dlperf.remote import runs
 
+    wanted = os.environ.get("MLFLOW_RUN_ID", "")
+    if wanted:
+        runs.find(store, "MLFLOW_RUN_ID", wanted)  # from here on the store is at its experiment
     runs.check_artifacts(store)
     address, port = _tunnelled(host.link, address)
     # Only with the host's network is the host's loopback the container's.
     network = ("host" if port else "bridge") if parameters.network == "auto" else parameters.network
-    check_reachable(host.link, host.client, parameters.tag, network, address)
+    check_reachable(host.link, host.client, image_id, network, address)
     # Before there is a run to settle: one that has its container goes on in it.
-    wanted = os.environ.get("MLFLOW_RUN_ID", "")
     if wanted and containers.of_run(host.client, wanted) is not None:
         raise BadInput("MLFLOW_RUN_ID", wanted, f"has its container on {host.name}: --attach {wanted} follows it")
     run_id = runs.make(store, parameters.entry_point).id
@@ -125,6 +137,7 @@ def _start(
             host.client,
             parameters,
             arguments,
+            image=image_id,
             run_id=run_id,
             environment=address.environment,
             network=network,
@@ -151,12 +164,19 @@ def _stop(host: Host, store: Store, address: TrackingAddress, run_id: str) -> in
     """End a container and its run."""
     from dlperf.remote import runs
 
-    runs.find(store, "stop", run_id)
+    run = runs.find(store, "stop", run_id)
     if runs.is_open(store, run_id) and containers.of_run(host.client, run_id) is None:
+        owner = run.tags.get("dlperf.process", "")
+        if owner and not owner.startswith(containers.host_name(run_id)):
+            raise BadInput("stop", run_id, f"has no container on {host.name}: it is run by the process {owner}")
         runs.settle(store, run_id, "KILLED", f"ended by --stop, without a container on {host.name}")
         say(f"run {run_id} had no container on {host.name} any more: it stands as KILLED now")
         return 0
-    container = _found(host, store, address, "stop", run_id)
+    try:
+        container = _found(host, store, address, "stop", run_id)
+    except EnvironmentMissing as error:
+        container = containers.find(host.client, host.name, "stop", run_id)
+        say(f"{error}: the container ends without it, and its run is ended from here")
     say(f"ending the container {container.name} on {host.name}")
     containers.stop(container)
     with _findable(host, container, run_id, "is kept"):
@@ -206,14 +226,15 @@ def _follow(host: Host, store: Store, container: Any, run_id: str, opening: str 
     with _findable(host, container, run_id, "goes on"):
         if opening:
             say(f"{opening} on {host.name}")
-        status = logs.follow(host.link, container)
+        status = _followed(host, store, container, run_id)
     with _findable(host, container, run_id, "is kept"):
         memory = ", at its memory limit" if logs.ended_for_memory(container) else ""
         reason = f"its container on {host.name} ended with status {status}{memory}"
         if memory:
             say(reason)
-        _settle(store, run_id, "FAILED", reason)
-    if status == _TRACKING_GONE and containers.tunnel_port(container):
+        settled = _settle(store, run_id, "FAILED", reason)
+    # One that could end its run had its tracking server, and lacked something else.
+    if settled and status == _TRACKING_GONE and containers.tunnel_port(container):
         say(_where(host, container, run_id, "is kept"))
     else:
         containers.remove(container)
@@ -222,8 +243,17 @@ def _follow(host: Host, store: Store, container: Any, run_id: str, opening: str 
     return status
 
 
-def _settle(store: Store, run_id: str, status: str, reason: str) -> None:
-    """End the run of a container that has ended.
+def _followed(host: Host, store: Store, container: Any, run_id: str) -> int:
+    """Follow a container to its end; a run whose container is removed meanwhile is ended too (--stop has done so)."""
+    try:
+        return logs.follow(host.link, container)
+    except TrialFailed as error:
+        _settle(store, run_id, "FAILED", str(error))
+        raise
+
+
+def _settle(store: Store, run_id: str, status: str, reason: str) -> bool:
+    """End the run of a container that has ended; return whether that was left to do.
 
     Raises:
         EnvironmentMissing: If the tracking server does not answer.
@@ -232,7 +262,9 @@ def _settle(store: Store, run_id: str, status: str, reason: str) -> None:
     from dlperf.tracking_server import outages
 
     with outages(store.uri):
+        was_open = runs.is_open(store, run_id)
         runs.settle(store, run_id, status, reason)
+    return was_open
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,10 @@ import psutil
 import pytest
 
 from dlperf.errors import EnvironmentMissing
-from dlperf.remote import engine, link, logs, tracking_address
+from dlperf.parameters import parse
+from dlperf.remote import engine, image, link, logs, tracking_address
 from dlperf.remote.link import Link
-from dlperf.remote.parameters import Address
+from dlperf.remote.parameters import Address, RemoteParameters
 from tests.containers.conftest import BASE_IMAGE
 from tests.contract import assert_trial
 from tests.desk import ROOT, SMALL, eventually, wait_for_line
@@ -187,6 +189,42 @@ def test_a_pulled_cable_is_told_and_the_container_goes_on(caller: Caller, monkey
     assert caller.run(run_id).info.status == "KILLED"
 
 
+def test_a_caller_that_has_vanished_does_not_keep_the_port_of_its_tunnel(
+    caller: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its connection stands and is silent, as that of a machine that was put to sleep."""
+    monkeypatch.setenv("PATH", caller.environment["PATH"])
+    monkeypatch.setattr(link, "_BEAT_SECONDS", 0.5)
+    monkeypatch.setattr(link, "_SILENT_SECONDS", 3)
+    address, server = Address.of(caller.host.url), ("127.0.0.1", caller.server.port)
+    with Link(address) as vanished, Link(address) as there:
+        port = vanished.tunnel_back(*server)
+        time.sleep(5)
+        with pytest.raises(EnvironmentMissing, match=f"port {port} is still taken there"):
+            there.tunnel_back(*server, at=port)
+
+        def is_free() -> bool:
+            try:
+                return there.tunnel_back(*server, at=port) == port
+            except EnvironmentMissing:
+                return False
+
+        os.kill(vanished._master.pid, signal.SIGSTOP)
+        try:
+            eventually(is_free, seconds=15)
+        finally:
+            os.kill(vanished._master.pid, signal.SIGCONT)
+
+
+def test_a_container_that_was_removed_by_hand_leaves_no_run_running(caller: Caller) -> None:
+    process = caller.start(*caller.cutout(*LONG))
+    run_id = begun(caller, process)
+    caller.host.ssh(f"docker rm --force dlperf-cutout-{run_id}")
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode in (1, 137), output
+    assert caller.run(run_id).info.status == "FAILED"
+
+
 def test_a_tracking_server_that_dies_under_a_start_costs_nothing(caller: Caller, tmp_path: Path) -> None:
     """The container trains on and stays; the run is gone on with once the server is back at its address."""
     store = f"sqlite:///{tmp_path}/mlflow.db"
@@ -267,6 +305,28 @@ def test_a_host_without_an_engine_or_with_an_unknown_key(caller: Caller) -> None
         known.write_text(keys)
     assert (status, output.count("\n")) == (3, 1), output
     assert f"{ADDRESS} cannot be reached over SSH: its host key is not known here" in output
+
+
+def test_a_transfer_sends_the_image_once_and_no_other_of_its_name(
+    caller: Caller, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = ["dlperf-test-transfer:latest", "dlperf-test-transfer:other"]
+    for name in names:
+        subprocess.run(["docker", "import", "-", name], input=bytes(10240), check=True, capture_output=True)
+    monkeypatch.setenv("PATH", caller.environment["PATH"])
+    given = {"host": caller.host.url, "entry_point": "cutout", "image": "transfer", "tag": "dlperf-test-transfer"}
+    (parameters,) = parse(RemoteParameters, given).trials
+    try:
+        with Link(Address.of(caller.host.url)) as there, engine.connected(there) as client:
+            ids = {image.provide(client, there.name, parameters) for _ in range(2)}
+        assert len(ids) == 1
+        assert caller.host.ssh("docker images --format '{{.Tag}}' dlperf-test-transfer").split() == ["latest"]
+        first, second = capsys.readouterr().err.splitlines()
+        assert first.startswith(f"dlperf remote: transferring the image dlperf-test-transfer to {ADDRESS}")
+        assert second.endswith("is the one of this machine")
+    finally:
+        subprocess.run(["docker", "rmi", *names], check=True, capture_output=True)
+        caller.host.ssh("docker rmi dlperf-test-transfer")
 
 
 def test_links_that_break_beyond_the_host(caller: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
