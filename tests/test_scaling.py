@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -333,10 +334,16 @@ def test_a_killed_worker_fails_the_trial_and_the_run_goes_on_from_its_state(desk
     assert curve == [1, 2, 3, 4, 5, 6]
 
 
+def _has_workers(pid: int) -> bool:
+    with contextlib.suppress(psutil.NoSuchProcess):  # a child that ends while it is looked at
+        return any("dlperf.scaling_worker" in child.cmdline() for child in psutil.Process(pid).children())
+    return False
+
+
 def test_a_signal_ends_all_workers(desk: Desk) -> None:
     process = desk.popen([sys.executable, "entrypoints/scaling.py", *QUICK[:2], "--steps", "100000", "--workers", "2"])
     deadline = time.monotonic() + 60
-    while not any("dlperf.scaling_worker" in p.cmdline() for p in psutil.Process(process.pid).children()):
+    while not _has_workers(process.pid):
         assert time.monotonic() < deadline
         time.sleep(0.2)
     time.sleep(3)

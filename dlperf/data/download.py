@@ -120,10 +120,16 @@ def fetch_files(files: Sequence[File], folder: Path, timeout: float = 20.0) -> N
 
 def _appear(folder: Path, names: Sequence[str], produce: Callable[[Path, Path], None]) -> None:
     """Let `folder` appear with what `produce` makes in a folder for work, unless it holds the names already."""
+
+    def is_there() -> bool:
+        return all((folder / name).is_file() for name in names)
+
+    if is_there():  # then it need not be written to either
+        return
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with _lock(folder):
-            if all((folder / name).is_file() for name in names):
+            if is_there():
                 return
             _remove_leftovers(folder)
             # Beside the target, because a rename is atomic only within one file system.

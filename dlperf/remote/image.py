@@ -36,7 +36,7 @@ def room_needed(client: Any, parameters: RemoteParameters) -> int:
     if parameters.image == "keep":
         return _CODE_GB
     if parameters.image == "transfer":
-        _, image = _of_this_machine(parameters.tag)
+        _, image = _of_this_machine(parameters)
         same = there is not None and there.id == image.id
     else:
         wanted = _Recipe.of(parameters).labels[_PACKAGES_LABEL]
@@ -62,7 +62,7 @@ def provide(client: Any, host: str, parameters: RemoteParameters) -> str:
     if parameters.image == "build":
         _build(client, host, parameters, before)
     elif parameters.image == "transfer":
-        _transfer(client, host, parameters.tag, before)
+        _transfer(client, host, parameters, before)
     elif before is None:
         raise EnvironmentMissing(
             f"{host} has no image {parameters.tag}: leave image=keep out, and it is built there, or build it there"
@@ -123,17 +123,18 @@ def _find(client: Any, tag: str) -> Any | None:
         return None
 
 
-def _of_this_machine(tag: str) -> tuple[Any, Any]:
+def _of_this_machine(parameters: RemoteParameters) -> tuple[Any, Any]:
     """Return the client of this machine's engine, and the image it has."""
     import docker
 
     try:
         client = docker.from_env(timeout=600)
-        image = _find(client, tag)
+        image = _find(client, parameters.tag)
     except docker.errors.DockerException as error:
         raise EnvironmentMissing(f"no Docker engine answers on this machine: {one_line(error)}") from error
     if image is None:
-        raise EnvironmentMissing(f"this machine has no image {tag}: `docker build -t {tag} .` first")
+        build = f"docker build -t {parameters.tag} --build-arg VARIANT={parameters.variant} ."
+        raise EnvironmentMissing(f"this machine has no image {parameters.tag}: `{build}` first")
     return client, image
 
 
@@ -165,11 +166,12 @@ def _build(client: Any, host: str, parameters: RemoteParameters, there: Any | No
         raise EnvironmentMissing(f"the image cannot be built on {host}: {one_line(error)}") from error
 
 
-def _transfer(client: Any, host: str, tag: str, there: Any | None) -> None:
+def _transfer(client: Any, host: str, parameters: RemoteParameters, there: Any | None) -> None:
     """Copy the image from this machine's engine, unless the host has the same."""
     import docker
 
-    here, image = _of_this_machine(tag)
+    tag = parameters.tag
+    here, image = _of_this_machine(parameters)
     if there is not None and there.id == image.id:
         say(f"the image {tag} on {host} is the one of this machine")
         return

@@ -242,6 +242,7 @@ class Link:
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 text=True,
+                errors="replace",
                 timeout=seconds,
                 start_new_session=True,
             )

@@ -146,7 +146,7 @@ def _start(
     except BaseException as error:
         runs.settle(store, run_id, "KILLED" if isinstance(error, Ended) else "FAILED", str(error))
         raise
-    return _follow(host, store, container, run_id, f"run {run_id} goes on in the container {container.name}")
+    return _follow(host, store, container, run_id, f"run {run_id} is in the container {container.name}")
 
 
 def _attach(host: Host, store: Store, address: TrackingAddress, run_id: str) -> int:
@@ -223,7 +223,7 @@ def _follow(host: Host, store: Store, container: Any, run_id: str, opening: str 
     """
     from dlperf import terminal
 
-    with _findable(host, container, run_id, "goes on"):
+    with _findable(host, container, run_id, "keeps running"):
         if opening:
             say(f"{opening} on {host.name}")
         status = _followed(host, store, container, run_id)

@@ -25,7 +25,7 @@ _THROUGH_TUNNEL = {"MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "0", "MLFLOW_HTTP_REQUE
 _REACH = """
 import http.client, os, ssl, sys, urllib.error, urllib.parse, urllib.request
 parts = urllib.parse.urlsplit(sys.argv[1])
-server = urllib.parse.urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])).rstrip("/")
+server = urllib.parse.urlunsplit(parts).rstrip("/")
 insecure = os.environ.get("MLFLOW_TRACKING_INSECURE_TLS", "").lower() in ("true", "1")
 context = ssl._create_unverified_context() if insecure else None
 try:
@@ -127,7 +127,7 @@ def why_unreachable(client: Any, image: str, network: str, address: TrackingAddr
     """Say why a container on the host gets no answer from the tracking server, "" if it does."""
     container = client.containers.create(
         image,
-        ["-c", _REACH, address.uri],
+        ["-c", _REACH, without_logins(address.uri)],  # whoever is on the host sees the command
         entrypoint=["python"],
         network_mode=network,
         environment={name: text for name, text in address.environment.items() if name == _INSECURE},

@@ -75,7 +75,7 @@ def _command(process: psutil.Process) -> list[str]:
 def begun(caller: Caller, process: subprocess.Popen[str]) -> str:
     """The run of a start that trains by now."""
     lines = wait_for_line(process, "epoch 1/")
-    (run_id,) = {found[1] for line in lines if (found := re.search(r"run (\w{32}) goes on in", line))}
+    (run_id,) = {found[1] for line in lines if (found := re.search(r"run (\w{32}) is in", line))}
     assert caller.host.containers() == [f"dlperf-cutout-{run_id}"]
     return run_id
 
@@ -154,7 +154,7 @@ def test_a_lost_connection_leaves_the_container_which_ends_its_run_when_it_is_fo
     connection.kill()
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 3, output
-    assert f"the connection to {ADDRESS} is lost: the container dlperf-cutout-{run_id} goes on" in output
+    assert f"the connection to {ADDRESS} is lost: the container dlperf-cutout-{run_id} keeps running" in output
     assert "Traceback" not in output
 
     running = "docker ps --quiet"
@@ -179,11 +179,13 @@ def test_a_pulled_cable_is_told_and_the_container_goes_on(caller: Caller, monkey
     cable = ["ip", "link", "set", "dlperf0"]
     with Link(Address.of(caller.host.url)) as connection, engine.connected(connection) as client:
         container = client.containers.get(f"dlperf-cutout-{run_id}")
-        threading.Timer(2, subprocess.run, [[*cable, "down"]]).start()
+        pull = threading.Timer(2, subprocess.run, [[*cable, "down"]])
+        pull.start()
         try:
             with pytest.raises(EnvironmentMissing, match=f"the connection to {ADDRESS} is lost"):
                 logs.follow(connection, container)
         finally:
+            pull.join()
             subprocess.run([*cable, "up"], check=True)
     assert caller.finish("--stop", run_id)[0] == 0
     assert caller.run(run_id).info.status == "KILLED"
@@ -261,7 +263,7 @@ def test_the_memory_limit_ends_the_run_failed(caller: Caller) -> None:
     status, output = caller.finish(*caller.cutout("--memory", "200m", "--image", "keep"))
     assert status == 137, output
     assert "ended with status 137, at its memory limit" in output
-    (run_id,) = set(re.findall(r"run (\w{32}) goes on in", output))
+    (run_id,) = set(re.findall(r"run (\w{32}) is in", output))
     assert caller.run(run_id).info.status == "FAILED"
     assert caller.host.containers() == []
 
