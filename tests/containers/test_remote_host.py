@@ -150,7 +150,7 @@ def test_a_container_outlives_ctrl_c_and_is_found_again_and_stopped(caller: Call
 def test_a_lost_connection_leaves_the_container_which_ends_its_run_when_it_is_found_again(caller: Caller) -> None:
     process = caller.start(*caller.cutout("--m", "2", "--epochs", "12"))
     run_id = begun(caller, process)
-    (connection,) = (each for each in psutil.Process(process.pid).children() if each.name() == "ssh")
+    (connection,) = (each for each in psutil.Process(process.pid).children() if "-M" in _command(each))
     connection.kill()
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 3, output
