@@ -35,12 +35,10 @@ def find(store: Store, parameter: str, run_id: str) -> Run:
     Raises:
         BadInput: If there is none with this id.
     """
-    import mlflow
-
     try:
         found = store.client.get_run(run_id)
-    except mlflow.MlflowException as error:
-        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+    except Exception as error:
+        if getattr(error, "error_code", "") != "RESOURCE_DOES_NOT_EXIST":
             raise
         raise BadInput(parameter, run_id, f"{store.uri} has no such run") from error
     store.experiment_id = found.info.experiment_id
