@@ -405,10 +405,9 @@ def test_the_run_is_settled_before_the_container_is_removed(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(runs, "is_open", lambda store, run_id: was_open)
     container = FakeContainer(port)
     monkeypatch.setattr(logs, "follow", lambda link, container: status)
-    monkeypatch.setattr(runs, "settle", lambda *_: container.done.append("settled"))
+    monkeypatch.setattr(runs, "settle", lambda *_: container.done.append("settled") or was_open)
     assert start._follow(host_with(container), STORE, container, RUN) == status
     assert container.done == done
     assert (f"--host ssh://gpuhost --attach {RUN}" in capsys.readouterr().err) == ("removed" not in done)

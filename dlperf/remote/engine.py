@@ -130,10 +130,11 @@ def check_gpus(link: Link, client: Any, gpus: str) -> None:
     """
     import docker
 
-    probe = f"dlperf-gpu-probe:{uuid.uuid4().hex}"  # others may ask at the same time
+    repository, tag = "dlperf-gpu-probe", uuid.uuid4().hex  # others may ask at the same time
+    probe = f"{repository}:{tag}"
     empty = io.BytesIO()
     tarfile.open(fileobj=empty, mode="w").close()
-    client.api.import_image_from_data(empty.getvalue(), repository=probe.partition(":")[0], tag=probe.partition(":")[2])
+    client.api.import_image_from_data(empty.getvalue(), repository=repository, tag=tag)
     container = None
     try:
         container = client.containers.create(

@@ -39,7 +39,8 @@ _BEGIN = "dlperf-begin"
 # ends its side of the connection, the first sshd above this shell. (`read -t` is not in every sh.)
 _BEAT_SECONDS, _SILENT_SECONDS = 15, 60
 _GUARD = (
-    "p=$$; while [ $p -gt 1 ]; do case $(cat /proc/$p/comm) in sshd*) break;; esac;"
+    "command -v timeout > /dev/null || exit 0; p=$$;"
+    " while [ $p -gt 1 ]; do case $(cat /proc/$p/comm) in sshd*) break;; esac;"
     " p=$(sed 's/.*) . //; s/ .*//' /proc/$p/stat); done; [ $p -gt 1 ] || exit 0;"
     ' while [ -n "$(timeout {seconds} head -c 1)" ]; do :; done; kill $p'
 )

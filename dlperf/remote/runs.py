@@ -50,7 +50,7 @@ def is_open(store: Store, run_id: str) -> bool:
     return store.client.get_run(run_id).info.status in _OPEN
 
 
-def settle(store: Store, run_id: str, status: str, reason: str) -> None:
+def settle(store: Store, run_id: str, status: str, reason: str) -> bool:
     """End a run, and what runs below it, that its container could not end any more (killed, out of memory).
 
     Args:
@@ -58,12 +58,16 @@ def settle(store: Store, run_id: str, status: str, reason: str) -> None:
         run_id: The run.
         status: FAILED or KILLED, for those that stand as RUNNING.
         reason: Why, for the run's tag.
+
+    Returns:
+        Whether the run itself was still to be ended.
     """
     found = store.client.get_run(run_id)
-    run = Run(store, found)
     for open_status in _OPEN:
         below = f"tags.`mlflow.parentRunId` = '{run_id}' and attributes.status = '{open_status}'"
         for child in store.client.search_runs([found.info.experiment_id], below):
             settle(store, child.info.run_id, status, reason)
-    if found.info.status in _OPEN:
-        run.end(status, reason)
+    if found.info.status not in _OPEN:
+        return False
+    Run(store, found).end(status, reason)
+    return True

@@ -151,7 +151,11 @@ def _start(
 
 def _attach(host: Host, store: Store, address: TrackingAddress, run_id: str) -> int:
     """Follow a container that an earlier start left running; go on with one whose tracking server had gone."""
-    container = _found(host, store, address, "attach", run_id)
+    from dlperf.remote import runs
+
+    runs.find(store, "attach", run_id)
+    container = containers.find(host.client, host.name, "attach", run_id)
+    _reopen_tunnel(host, address, container, run_id)
     container.reload()
     state = container.attrs["State"]
     if not state["Running"] and state["ExitCode"] == _TRACKING_GONE and containers.tunnel_port(container):
@@ -172,10 +176,10 @@ def _stop(host: Host, store: Store, address: TrackingAddress, run_id: str) -> in
         runs.settle(store, run_id, "KILLED", f"ended by --stop, without a container on {host.name}")
         say(f"run {run_id} had no container on {host.name} any more: it stands as KILLED now")
         return 0
+    container = containers.find(host.client, host.name, "stop", run_id)
     try:
-        container = _found(host, store, address, "stop", run_id)
+        _reopen_tunnel(host, address, container, run_id)
     except EnvironmentMissing as error:
-        container = containers.find(host.client, host.name, "stop", run_id)
         say(f"{error}: the container ends without it, and its run is ended from here")
     say(f"ending the container {container.name} on {host.name}")
     containers.stop(container)
@@ -185,12 +189,8 @@ def _stop(host: Host, store: Store, address: TrackingAddress, run_id: str) -> in
     return 0
 
 
-def _found(host: Host, store: Store, address: TrackingAddress, parameter: str, run_id: str) -> Any:
-    """Find a run and its container, and open the tunnel that the container needs where it expects it."""
-    from dlperf.remote import runs
-
-    runs.find(store, parameter, run_id)
-    container = containers.find(host.client, host.name, parameter, run_id)
+def _reopen_tunnel(host: Host, address: TrackingAddress, container: Any, run_id: str) -> None:
+    """Open the tunnel that a container needs, where it expects it."""
     port = containers.tunnel_port(container)
     if port and not address.local:
         raise BadInput(
@@ -205,7 +205,6 @@ def _found(host: Host, store: Store, address: TrackingAddress, parameter: str, r
             # Somebody else's --attach may hold the port, and lead to the same server.
             if why_unreachable(host.client, container.attrs["Image"], "host", address.through(port)):
                 raise
-    return container
 
 
 def _tunnelled(link: Link, address: TrackingAddress, port: int = 0) -> tuple[TrackingAddress, int]:
@@ -262,9 +261,7 @@ def _settle(store: Store, run_id: str, status: str, reason: str) -> bool:
     from dlperf.tracking_server import outages
 
     with outages(store.uri):
-        was_open = runs.is_open(store, run_id)
-        runs.settle(store, run_id, status, reason)
-    return was_open
+        return runs.settle(store, run_id, status, reason)
 
 
 @contextmanager
