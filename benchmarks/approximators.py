@@ -68,8 +68,9 @@ def notebook_seconds(units: Units, epochs: int) -> list[float]:
 def our_seconds(sampled: Sequence[Units], epochs: int) -> dict[str, dict[str, float]]:
     """Account seconds of each network, trained by one worker per core."""
     from dlperf.engines import local, longest_first
-    from dlperf.execution import Task
-    from dlperf.problems.approximators import PROBLEM, ApproximatorsParameters
+    from dlperf.engines.execution import Task
+    from dlperf.problems.approximators.parameters import ApproximatorsParameters
+    from dlperf.problems.approximators.problem import PROBLEM
 
     accounts: dict[str, dict[str, float]] = {}
 
@@ -104,7 +105,7 @@ def our_seconds(sampled: Sequence[Units], epochs: int) -> dict[str, dict[str, fl
 
 def core_rate() -> float:
     """Single-precision multiplications per second of a core in a large matrix product while all cores do the same."""
-    program = "from dlperf.planning import matrix_product_rate as rate; print(max(rate() for _ in range(5)))"
+    program = "from dlperf.runner.dry_run import matrix_product_rate as rate; print(max(rate() for _ in range(5)))"
     one_thread = {**os.environ, **dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")}
     started = [
         subprocess.Popen([sys.executable, "-c", program], env=one_thread, stdout=subprocess.PIPE, text=True)

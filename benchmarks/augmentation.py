@@ -90,7 +90,7 @@ def ours_us(
     """
     import tensorflow as tf
 
-    from dlperf import augment
+    from dlperf.training import augment
 
     count, height, width, _ = images_uint8.shape
     copies_in_batch = max(m, 1) if protocol == "corrected" else 1

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from benchmarks.made_trials import insert, made
 from dlperf import environment
-from dlperf.problems.compare import COMPARED
+from dlperf.entry_points import PROBLEMS
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -30,7 +30,7 @@ def make_store(folder: Path, trials: int) -> None:
 
     uri = f"sqlite:///{folder}/mlflow.db"
     mlflow.MlflowClient(uri).search_experiments(max_results=1)  # makes the tables
-    for problem in COMPARED:
+    for problem in PROBLEMS:
         insert(f"{folder}/mlflow.db", (made(problem, number) for number in range(trials)))
 
 
@@ -65,7 +65,7 @@ def main() -> None:
         maker.start()
         maker.join()
         uri = f"sqlite:///{folder}/mlflow.db"
-        for problem in COMPARED:
+        for problem in PROBLEMS:
             for kind, arguments in (("final metrics", ("--curves", "false")), ("all figures", ())):
                 taken = [measure(uri, problem, *arguments) for _ in range(given.repeats)]
                 medians = {name: statistics.median(each[name] for each in taken) for name in taken[0]}

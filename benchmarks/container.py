@@ -19,8 +19,8 @@ from pathlib import Path
 
 import click
 
+from dlperf.analysis.statistics import mean_of
 from dlperf.environment import describe
-from dlperf.statistics import mean_of
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from dlperf import problems
+from dlperf import entry_points
 from dlperf.accounting import mlp
 from dlperf.metric_names import best, has_best
 from dlperf.parameters import defining, texts
@@ -65,7 +65,7 @@ def made(problem: str, number: int, *, length: int = 20, **overrides: Any) -> Ma
         length: Epochs of its curves.
         **overrides: Typed parameters that win over the kind's.
     """
-    module: Any = problems.load(problem)
+    module: Any = entry_points.load_problem(problem)
     kinds = _KINDS[problem]()
     kind = kinds[number % len(kinds)]
     seed = {"random_seed": number // len(kinds)} if "random_seed" in module.varying else {}

@@ -40,7 +40,7 @@ def notebook_way(optimizer: str, dropout: bool, images: int, epochs: int, steps:
     """Train with `fit` as the notebook does; return wall seconds of each epoch."""
     import keras
 
-    from dlperf.update_rules import RULES
+    from dlperf.problems.optimizers.update_rules import RULES
 
     pixels, labels = random_images(images)
     inputs = pixels.astype("float32")
@@ -70,12 +70,12 @@ def our_way(optimizer: str, dropout: bool, images: int, epochs: int, steps: int 
     """Train with the compiled epoch; return wall seconds of each epoch."""
     from keras import ops
 
-    from dlperf.compiled_dense_epoch import DenseEpoch
-    from dlperf.compiled_epoch import configure_runtime
-    from dlperf.objectives import Classification
-    from dlperf.problems.optimizer_network import network
-    from dlperf.problems.optimizers import OptimizersParameters
-    from dlperf.update_rules import RULES
+    from dlperf.problems.optimizers.parameters import OptimizersParameters
+    from dlperf.problems.optimizers.recipe import network
+    from dlperf.problems.optimizers.update_rules import RULES
+    from dlperf.training.compiled_epoch import configure_runtime
+    from dlperf.training.dense_epoch import DenseEpoch
+    from dlperf.training.objectives import Classification
 
     configure_runtime(cores())
     pixels, labels = random_images(images)

@@ -71,10 +71,10 @@ def _epochs(
     from rich.console import Console
 
     from dlperf.clock import Clock
-    from dlperf.problems.cutout import CutoutParameters
-    from dlperf.problems.cutout_protocols import compiled_epoch
-    from dlperf.progress import Progress
-    from dlperf.tracking import Store
+    from dlperf.problems.cutout.parameters import CutoutParameters
+    from dlperf.problems.cutout.recipe import compiled_epoch
+    from dlperf.tracking.store import Store
+    from dlperf.training.progress import Progress
     from dlperf.trial import Context
 
     # One thread: what a second one spends on waiting varies more than what is measured here.

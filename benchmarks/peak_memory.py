@@ -26,8 +26,8 @@ def run(way: str, m: int, depth: int, images: int) -> None:
     if way == "notebook":
         _run_notebook(pixels, labels, m, depth)
         return
-    from dlperf.problems.cutout import CutoutParameters
-    from dlperf.problems.cutout_protocols import compiled_epoch
+    from dlperf.problems.cutout.parameters import CutoutParameters
+    from dlperf.problems.cutout.recipe import compiled_epoch
 
     parameters = CutoutParameters.resolve({"m": m, "depth": depth, "copies_in": way})
     engine = compiled_epoch(parameters, pixels, labels)

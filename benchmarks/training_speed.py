@@ -70,8 +70,8 @@ def _notebook_epoch(pixels: np.ndarray, labels: np.ndarray, depth: int, m: int) 
 
 
 def _our_epoch(pixels: np.ndarray, labels: np.ndarray, depth: int, m: int) -> Callable[[int], Any]:
-    from dlperf.problems.cutout import CutoutParameters
-    from dlperf.problems.cutout_protocols import compiled_epoch
+    from dlperf.problems.cutout.parameters import CutoutParameters
+    from dlperf.problems.cutout.recipe import compiled_epoch
 
     engine = compiled_epoch(CutoutParameters.resolve({"m": m, "depth": depth}), pixels, labels)
     engine.compile()

@@ -1,7 +1,7 @@
 """The command line: `dlperf NAME --parameter value`, and the same for each script in entrypoints/.
 
 Options are generated from the parameters' declarations. What the user wrote is checked here, before anything heavy is
-imported, and handed to `dlperf.sweep.start` as text. Neither TensorFlow nor MLflow is imported for `--help` or to
+imported, and handed to `dlperf.runner.start` as text. Neither TensorFlow nor MLflow is imported for `--help` or to
 refuse a value.
 """
 
@@ -14,23 +14,20 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from dlperf import __version__, problems
+from dlperf import __version__, entry_points
 from dlperf.declaration import Description
 from dlperf.errors import BadInput, DlperfError, Ended
 from dlperf.parameters import Parameters, describe, parse
+from dlperf.problem import Comparison, Demo, Problem
 from dlperf.remote.parameters import SUMMARY as REMOTE_SUMMARY
 from dlperf.remote.parameters import RemoteParameters
 from dlperf.remote.parameters import read as read_remote
-from dlperf.trial import Comparison
 
-if TYPE_CHECKING:
-    from dlperf.trial import Problem
-
-_SUBCOMMANDS = (*problems.NAMES, "remote")
+_SUBCOMMANDS = (*entry_points.NAMES, "remote")
 _ARGUMENTS = "dlperf.arguments"
 
 
@@ -51,13 +48,13 @@ def entry_point(name: str, argv: Sequence[str] | None = None) -> int:
     """Run one problem, as its script in entrypoints/ does.
 
     Args:
-        name: One of `dlperf.problems.NAMES`.
+        name: One of `dlperf.entry_points.NAMES`.
         argv: The arguments after the script's name; those of this process if None.
 
     Returns:
         The exit status, as for `main`.
     """
-    command = _EntryPoint(problems.load(name))
+    command = _EntryPoint(entry_points.load(name))
     return _answer(command, list(sys.argv[1:] if argv is None else argv), f"python entrypoints/{name}.py")
 
 
@@ -170,7 +167,7 @@ class _Command(click.Command, abc.ABC):
         if os.environ.get("MLFLOW_RUN_ID"):
             # The user's mistake has been said: an unreachable tracking server must not hide it under its own error.
             with contextlib.suppress(Exception):
-                from dlperf.sweep import refuse
+                from dlperf.runner.start import refuse
 
                 refuse(error)
         return error.exit_status
@@ -183,7 +180,7 @@ class _Command(click.Command, abc.ABC):
 class _EntryPoint(_Command):
     """The command of one problem."""
 
-    def __init__(self, problem: Problem[Any]) -> None:
+    def __init__(self, problem: Problem[Any] | Demo | Comparison) -> None:
         """Make the options from the problem's declarations."""
         self.problem = problem
         super().__init__(problem.name, problem.summary, problem.parameters)
@@ -195,10 +192,10 @@ class _EntryPoint(_Command):
     def start(self, raw: dict[str, str]) -> int:
         """Run the problem, or compare what was run."""
         if isinstance(self.problem, Comparison):
-            from dlperf.comparison.run import start as compare
+            from dlperf.comparison.start import start as compare
 
             return compare(self.problem, raw)
-        from dlperf.sweep import start
+        from dlperf.runner.start import start
 
         return start(self.problem, raw)
 
@@ -210,7 +207,7 @@ class _Remote(_Command):
         """Make the options from both declarations."""
         self.wanted: tuple[RemoteParameters, dict[str, str]] | None = None
         named = _value_of("--entry_point", arguments)
-        problem = [problems.load(named).parameters] if named in problems.NAMES else []
+        problem = [entry_points.load(named).parameters] if named in entry_points.NAMES else []
         super().__init__("remote", REMOTE_SUMMARY, RemoteParameters, *problem)
 
     def check(self, raw: dict[str, str]) -> None:
@@ -255,7 +252,7 @@ class _Dlperf(click.Group):
         """Import the problem and make its command."""
         if cmd_name == "remote":
             return _Remote(ctx.meta.get(_ARGUMENTS, ()))
-        return _EntryPoint(problems.load(cmd_name)) if cmd_name in problems.NAMES else None
+        return _EntryPoint(entry_points.load(cmd_name)) if cmd_name in entry_points.NAMES else None
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from dlperf import problems
+from dlperf import entry_points
 from dlperf.parameters import describe
 
 CONDA_ENVIRONMENT = "conda_env: conda.yaml\n"
@@ -34,7 +34,7 @@ _WIDTH = 120
 
 
 def render(environment: str) -> str:
-    """Render a project file with an entry point for each of `dlperf.problems.NAMES`.
+    """Render a project file with an entry point for each of `dlperf.entry_points.NAMES`.
 
     Args:
         environment: The YAML of the section that names the environment, such as CONDA_ENVIRONMENT.
@@ -43,7 +43,7 @@ def render(environment: str) -> str:
         The file's text.
     """
     lines = [*_HEADER.splitlines(), "name: dlperf", "", *environment.splitlines(), "", "entry_points:"]
-    for position, name in enumerate(problems.NAMES):
+    for position, name in enumerate(entry_points.NAMES):
         lines.extend([""] * (position > 0))
         lines.extend(_entry_point(name))
     return "\n".join(lines) + "\n"
@@ -51,7 +51,7 @@ def render(environment: str) -> str:
 
 def _entry_point(name: str) -> Iterator[str]:
     """The lines of one entry point."""
-    problem = problems.load(name)
+    problem = entry_points.load(name)
     descriptions = list(describe(problem.parameters))
     declared = [each for each in descriptions if each.default]
     undeclared = [each for each in descriptions if not each.default]

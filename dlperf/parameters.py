@@ -32,6 +32,9 @@ from dlperf.errors import BadInput
 
 P = TypeVar("P", bound="Parameters")
 
+MAX_RANDOM_SEED = 2**32 - 1
+"""The largest `random_seed`: hashes and generators take 32 bits of it."""
+
 
 class Parameters(BaseModel):
     """Base of a problem's parameters: immutable, complete and within bounds, whichever way it was made.

@@ -16,7 +16,7 @@ from dlperf.tables import cell, is_number
 if TYPE_CHECKING:
     import pandas as pd
 
-    from dlperf.trial import Summary
+    from dlperf.problem import Summary
 
 
 def show_summary(summary: Summary) -> None:

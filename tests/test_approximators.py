@@ -20,8 +20,8 @@ from dlperf.claims import ledger
 from dlperf.environment import cores
 from dlperf.errors import BadInput
 from dlperf.parameters import defining, parse, sweep_texts
-from dlperf.problems import approximators
-from dlperf.problems.approximators import ApproximatorsParameters
+from dlperf.problems.approximators.parameters import ApproximatorsParameters
+from dlperf.problems.approximators.problem import PROBLEM, summarize
 from dlperf.trial import StoredTrial
 from tests.desk import MLFLOW_RUN, Desk, eventually, wait_for_line
 
@@ -65,7 +65,7 @@ def test_a_network_is_the_same_whatever_sweep_it_stands_in() -> None:
     alone = parse(ApproximatorsParameters, {"units": "16,16", "processes": "1"}).trials[0]
     (among,) = (t for t in parse(ApproximatorsParameters, {"max_layers": "2"}).trials if t.units == "16,16")
     assert defining(alone) == defining(among)
-    assert approximators.PROBLEM.trial_key(alone) == approximators.PROBLEM.trial_key(among)
+    assert PROBLEM.trial_key(alone) == PROBLEM.trial_key(among)
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_tables_of_stored_trials() -> None:
         )
         for units in networks()
     ]
-    summary = approximators.summarize(trials)
+    summary = summarize(trials)
     assert summary.figures.keys() == {"rmse_by_total_units", "rmse_by_num_params", "train_seconds_by_num_params"}
     assert len(summary.tables["networks"]) == 143
     grouped = summary.tables["by_total_units"]
@@ -130,7 +130,7 @@ def test_tables_of_stored_trials() -> None:
 
 
 def test_epochs_to_an_rmse_by_hand() -> None:
-    from dlperf.problems.approximator_tables import reached
+    from dlperf.problems.approximators.tables import reached
 
     times = reached([stored("16", 100.0, 8.0), stored("32", 220.0, 4.0)], 150.0)
     assert list(times.epochs.fillna(0)) == [3, 0]  # 250, 200, 150, 100
@@ -138,7 +138,7 @@ def test_epochs_to_an_rmse_by_hand() -> None:
 
 
 def test_one_trial_has_its_curve() -> None:
-    summary = approximators.summarize([stored("16", 100.0, 8.0)])
+    summary = summarize([stored("16", 100.0, 8.0)])
     assert (summary.tables.keys(), summary.figures.keys()) == ({"networks"}, {"rmse"})
 
 
@@ -345,5 +345,5 @@ def test_trials_on_a_ray_cluster_of_two_nodes(desk: Desk, ray_cluster: Any) -> N
 
 
 def test_frames_are_numbers() -> None:
-    table = approximators.summarize([stored("16", 100.0, 8.0)]).tables["networks"]
+    table = summarize([stored("16", 100.0, 8.0)]).tables["networks"]
     assert all(pd.api.types.is_numeric_dtype(table[name]) for name in table.columns if name != "units")

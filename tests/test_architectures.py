@@ -11,7 +11,9 @@ import pytest
 from dlperf.accounting.inception import PRESETS
 from dlperf.errors import BadInput
 from dlperf.parameters import parse
-from dlperf.problems.architectures import PROBLEM, SUBJECTS, ArchitecturesParameters, _three_ways, _together
+from dlperf.problems.architectures.parameters import SUBJECTS, ArchitecturesParameters
+from dlperf.problems.architectures.problem import PROBLEM
+from dlperf.problems.architectures.tables import three_ways, together
 from tests.desk import Desk
 
 
@@ -21,7 +23,7 @@ def only(**raw: str) -> ArchitecturesParameters:
 
 
 def verdicts(**metrics: float) -> dict[str, str]:
-    table = _three_ways("s", {f"a/{name}": value for name, value in metrics.items()})
+    table = three_ways("s", {f"a/{name}": value for name, value in metrics.items()})
     return dict(zip(table["quantity"], table["verdict"], strict=True))
 
 
@@ -105,18 +107,18 @@ def test_verdicts_are_computed() -> None:
     assert verdicts(**both, multiplications=5.0, multiplications_measured=5.0, layers_not_counted=2.0) == {
         **{"num_params": "agrees", "multiplications": "incomplete"},
     }
-    assert _together(["agrees", "not measured", "incomplete"]) == "incomplete"
-    assert _together(["-", "not measured"]) == "not measured"
-    assert _together(["agrees", "-", "incomplete", "differs"]) == "differs"
-    assert _together(["agrees", "-"]) == "agrees"
+    assert together(["agrees", "not measured", "incomplete"]) == "incomplete"
+    assert together(["-", "not measured"]) == "not measured"
+    assert together(["agrees", "-", "incomplete", "differs"]) == "differs"
+    assert together(["agrees", "-"]) == "agrees"
 
 
 def test_accounts_stand_in_the_order_of_the_table() -> None:
     names = ["reduced", "naive", "googlenet_3b", "model"]
-    table = _three_ways("s", {f"{name}/{each}": 1.0 for name in names for each in ("multiplications", "num_params")})
+    table = three_ways("s", {f"{name}/{each}": 1.0 for name in names for each in ("multiplications", "num_params")})
     assert list(dict.fromkeys(table["account"])) == ["naive", "reduced", "googlenet_3b", "model"]
     assert list(table["quantity"])[:2] == ["num_params", "multiplications"]
-    assert _three_ways("s", {"wall_seconds": 1.0, "a/num_params_keras": 1.0}).empty
+    assert three_ways("s", {"wall_seconds": 1.0, "a/num_params_keras": 1.0}).empty
 
 
 def start(desk: Desk, *arguments: str, **environment: str) -> tuple[int, str]:
@@ -235,7 +237,7 @@ def test_what_is_no_keras_model_ends_with_status_2(desk: Desk, subject: str, wor
 def test_a_file_with_code_is_not_run(tmp_path: Path) -> None:
     import keras
 
-    from dlperf.problems.architecture_subjects import _load
+    from dlperf.problems.architectures.subjects import _load
 
     inputs = keras.Input((3,))
     keras.Model(inputs, keras.layers.Lambda(lambda x: x * 2)(inputs)).save(tmp_path / "lambda.keras")

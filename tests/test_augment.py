@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from keras.src.legacy.preprocessing.image import ImageDataGenerator
 from numpy.typing import NDArray
 
-from dlperf import augment
+from dlperf.training import augment
 
 Array = NDArray[Any]
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dlperf import checkpoint
 from dlperf.errors import TrialFailed
+from dlperf.training import checkpoint
 
 arrays = hnp.arrays(
     st.sampled_from([np.float32, np.float64, np.int64]),

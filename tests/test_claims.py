@@ -11,9 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.made_trials import made
-from dlperf import problems
+from dlperf import entry_points
 from dlperf.accounting.mlp import networks
-from dlperf.claims import ledger, measures, rules
+from dlperf.analysis import measures
+from dlperf.analysis.settings import settings as sorted_out
+from dlperf.claims import ledger, rules
 from dlperf.claims.closed_forms import CLOSED_FORMS, closed_form
 from dlperf.claims.ledger import Bound, Claim, Extreme, Paired, Ratio, Trend
 from dlperf.claims.verdicts import (
@@ -27,7 +29,6 @@ from dlperf.claims.verdicts import (
     verdicts,
 )
 from dlperf.parameters import from_texts
-from dlperf.settings import settings as sorted_out
 from dlperf.trial import StoredTrial
 
 CLAIMS = ledger.claims()
@@ -41,7 +42,7 @@ def stored(problem: str, number: int = 0, tags: dict[str, str] | None = None, **
     trial = made(problem, number, **given)
     return StoredTrial(
         f"{problem}-{number}-{sorted(given.items())}",
-        from_texts(problems.load(problem).parameters, trial.params),
+        from_texts(entry_points.load_problem(problem).parameters, trial.params),
         trial.params,
         {**trial.metrics, **metrics},
         {**trial.history, **history},
@@ -61,7 +62,7 @@ def verdict(one: Claim, trials: list[StoredTrial[Any]], monkeypatch: pytest.Monk
     from dlperf.claims import verdicts as module
 
     monkeypatch.setattr(module, "claims", lambda problem: [one])
-    found = sorted_out(problems.load(one.problem), trials)
+    found = sorted_out(entry_points.load_problem(one.problem), trials)
     (answer,) = verdicts(one.problem, found, **options)
     return answer
 
@@ -76,7 +77,7 @@ def test_the_ledger_is_large_and_each_claim_has_its_own_name() -> None:
 
 @pytest.mark.parametrize("problem", PROBLEMS)
 def test_claims_speak_of_what_trials_have(problem: str) -> None:
-    fields = problems.load(problem).parameters.model_fields.keys()
+    fields = entry_points.load_problem(problem).parameters.model_fields.keys()
     for each in ledger.claims(problem):
         rule = each.rule
         sides = (getattr(rule, name, None) for name in ("ratio_of", "to", "lower_for", "higher_for", "than"))
@@ -300,7 +301,7 @@ def test_every_claim_gets_one_of_the_four_verdicts() -> None:
         trials = [stored(problem, number) for number in range(150)]
         trials += [stored(problem, number, {"dlperf.hardware": "another"}) for number in range(3)]
         trials = [replace(trial, run_id=str(place)) for place, trial in enumerate(trials)]
-        found = verdicts(problem, sorted_out(problems.load(problem), trials))
+        found = verdicts(problem, sorted_out(entry_points.load_problem(problem), trials))
         assert [each.claim.id for each in found] == [each.id for each in ledger.claims(problem)]
         assert sum(counted(found).values()) == len(found)
         assert len(verdict_table(found)) == len(found)

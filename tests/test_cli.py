@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from dlperf import cli, problems
+from dlperf import cli, entry_points
 from dlperf.declaration import parameter
 from dlperf.errors import BadInput, Ended, EnvironmentMissing, TrialFailed
 from dlperf.parameters import Parameters
@@ -33,11 +33,11 @@ class Example(Parameters):
 
 
 class Sweep(types.ModuleType):
-    """Stands for `dlperf.sweep`: notes what it was handed, and ends as it is told to."""
+    """Stands for `dlperf.runner.start`: notes what it was handed, and ends as it is told to."""
 
     def __init__(self) -> None:
         """Start nothing, refuse nothing."""
-        super().__init__("dlperf.sweep")
+        super().__init__("dlperf.runner.start")
         self.started: list[dict[str, str]] = []
         self.refused: list[BadInput] = []
         self.ending: Callable[[], int] = lambda: 0
@@ -57,9 +57,9 @@ class Sweep(types.ModuleType):
 def sweep(monkeypatch: pytest.MonkeyPatch) -> Sweep:
     """The command line with an example problem and a sweep that runs nothing."""
     fake = Sweep()
-    monkeypatch.setitem(sys.modules, "dlperf.sweep", fake)
+    monkeypatch.setitem(sys.modules, "dlperf.runner.start", fake)
     monkeypatch.setattr(
-        problems, "load", lambda name: types.SimpleNamespace(name=name, summary="An example.", parameters=Example)
+        entry_points, "load", lambda name: types.SimpleNamespace(name=name, summary="An example.", parameters=Example)
     )
     monkeypatch.delenv("MLFLOW_RUN_ID", raising=False)
     return fake
@@ -164,11 +164,11 @@ def test_status_of_start_is_passed_on(sweep: Sweep) -> None:
 def test_group_lists_entry_points_and_refuses_others(sweep: Sweep, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main([]) == 0
     listed = capsys.readouterr().out
-    assert [name for name in problems.NAMES if f"  {name}  " in listed] == list(problems.NAMES)
+    assert [name for name in entry_points.NAMES if f"  {name}  " in listed] == list(entry_points.NAMES)
     assert cli.main(["--version"]) == 0
     assert cli.main(["cutot"]) == 2
     assert capsys.readouterr().err == (
-        f"dlperf: unknown entry point cutot; did you mean cutout? (valid: {', '.join(problems.NAMES)}, remote)\n"
+        f"dlperf: unknown entry point cutot; did you mean cutout? (valid: {', '.join(entry_points.NAMES)}, remote)\n"
     )
     for argv in (["--foo"], ["cutout", "--help=x"]):
         assert cli.main(argv) == 2
@@ -184,7 +184,7 @@ def test_help_says_type_bounds_unit_and_default(sweep: Sweep, capsys: pytest.Cap
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], *([name, "--help"] for name in problems.NAMES), ["cutout", "--m", "x"]]
+    "arguments", [["--help"], *([name, "--help"] for name in entry_points.NAMES), ["cutout", "--m", "x"]]
 )
 def test_help_and_refusals_import_nothing_heavy(arguments: list[str]) -> None:
     code = f"import sys; from dlperf.cli import main; main({arguments}); print(*sys.modules)"
@@ -194,7 +194,7 @@ def test_help_and_refusals_import_nothing_heavy(arguments: list[str]) -> None:
     assert not imported & {"tensorflow", "keras", "mlflow", "numpy", "pandas", "matplotlib", "rich"}
 
 
-@pytest.mark.parametrize("name", problems.NAMES)
+@pytest.mark.parametrize("name", entry_points.NAMES)
 def test_scripts_run_from_any_folder(name: str, tmp_path: Path) -> None:
     script = [sys.executable, "-I", str(ROOT / "entrypoints" / f"{name}.py")]
     helped = subprocess.run([*script, "--help"], cwd=tmp_path, capture_output=True, text=True, check=True)

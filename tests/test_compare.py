@@ -17,9 +17,10 @@ import pandas as pd
 import pytest
 
 from benchmarks.made_trials import log, made
-from dlperf import problems, tracking_query
+from dlperf import entry_points
 from dlperf.cli import entry_point
-from dlperf.problems.compare import COMPARED
+from dlperf.entry_points import PROBLEMS
+from dlperf.tracking import query
 from tests.desk import MLFLOW_RUN, ROOT, Desk
 
 NUMBERS = {"optimizers": 20, "scaling": 10, "architectures": 3, "cutout": 12, "approximators": 8}
@@ -123,7 +124,7 @@ def test_every_problem(start: Start, store: str, tmp_path: Path) -> None:
     assert sum(metrics[f"claims_{verdict}"] for verdict in verdicts) >= 60
     client = mlflow.MlflowClient(store)
     stored = {file.path for file in client.list_artifacts(run.info.run_id)}
-    assert stored >= {"report.html", "report.md", "environment.json", *COMPARED}
+    assert stored >= {"report.html", "report.md", "environment.json", *PROBLEMS}
     for path in (
         "claims.csv",
         "claims.md",
@@ -137,7 +138,7 @@ def test_every_problem(start: Start, store: str, tmp_path: Path) -> None:
     assert (tmp_path / "out" / "cutout" / "plots" / "validation_error_by_m.png").stat().st_size
     assert (tmp_path / "out" / "cutout" / "setting_2" / "tables" / "means.csv").stat().st_size
     page = (tmp_path / "out" / "report.html").read_text()
-    assert all(f'<section id="{problem}">' in page for problem in COMPARED)
+    assert all(f'<section id="{problem}">' in page for problem in PROBLEMS)
     assert all(run_id in page for run_id in used)
 
 
@@ -257,16 +258,16 @@ def test_a_run_that_is_something_else_is_left_as_it_is(
 def test_curves_are_read_in_bulk(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """One request for all runs; where an answer may have been cut off, the runs are asked for in halves."""
     client = mlflow.MlflowClient(store)
-    problem = problems.load("cutout")
+    problem = entry_points.load_problem("cutout")
     asked: list[int] = []
-    bulk = tracking_query._bulk
+    bulk = query._bulk
 
     def counted(client: Any, runs: Any, name: str) -> Any:
         asked.append(len(runs))
-        return bulk(client, runs, name)[: tracking_query._POINTS_AT_ONCE]
+        return bulk(client, runs, name)[: query._POINTS_AT_ONCE]
 
-    monkeypatch.setattr(tracking_query, "_bulk", counted)
-    trials = tracking_query.find_trials(client, problem).trials
+    monkeypatch.setattr(query, "_bulk", counted)
+    trials = query.find_trials(client, problem).trials
     assert all("train_loss" in trial.history and "colour" not in trial.history for trial in trials)
     assert asked == []
     whole = {trial.run_id: trial.history["train_loss"] for trial in trials}
@@ -275,8 +276,8 @@ def test_curves_are_read_in_bulk(store: str, monkeypatch: pytest.MonkeyPatch) ->
         own = client.get_metric_history(trial.run_id, "train_loss")
         assert whole[trial.run_id] == [m.value for m in sorted(own, key=lambda m: m.step)]
     asked.clear()
-    monkeypatch.setattr(tracking_query, "_POINTS_AT_ONCE", 50)
-    halved = tracking_query.find_trials(client, problem).trials
+    monkeypatch.setattr(query, "_POINTS_AT_ONCE", 50)
+    halved = query.find_trials(client, problem).trials
     assert {trial.run_id: trial.history["train_loss"] for trial in halved} == whole
     assert len(asked) > 5
     with pytest.raises(KeyError):

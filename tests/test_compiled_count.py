@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from dlperf.compiled_count import count_compiled, entry_elements, multiplications
+from dlperf.keras_accounting.compiled_program import count_compiled, entry_elements, multiplications
 from dlperf.keras_accounting.model_table import complete_inputs
 
 HEADER = "HloModule m, entry_computation_layout={(f32[2,3]{1,0}, f32[3,4]{1,0}, /*index=2*/f32[])->(f32[2,4]{1,0})}\n"

@@ -6,12 +6,12 @@ import keras
 import numpy as np
 import pytest
 
-from dlperf import compiled_epoch
-from dlperf.compiled_dense_epoch import DenseEpoch
 from dlperf.data.dataset import aligned_empty
 from dlperf.environment import cores
 from dlperf.models.mlp import classifying_mlp, regression_mlp
-from dlperf.objectives import Classification, Regression
+from dlperf.training import compiled_epoch
+from dlperf.training.dense_epoch import DenseEpoch
+from dlperf.training.objectives import Classification, Regression
 
 compiled_epoch.configure_runtime(cores())
 RNG = np.random.default_rng(0)

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from keras import ops
 
-from dlperf import compiled_epoch
-from dlperf.compiled_epoch import configure_runtime
-from dlperf.compiled_image_epoch import ImageEpoch
 from dlperf.environment import cores
 from dlperf.errors import TrialFailed
 from dlperf.models.resnet import resnet
+from dlperf.training import compiled_epoch
+from dlperf.training.compiled_epoch import configure_runtime
+from dlperf.training.image_epoch import ImageEpoch
 
 configure_runtime(cores())
 RNG = np.random.default_rng(0)

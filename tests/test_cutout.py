@@ -8,8 +8,9 @@ import pytest
 from dlperf import data
 from dlperf.errors import BadInput
 from dlperf.parameters import parse
-from dlperf.problems.cutout import PROBLEM, CutoutParameters, summarize, work
-from dlperf.problems.training_parameters import check_images
+from dlperf.problems.cutout.parameters import CutoutParameters
+from dlperf.problems.cutout.problem import PROBLEM, summarize, work
+from dlperf.problems.shared_parameters import check_images
 from dlperf.trial import StoredTrial
 from tests.trials import told_at_the_end
 
@@ -84,7 +85,7 @@ def test_train_examples_leave_room_for_the_validation_split() -> None:
 
 @pytest.mark.parametrize("train_examples", [0, 100])
 def test_the_corrected_split_is_disjoint_and_follows_the_seed(train_examples: int) -> None:
-    from dlperf.problems.cutout_protocols import split
+    from dlperf.problems.cutout.recipe import split
 
     digits = data.load("digits")
 
@@ -101,7 +102,7 @@ def test_the_corrected_split_is_disjoint_and_follows_the_seed(train_examples: in
 
 
 def test_the_notebook_validates_on_the_test_set() -> None:
-    from dlperf.problems.cutout_protocols import split
+    from dlperf.problems.cutout.recipe import split
 
     digits = data.load("digits")
     (images, _), (held, _) = split(digits, resolve(dataset="digits", train_examples=10))
@@ -111,7 +112,7 @@ def test_the_notebook_validates_on_the_test_set() -> None:
 
 @pytest.mark.parametrize(("m", "mean_is_subtracted"), [(0, True), (2, False)])
 def test_only_the_notebooks_baseline_subtracts_the_mean(m: int, mean_is_subtracted: bool) -> None:
-    from dlperf.problems.cutout_protocols import pipelines
+    from dlperf.problems.cutout.recipe import pipelines
 
     digits = data.load("digits")
     _, prepare = pipelines(resolve(m=m, dataset="digits"), digits.train_images)
@@ -123,12 +124,12 @@ def test_only_the_notebooks_baseline_subtracts_the_mean(m: int, mean_is_subtract
 @pytest.mark.parametrize("protocol", ["notebook", "corrected"])
 def test_draws_span_what_the_protocol_says(protocol: str) -> None:
     """All-zero and almost-one draws move by -10 % and +10 % (notebook) or by the padding of 4 each way (corrected)."""
-    from dlperf import augment
-    from dlperf.problems import cutout_protocols
+    from dlperf.problems.cutout import recipe
+    from dlperf.training import augment
 
     p = resolve(m=0, protocol=protocol)
     images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
-    make, prepare = cutout_protocols.pipelines(p, images)
+    make, prepare = recipe.pipelines(p, images)
     draws = np.array([[0.0] * 8, [0.999999] * 8], np.float32)
     made = np.asarray(make(images, np.array([0, 1]), np.array([0, 0]), draws))
     ready = np.asarray(prepare(images))

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dlperf import problems
-from dlperf.comparison.early_stopping import audit, replay
-from dlperf.settings import settings
-from dlperf.training import Monitor, Schedule, Training
+from dlperf import entry_points
+from dlperf.analysis.settings import settings
+from dlperf.comparison.audit import audit, replay
+from dlperf.training.loop import Monitor, Schedule, Training
 from tests.test_claims import stored
 
 
@@ -36,7 +36,7 @@ def baseline(accuracies: list[float], **metrics: float) -> Any:
 
 
 def table(*trials: Any, patience: tuple[int, ...] = (2, 5)) -> Any:
-    (setting,) = settings(problems.load("cutout"), list(trials))
+    (setting,) = settings(entry_points.load_problem("cutout"), list(trials))
     return audit(setting, "validation_accuracy", ["m"], patience).set_index("patience")
 
 

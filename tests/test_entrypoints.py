@@ -11,11 +11,11 @@ import pandas as pd
 import pytest
 
 from dlperf.accounting.mlp import networks
+from dlperf.entry_points import PROBLEMS
 from dlperf.parameters import parse
-from dlperf.problems.architectures import SUBJECTS
-from dlperf.problems.compare import COMPARED
-from dlperf.problems.scaling import PROBLEM as SCALING
-from dlperf.problems.scaling import ScalingParameters
+from dlperf.problems.architectures.parameters import SUBJECTS
+from dlperf.problems.scaling.parameters import ScalingParameters
+from dlperf.problems.scaling.problem import PROBLEM as SCALING
 from tests import postgres
 from tests.contract import assert_trial
 from tests.desk import MLFLOW_RUN, ROOT, Desk
@@ -88,7 +88,7 @@ def _compare_the_demo(desk: Desk) -> None:
     compare = desk.popen([sys.executable, "entrypoints/compare.py", "--output", str(desk.folder / "out")])
     output, _ = compare.communicate(timeout=120)
     assert compare.returncode == 0, output
-    for problem in COMPARED:
+    for problem in PROBLEMS:
         assert re.search(rf"^{problem}: [1-9]\d* finished trials in 1 setting$", output, re.MULTILINE), problem
         claims = pd.read_csv(desk.folder / "out" / problem / "tables" / "claims.csv")
         if problem == "cutout":

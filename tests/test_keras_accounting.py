@@ -13,8 +13,8 @@ from keras import layers
 from dlperf.accounting import alexnet, inception, receptive_field
 from dlperf.accounting.layers import LayerTable
 from dlperf.accounting.resnet import count_resnet
-from dlperf.compiled_count import count_compiled
-from dlperf.gradient_support import gradient_support, support_side
+from dlperf.keras_accounting.compiled_program import count_compiled
+from dlperf.keras_accounting.gradient_support import gradient_support, support_side
 from dlperf.keras_accounting.layer_counts import Count, counts
 from dlperf.keras_accounting.model_table import complete_inputs, layer_table
 from dlperf.models import alexnet as alexnet_model

@@ -1,52 +1,44 @@
-"""Imports go one way, and what has to stay light is light: read from the sources."""
+"""Imports go one way, no files import each other in a circle, and what has to stay light is light, by the sources."""
 
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterator, Mapping
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "dlperf"
 MODULES = sorted(PACKAGE.rglob("*.py"))
-# May name TensorFlow: the loop's engine, one layer that Keras lacks, and what asks for programs and gradients.
+# May name TensorFlow: the compiled epochs, one layer that Keras lacks, and what asks for programs and gradients.
 TENSORFLOW = {
-    *("dlperf.compiled_epoch", "dlperf.compiled_image_epoch", "dlperf.compiled_dense_epoch"),
-    *("dlperf.distribution", "dlperf.scaling_worker"),
-    *("dlperf.models.batch_norm", "dlperf.compiled_count", "dlperf.gradient_support"),
+    *(f"dlperf.training.{name}" for name in ("compiled_epoch", "image_epoch", "dense_epoch", "distributed_step")),
+    *("dlperf.problems.scaling.worker", "dlperf.models.batch_norm"),
+    *("dlperf.keras_accounting.compiled_program", "dlperf.keras_accounting.gradient_support"),
 }
-# From what a user starts down to what everything rests on; a module imports its own line and those below.
-LINES = [
-    {"dlperf.__main__", "dlperf.cli", "dlperf.mlproject"},
+# Rooms from what a user starts down to what everything rests on. A file imports from its own room and from those on
+# lines below; rooms that share a line do not know each other.
+ROOMS: list[set[str]] = [
+    {"dlperf.__main__"},
+    {"dlperf.cli", "dlperf.mlproject"},
     {"dlperf.remote"},
-    {"dlperf.sweep", "dlperf.comparison"},
-    {"dlperf.sweep_runs"},
-    {"dlperf.trial_run"},
-    {"dlperf.tracking", "dlperf.resume", "dlperf.planning", "dlperf.terminal", "dlperf.interruption"},
-    {"dlperf.engines"},
-    {"dlperf.execution"},
-    {"dlperf.scaling_worker"},
-    {"dlperf.problems", "dlperf.plots", "dlperf.tracking_query", "dlperf.tracking_server"},
+    {"dlperf.runner", "dlperf.comparison"},
+    {"dlperf.engines", "dlperf.tracking"},
+    {"dlperf.problems"},
     {"dlperf.claims"},
-    {"dlperf.settings", "dlperf.statistics"},
-    {"dlperf.training", "dlperf.scaling_job", "dlperf.distribution"},
-    {"dlperf.compiled_image_epoch", "dlperf.compiled_dense_epoch"},
-    {"dlperf.compiled_epoch", "dlperf.progress", "dlperf.checkpoint"},
-    {"dlperf.objectives"},
-    {"dlperf.models", "dlperf.data", "dlperf.augment", "dlperf.update_rules", "dlperf.keras_accounting"},
-    {"dlperf.counter_hash", "dlperf.rmsprop_nesterov", "dlperf.compiled_count", "dlperf.gradient_support"},
-    {"dlperf.trial", "dlperf.tables", "dlperf.process"},
-    {
-        "dlperf.metric_names",
-        "dlperf.clock",
-        "dlperf.scaling_laws",
-        "dlperf.parameters",
-        "dlperf.accounting",
-        "dlperf.environment",
-    },
+    {"dlperf.analysis"},
+    {"dlperf.training"},
+    {"dlperf.models", "dlperf.data", "dlperf.keras_accounting"},
+    {"dlperf.terminal", "dlperf.entry_points"},
+    {"dlperf.problem"},
+    {"dlperf.trial"},
+    {"dlperf.parameters"},
     {"dlperf.declaration"},
-    {"dlperf.errors", "dlperf"},
 ]
+HEAVY = {"tensorflow", "keras", "mlflow", "numpy", "pandas", "matplotlib", "seaborn", "sklearn", "scipy", "ray"}
+# Read when a command line is parsed or helped with, so that none of it waits for what computes.
+LIGHT = {"entry_points", "problem", "parameters", "search", "shared_parameters", "trial", "declaration", "cli"}
 
 
 def name_of(path: Path) -> str:
@@ -54,88 +46,124 @@ def name_of(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def imports_of(path: Path, *, module_level_only: bool = False) -> set[str]:
-    """Names of imported modules; those under TYPE_CHECKING are not imported when the program runs."""
-    tree = ast.parse(path.read_text())
-    found: set[str] = set()
+NAMES = {name_of(path) for path in MODULES}
 
-    def visit(node: ast.AST) -> None:
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
+
+def imports_of(path: Path, *, types_only: bool = True, lazy: bool = True) -> set[str]:
+    """Names of the modules that a file imports.
+
+    Args:
+        path: The file.
+        types_only: Include those under TYPE_CHECKING.
+        lazy: Include those inside functions.
+    """
+
+    def visit(node: ast.AST) -> Iterator[str]:
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test) and not types_only:
             return
-        if module_level_only and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) and not lazy:
             return
         if isinstance(node, ast.Import):
-            found.update(alias.name for alias in node.names)
+            yield from (alias.name for alias in node.names)
         if isinstance(node, ast.ImportFrom) and node.module:
-            submodules = {f"{node.module}.{alias.name}" for alias in node.names}
-            known = {name_of(module) for module in MODULES}
-            found.update((submodules & known) or {node.module})
+            submodules = {f"{node.module}.{alias.name}" for alias in node.names} & NAMES
+            yield from submodules
+            if len(submodules) < len(node.names):
+                yield node.module
         for child in ast.iter_child_nodes(node):
-            visit(child)
+            yield from visit(child)
 
-    visit(tree)
-    return found
+    return set(visit(ast.parse(path.read_text())))
 
 
-def line_of(module: str) -> int:
+def roots(imported: set[str]) -> set[str]:
+    return {name.split(".")[0] for name in imported}
+
+
+def room_of(module: str) -> int:
+    """The line of a module's room; those that stand in none are the ground that everything may rest on."""
     while module:
-        for number, line in enumerate(LINES):
-            if module in line:
+        for number, rooms in enumerate(ROOMS):
+            if module in rooms:
                 return number
         module = module.rpartition(".")[0]
-    raise AssertionError("every module stands in a line")
+    return len(ROOMS)
+
+
+def rooms_known_to(module: str) -> set[str]:
+    """The rooms beside a module's own on its line, which it must not import."""
+    number = room_of(module)
+    return {r for r in ROOMS[number] if not f"{module}.".startswith(f"{r}.")} if number < len(ROOMS) else set()
+
+
+def first_circle(graph: Mapping[str, set[str]]) -> list[str]:
+    """Names along a circle of imports; empty where there is none."""
+    try:
+        TopologicalSorter({module: others - {module} for module, others in graph.items()}).prepare()
+    except CycleError as error:
+        return list(error.args[1])
+    return []
+
+
+def test_no_two_files_import_each_other() -> None:
+    assert first_circle({name_of(path): imports_of(path) & NAMES for path in MODULES}) == []
+
+
+def test_a_circle_would_be_seen(tmp_path: Path) -> None:
+    assert first_circle({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}})
+    (tmp_path / "a.py").write_text("if TYPE_CHECKING:\n    from dlperf.cli import main\ndef f():\n    import numpy\n")
+    assert imports_of(tmp_path / "a.py") == {"dlperf.cli", "numpy"}
+    assert imports_of(tmp_path / "a.py", types_only=False, lazy=False) == set()
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_imports_go_down(path: Path) -> None:
     module = name_of(path)
-    for imported in imports_of(path):
-        if imported.split(".")[0] == "dlperf":
-            assert line_of(imported) >= line_of(module), f"{module} imports {imported}"
+    for imported in imports_of(path) & NAMES:
+        assert room_of(imported) >= room_of(module), f"{module} imports {imported}"
+        assert not any(f"{imported}.".startswith(f"{room}.") for room in rooms_known_to(module)), (module, imported)
+
+
+@pytest.mark.parametrize("path", [p for p in MODULES if name_of(p).startswith("dlperf.problems.")], ids=name_of)
+def test_problems_know_neither_tracking_nor_each_other(path: Path) -> None:
+    own = ".".join(name_of(path).split(".")[:3])
+    shared = {"dlperf.problems.shared_parameters", "dlperf.problems.plots"}
+    for imported in imports_of(path) & NAMES:
+        assert not imported.startswith("dlperf.tracking")
+        assert not imported.startswith("dlperf.problems.") or imported in shared or imported.startswith(own)
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_mlflow_and_tensorflow_have_their_places(path: Path) -> None:
-    module, roots = name_of(path), {name.split(".")[0] for name in imports_of(path)}
-    assert "mlflow" not in roots or module.startswith("dlperf.tracking")
-    assert "ray" not in roots or module == "dlperf.engines.cluster"
-    assert "tensorflow" not in roots or module in TENSORFLOW
+    module, imported = name_of(path), roots(imports_of(path, types_only=False))
+    assert "mlflow" not in imported or module.startswith("dlperf.tracking.")
+    assert "ray" not in imported or module == "dlperf.engines.cluster"
+    assert "tensorflow" not in imported or module in TENSORFLOW
 
 
-@pytest.mark.parametrize("package", ["accounting", "parameters", "declaration", "errors", "clock"])
-def test_the_base_is_plain_python(package: str) -> None:
-    paths = [p for p in MODULES if name_of(p).startswith(f"dlperf.{package}")]
+@pytest.mark.parametrize("room", ["accounting", "parameters", "declaration", "errors", "clock", "metric_names"])
+def test_the_ground_is_plain_python(room: str) -> None:
+    paths = [p for p in MODULES if name_of(p) == f"dlperf.{room}" or name_of(p).startswith(f"dlperf.{room}.")]
     assert paths
     for path in paths:
-        roots = {name.split(".")[0] for name in imports_of(path)}
-        assert not roots & {"tensorflow", "keras", "mlflow", "numpy", "pandas", "matplotlib"}
+        assert not roots(imports_of(path)) & HEAVY
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "main",
-        "optimizers",
-        "scaling",
-        "architectures",
-        "cutout",
-        "approximators",
-        "compare",
-        "training_parameters",
-        "engine_parameters",
-    ],
-)
-def test_problem_modules_import_nothing_heavy(name: str) -> None:
-    imported = imports_of(PACKAGE / "problems" / f"{name}.py", module_level_only=True)
-    roots = {module.split(".")[0] for module in imported}
-    assert not roots & {"tensorflow", "keras", "mlflow", "numpy", "pandas", "matplotlib", "seaborn", "sklearn"}
-    heavy = {
-        *("cutout_protocols", "approximator_network", "approximator_tables", "approximator_figures"),
-        *("optimizer_network", "optimizer_tables", "optimizer_figures"),
-        *("scaling_network", "scaling_measurement", "scaling_tables", "scaling_figures"),
-    }
-    assert not imported & {f"dlperf.problems.{name}" for name in heavy}
+def loaded_with(module: str, seen: set[str]) -> set[str]:
+    """What importing a module imports at module level, through files of dlperf too."""
+    if module in seen or module not in NAMES:
+        return {module}
+    seen.add(module)
+    (path,) = (p for p in MODULES if name_of(p) == module)
+    direct = imports_of(path, types_only=False, lazy=False)
+    return {module}.union(*(loaded_with(each, seen) for each in direct))
 
 
-def test_no_module_says_nothing() -> None:
+@pytest.mark.parametrize("path", [p for p in MODULES if p.stem in LIGHT], ids=name_of)
+def test_what_a_command_line_needs_is_light(path: Path) -> None:
+    assert not roots(loaded_with(name_of(path), set())) & HEAVY
+
+
+def test_the_root_is_no_store_room() -> None:
+    assert len([p for p in MODULES if p.parent == PACKAGE]) <= 20
     assert not [p for p in MODULES if p.stem in {"utils", "util", "common", "helpers", "helper", "misc"}]

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from mlflow.projects._project_spec import EntryPoint, load_project
 
-from dlperf import mlproject, problems
+from dlperf import entry_points, mlproject
 from dlperf.declaration import parameter
 from dlperf.parameters import Parameters, declared_defaults
 
@@ -58,7 +58,7 @@ def received(command: str, name: str) -> list[str]:
 def example(monkeypatch: pytest.MonkeyPatch) -> None:
     """The example in the place of every problem."""
     monkeypatch.setattr(
-        problems, "load", lambda name: types.SimpleNamespace(name=name, summary="An example.", parameters=Example)
+        entry_points, "load", lambda name: types.SimpleNamespace(name=name, summary="An example.", parameters=Example)
     )
 
 
@@ -93,10 +93,10 @@ def test_another_environment_has_the_same_entry_points() -> None:
     assert docker["entry_points"] == conda["entry_points"]
 
 
-@pytest.mark.parametrize("name", problems.NAMES)
+@pytest.mark.parametrize("name", entry_points.NAMES)
 def test_committed_declarations_reach_the_script(name: str, tmp_path: Path) -> None:
     point = entry_point(tmp_path, name)
-    declared = declared_defaults(problems.load(name).parameters)
+    declared = declared_defaults(entry_points.load(name).parameters)
     arguments = received(point.compute_command({}, None), name)
     assert dict(zip(arguments[::2], arguments[1::2], strict=True)) == {
         f"--{name}": value for name, value in declared.items() if value

@@ -13,8 +13,8 @@ from dlperf.accounting.mlp import multiplications
 from dlperf.claims import ledger
 from dlperf.errors import BadInput
 from dlperf.parameters import from_texts, parse, texts
-from dlperf.problems import optimizers
-from dlperf.problems.optimizers import PROBLEM, OptimizersParameters
+from dlperf.problems.optimizers.parameters import CLASSES, FEATURES, UNITS, OptimizersParameters
+from dlperf.problems.optimizers.problem import PROBLEM, check, summarize
 from dlperf.trial import StoredTrial
 from tests.desk import Desk, eventually
 from tests.trials import told_at_the_end
@@ -30,7 +30,7 @@ def test_the_notebooks_ten_trials() -> None:
     published = [claim.where for claim in ledger.claims("optimizers") if claim.measure == "best_train_loss"]
     named = {(where.get("optimizer", where.get("update_rule")), where.get("dropout")) for where in published}
     assert {(t.optimizer, t.dropout) for t in trials} <= named
-    assert multiplications(optimizers.UNITS, optimizers.FEATURES, optimizers.CLASSES) == 4_082_000
+    assert multiplications(UNITS, FEATURES, CLASSES) == 4_082_000
     assert {(t.learning_rate, t.l2, t.batch_size, t.epochs, t.stage) for t in trials} == {
         (0.001, 0.01, 128, 200, "final")
     }
@@ -76,7 +76,7 @@ def test_bad_input(given: dict[str, str], message: str) -> None:
 )
 def test_trials_that_cannot_be_run(given: dict[str, str], message: str) -> None:
     with pytest.raises(BadInput, match=message):
-        optimizers.check(parse(OptimizersParameters, {"dataset": "digits", **given}).trials)
+        check(parse(OptimizersParameters, {"dataset": "digits", **given}).trials)
 
 
 def test_what_the_notebook_calls_rmsprop_with_nesterov_momentum() -> None:
@@ -169,7 +169,7 @@ def finals(**figures: tuple[float, float, float]) -> list[StoredTrial[Optimizers
 
 def test_the_penalty_turns_the_ranking_around() -> None:
     trials = finals(adagrad=(1.4, 0.2, 0.5), adam=(1.3, 0.5, 0.4), adadelta=(1.2, 3.0, 0.45))
-    tables = optimizers.summarize(trials).tables
+    tables = summarize(trials).tables
     placed = tables["ranking"].set_index("optimizer")
     assert dict(placed["final_train_loss"]) == {"adagrad": 1, "adam": 2, "adadelta": 3}
     assert dict(placed["final_cross_entropy"]) == {"adagrad": 3, "adam": 2, "adadelta": 1}
@@ -182,7 +182,7 @@ def test_the_penalty_turns_the_ranking_around() -> None:
 
 
 def test_probability_of_best_by_counting_combinations() -> None:
-    from dlperf.problems.optimizer_tables import probability_of_best
+    from dlperf.problems.optimizers.tables import probability_of_best
 
     accuracies = {"adam": (0.5, 0.3, 0.6), "nadam": (0.4, 0.55, 0.2), "adagrad": (0.45, 0.1, 0.35)}
     rows = pd.DataFrame(
@@ -210,7 +210,7 @@ def test_means_and_spread_over_random_seeds() -> None:
         for name in ("adam", "nadam")
         for seed in (0, 1, 2)
     ]
-    summary = optimizers.summarize(trials)
+    summary = summarize(trials)
     row = summary.tables["by_optimizer"].set_index("optimizer").loc["adam"]
     assert (row["random_seeds"], row["final_cross_entropy"]) == (3, pytest.approx(2.1))
     assert row["sd_final_cross_entropy"] == pytest.approx(0.1)
@@ -224,9 +224,9 @@ def test_means_and_spread_over_random_seeds() -> None:
 def test_a_choice_at_the_edge_of_the_grid_is_told() -> None:
     given = {"protocol": "corrected", "optimizer": "adam", "dropout": "false"}
     first = PROBLEM.next_trials(parse(OptimizersParameters, given).trials, [])
-    table = optimizers.summarize([stored(t, cross_entropy=1 + t.learning_rate) for t in first]).tables["learning_rates"]
+    table = summarize([stored(t, cross_entropy=1 + t.learning_rate) for t in first]).tables["learning_rates"]
     assert list(table["chosen"]) == ["yes, at the edge of the grid", "", "", "", ""]
-    table = optimizers.summarize([stored(t, cross_entropy=1 + abs(t.learning_rate - 0.0003)) for t in first]).tables[
+    table = summarize([stored(t, cross_entropy=1 + abs(t.learning_rate - 0.0003)) for t in first]).tables[
         "learning_rates"
     ]
     assert list(table["chosen"]) == ["", "", "yes", "", ""]
@@ -349,7 +349,7 @@ def test_bad_input_on_the_command_line(desk: Desk) -> None:
 @pytest.mark.cifar10
 def test_the_images_are_not_copied() -> None:
     from dlperf import data
-    from dlperf.compiled_epoch import on_device
+    from dlperf.training.compiled_epoch import on_device
 
     images = data.load("cifar10").train_images.reshape(-1, 3072)
     tensor = on_device(images)

@@ -4,9 +4,9 @@ import io
 
 from rich.console import Console
 
-from dlperf.compiled_epoch import Segment
-from dlperf.objectives import ClassificationSums, RegressionSums
-from dlperf.progress import Progress
+from dlperf.training.compiled_epoch import Segment
+from dlperf.training.objectives import ClassificationSums, RegressionSums
+from dlperf.training.progress import Progress
 
 METRICS = {
     "train_loss": 1.25,

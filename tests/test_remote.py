@@ -17,11 +17,12 @@ from typing import Any
 
 import pytest
 
-from dlperf import cli, process
+from dlperf import cli
 from dlperf.errors import BadInput, EnvironmentMissing, without_logins
-from dlperf.remote import engine, image, logs, runs, start
+from dlperf.remote import docker_engine, image, logs, runs, start
 from dlperf.remote.parameters import Address, dry, read
 from dlperf.remote.tracking_address import TrackingAddress, why_unreachable
+from dlperf.tracking import owner
 
 HOST = ["--host", "ssh://someone@gpuhost:22"]
 RUN = "0123456789abcdef0123456789abcdef"
@@ -232,7 +233,7 @@ def test_how_to_log_in_goes_along(monkeypatch: pytest.MonkeyPatch) -> None:
     ("gpus", "asked"), [("all", {"Count": -1}), ("2", {"Count": 2}), ("device=0,3", {"DeviceIDs": ["0", "3"]})]
 )
 def test_gpus_are_asked_for_as_docker_run_does(gpus: str, asked: dict[str, Any]) -> None:
-    assert engine.device_request(gpus) == {"Driver": "", "Capabilities": [["gpu"]], "Options": {}, **asked}
+    assert docker_engine.device_request(gpus) == {"Driver": "", "Capabilities": [["gpu"]], "Options": {}, **asked}
 
 
 def host_that_answers(answer: str) -> Any:
@@ -265,7 +266,7 @@ def test_only_the_missing_program_shows_that_there_are_gpus(said: str, refused: 
         images=SimpleNamespace(remove=lambda name, force: removed.append(name)),
     )
     with pytest.raises(EnvironmentMissing, match=refused) if refused else contextlib.nullcontext():
-        engine.check_gpus(host_that_answers(""), client, "all")
+        docker_engine.check_gpus(host_that_answers(""), client, "all")
     assert container.done == ["removed"]
     assert [name.partition(":")[0] for name in removed] == ["dlperf-gpu-probe"]
 
@@ -273,9 +274,9 @@ def test_only_the_missing_program_shows_that_there_are_gpus(said: str, refused: 
 def test_too_little_room_is_said_with_the_numbers() -> None:
     client = SimpleNamespace(info=lambda: {"DockerRootDir": "/var/lib/docker"})
     row = "/dev/sda1 100000000 95000000 5000000 95% /\n"  # 5.12 GB are free
-    engine.check_disk(host_that_answers(row), client, 5)
+    docker_engine.check_disk(host_that_answers(row), client, 5)
     with pytest.raises(EnvironmentMissing, match=r"gpuhost: 5\.1 GB are free in /var/lib/docker and 6 are needed"):
-        engine.check_disk(host_that_answers(row), client, 6)
+        docker_engine.check_disk(host_that_answers(row), client, 6)
 
 
 def test_room_is_needed_for_what_is_to_come(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -316,7 +317,7 @@ def test_room_is_needed_for_what_is_to_come(monkeypatch: pytest.MonkeyPatch) -> 
     ],
 )
 def test_an_engine_that_cannot_be_used(answer: str, message: str) -> None:
-    with pytest.raises(EnvironmentMissing, match=message), engine.connected(host_that_answers(answer)):
+    with pytest.raises(EnvironmentMissing, match=message), docker_engine.connected(host_that_answers(answer)):
         pass
 
 
@@ -349,14 +350,14 @@ def namespace(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
 
 def test_a_container_with_its_hosts_name_counts_its_own_processes(namespace: Callable[[str], None]) -> None:
     namespace("4026531836")
-    outside = process.this_process()
+    outside = owner.this_process()
     assert outside.split()[0] == socket.gethostname()
     gone = outside.replace(" ", " 9999999", 1)
-    assert process.is_gone(gone)
+    assert owner.is_gone(gone)
     namespace("4026532999")
-    assert not process.is_gone(gone)  # of another place nothing is known
-    assert not process.is_another(outside)
-    assert process.is_gone(process.this_process().replace(" ", " 9999999", 1))
+    assert not owner.is_gone(gone)  # of another place nothing is known
+    assert not owner.is_another(outside)
+    assert owner.is_gone(owner.this_process().replace(" ", " 9999999", 1))
 
 
 class FakeContainer:
@@ -469,7 +470,7 @@ def test_the_images_command_says_what_cannot_be_used_and_nothing_before(tmp_path
 def test_where_the_image_stores_is_said_once_when_the_store_is_opened(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from dlperf.tracking import Store
+    from dlperf.tracking.store import Store
 
     monkeypatch.setattr(Store, "_experiment", lambda store: "0")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")

@@ -20,9 +20,9 @@ from hypothesis import strategies as st
 from dlperf.environment import cores
 from dlperf.errors import BadInput, TrialFailed
 from dlperf.parameters import parse
-from dlperf.problems import scaling
-from dlperf.problems.scaling import ScalingParameters
-from dlperf.scaling_job import Job, rows_of
+from dlperf.problems.scaling.job import Job, rows_of
+from dlperf.problems.scaling.parameters import ScalingParameters
+from dlperf.problems.scaling.problem import summarize
 from dlperf.trial import StoredTrial
 from tests.desk import Desk, eventually, processes_of
 
@@ -158,7 +158,7 @@ def test_workers_with_other_parameters_are_refused() -> None:
 def _with_fingerprints(*fingerprints: int) -> None:
     from unittest import mock
 
-    from dlperf import scaling_job
+    from dlperf.problems.scaling import job as scaling_job
 
     sent = scaling_job.Job._send
 
@@ -184,7 +184,7 @@ def test_a_killed_worker_ends_the_job_and_is_named() -> None:
 
 
 def port() -> int:
-    from dlperf.scaling_job import free_ports
+    from dlperf.problems.scaling.job import free_ports
 
     return free_ports(1)[0]
 
@@ -251,8 +251,8 @@ def test_two_hosts_are_killed_and_go_on(desk: Desk) -> None:
 def test_hosts_that_cannot_be_used(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     import socket
 
-    from dlperf import scaling_job
     from dlperf.errors import EnvironmentMissing
+    from dlperf.problems.scaling import job as scaling_job
 
     monkeypatch.setattr(scaling_job, "_HOST_SECONDS", 1.0)
     nobody = f"127.0.0.1:{port()}"
@@ -320,7 +320,7 @@ def test_a_killed_worker_fails_the_trial_and_the_run_goes_on_from_its_state(desk
     while not list(desk.folder.glob("state/*/state.npz")):
         assert time.monotonic() < deadline
         time.sleep(0.2)
-    workers = [p for p in psutil.Process(process.pid).children() if "dlperf.scaling_worker" in p.cmdline()]
+    workers = [p for p in psutil.Process(process.pid).children() if "dlperf.problems.scaling.worker" in p.cmdline()]
     workers[0].kill()
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 1, output
@@ -336,7 +336,7 @@ def test_a_killed_worker_fails_the_trial_and_the_run_goes_on_from_its_state(desk
 
 def _has_workers(pid: int) -> bool:
     with contextlib.suppress(psutil.NoSuchProcess):  # a child that ends while it is looked at
-        return any("dlperf.scaling_worker" in child.cmdline() for child in psutil.Process(pid).children())
+        return any("dlperf.problems.scaling.worker" in child.cmdline() for child in psutil.Process(pid).children())
     return False
 
 
@@ -377,7 +377,7 @@ def test_tables_of_stored_trials() -> None:
         stored("weak", 1, "multi_worker", [0.2, 0.2]),
         stored("weak", 2, "multi_worker", [0.25, 0.25]),
     ]
-    summary = scaling.summarize(trials)
+    summary = summarize(trials)
     assert summary.trial_metrics["strong 2 multi_worker"] == pytest.approx(
         {
             **{"speedup": 1.6, "strong_efficiency": 0.8, "speedup_over_plain": 1.52},
@@ -395,11 +395,9 @@ def test_tables_of_stored_trials() -> None:
 def test_laws_are_fitted_where_there_are_enough_workers() -> None:
     trials = [stored("strong", n, "multi_worker", [0.1 + 0.9 / n] * 3) for n in (1, 2, 4, 8)]
     if cores() < 8:
-        assert (
-            scaling.summarize(trials).curve_tables["laws"]["law"].str.startswith("none").all()
-        )  # emulated ones count not
+        assert summarize(trials).curve_tables["laws"]["law"].str.startswith("none").all()  # emulated ones count not
     trials = [replace(t, parameters=t.parameters.model_copy(update={"device": "gpu"})) for t in trials]
-    laws = scaling.summarize(trials).curve_tables["laws"].set_index(["law", "parameter"])
+    laws = summarize(trials).curve_tables["laws"].set_index(["law", "parameter"])
     assert laws.loc[("Amdahl", "serial"), "value"] == pytest.approx(0.1, abs=1e-3)
     assert laws.loc[("Amdahl", "serial"), "prediction for 16 workers"].startswith("6.4")
     assert ("Universal Scalability Law", "coherence") in laws.index
@@ -416,7 +414,7 @@ def test_ways_to_reduce_are_drawn_beside_each_other() -> None:
         for way in ("hierarchical_copy", "reduction_to_one_device")
         for trial in [stored("strong", 2, "mirrored", [1.0, 1.0])]
     ]
-    summary = scaling.summarize(trials)
+    summary = summarize(trials)
     assert list(summary.tables["scaling"]["strategy"]) == [
         "mirrored hierarchical_copy",
         "mirrored reduction_to_one_device",
@@ -426,9 +424,9 @@ def test_ways_to_reduce_are_drawn_beside_each_other() -> None:
 
 def test_what_is_emulated_says_so() -> None:
     trials = [stored("strong", n, "mirrored", [1.0, 1.0]) for n in (1, 2)]
-    table = scaling.summarize(trials).tables["scaling"].set_index("workers")
+    table = summarize(trials).tables["scaling"].set_index("workers")
     assert table.loc[2, "note"] == "logical CPUs share one pool of threads"
-    assert "variants" not in scaling.summarize(trials).figures
+    assert "variants" not in summarize(trials).figures
     ring = ScalingParameters.resolve({"workers": 2, "collective": "nccl"})
     assert ring.emulated.startswith("NCCL needs GPUs")
     many = ScalingParameters.resolve({"workers": 2 * cores(), "mode": "weak", "strategy": "multi_worker"})

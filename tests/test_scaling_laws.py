@@ -7,21 +7,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dlperf import scaling_laws
-from dlperf.scaling_laws import AMDAHL, GUSTAFSON, USL, Law, fit, ring_law
+from dlperf.problems.scaling import laws
+from dlperf.problems.scaling.laws import AMDAHL, GUSTAFSON, USL, Law, fit, ring_law
 
 COUNTS = (1, 2, 4, 8, 16, 32)
 
 
 def test_definitions_by_hand() -> None:
     """Strong: 8 s become 5 s on two workers. Weak: a step of twice the images takes 10 s instead of 8."""
-    assert scaling_laws.speedup("strong", 8.0, 5.0, 2) == pytest.approx(1.6)
-    assert scaling_laws.efficiency("strong", 8.0, 5.0, 2) == pytest.approx(0.8)
-    assert scaling_laws.efficiency("weak", 8.0, 10.0, 2) == pytest.approx(0.8)  # t1 / tn
-    assert scaling_laws.speedup("weak", 8.0, 10.0, 2) == pytest.approx(1.6)
-    assert scaling_laws.serial_fraction(1.6, 2) == pytest.approx(0.25)
+    assert laws.speedup("strong", 8.0, 5.0, 2) == pytest.approx(1.6)
+    assert laws.efficiency("strong", 8.0, 5.0, 2) == pytest.approx(0.8)
+    assert laws.efficiency("weak", 8.0, 10.0, 2) == pytest.approx(0.8)  # t1 / tn
+    assert laws.speedup("weak", 8.0, 10.0, 2) == pytest.approx(1.6)
+    assert laws.serial_fraction(1.6, 2) == pytest.approx(0.25)
     with pytest.raises(ValueError, match="workers=1"):
-        scaling_laws.serial_fraction(1.0, 1)
+        laws.serial_fraction(1.0, 1)
 
 
 def test_laws_at_known_points() -> None:
@@ -41,7 +41,7 @@ def test_laws_at_known_points() -> None:
 @given(st.floats(0.0, 0.9))
 def test_the_serial_share_is_found_by_one_point_and_by_a_fit(serial: float) -> None:
     speed_ups = {n: float(AMDAHL.curve(np.array([float(n)]), np.array([serial]))[0]) for n in COUNTS}
-    assert scaling_laws.serial_fraction(speed_ups[8], 8) == pytest.approx(serial, abs=1e-9)
+    assert laws.serial_fraction(speed_ups[8], 8) == pytest.approx(serial, abs=1e-9)
     found = fit(AMDAHL, {n: [value] for n, value in speed_ups.items()}, 64)
     assert found is not None
     assert found.values[0] == pytest.approx(serial, abs=1e-4)

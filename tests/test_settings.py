@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dlperf import problems
+from dlperf import entry_points
+from dlperf.analysis.settings import settings
 from dlperf.comparison.groups import default_groups, mean_table, setting_table, target_table
-from dlperf.settings import settings
 from tests.test_claims import stored
 
-CUTOUT = problems.load("cutout")
+CUTOUT = entry_points.load_problem("cutout")
 
 
 def test_what_the_problem_varies_shares_a_setting() -> None:
@@ -33,7 +33,7 @@ def test_circumstances_are_settings_of_their_own() -> None:
 
 def test_data_that_follow_from_the_seed_are_no_settings() -> None:
     trials = [stored("approximators", 143 * n, {"dlperf.data_digest": f"digest{n}"}) for n in range(3)]
-    (one,) = settings(problems.load("approximators"), trials)
+    (one,) = settings(entry_points.load_problem("approximators"), trials)
     assert one.circumstances["data"] == "drawn from random_seed"
 
 
@@ -41,7 +41,7 @@ def test_means_and_what_they_hide() -> None:
     trials = [
         stored("optimizers", number, metrics={"train_loss": float(number)}) for number in (0, 5, 10, 15)
     ]  # AdaGrad without and with dropout, two random seeds
-    problem = problems.load("optimizers")
+    problem = entry_points.load_problem("optimizers")
     (setting,) = settings(problem, trials)
     assert default_groups(problem, trials) == ["optimizer", "dropout", "learning_rate"]
     apart = mean_table(setting, ["optimizer", "dropout"], ["train_loss"], curves=False)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from dlperf.statistics import mean_of, time_to
+from dlperf.analysis.statistics import mean_of, time_to
 
 
 @given(st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=30))

@@ -12,15 +12,16 @@ import mlflow
 import psutil
 import pytest
 
-from dlperf import problems, tracking
+from dlperf import entry_points
 from dlperf.errors import BadInput, Ended, EnvironmentMissing
 from dlperf.parameters import parse, texts
-from dlperf.process import this_process
-from dlperf.resume import begun, identity_tags, resumed_raw
-from dlperf.tracking import Store
+from dlperf.runner.resume import begun, identity_tags, resumed_raw
+from dlperf.tracking.owner import this_process
+from dlperf.tracking.run import Run
+from dlperf.tracking.store import Store
 from dlperf.trial import DataUsed
 
-PROBLEM: Any = problems.load("cutout")
+PROBLEM: Any = entry_points.load_problem("cutout")
 EPOCH = {"train_loss": 1.0, "epoch_seconds": 2.0}
 
 
@@ -41,22 +42,22 @@ def store(tmp_path: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch)
     return Store()
 
 
-def begin(store: Store, raw: dict[str, str], **logged: str) -> tracking.Run:
+def begin(store: Store, raw: dict[str, str], **logged: str) -> Run:
     """Begin a run, in which MLflow has logged some parameters before, as `mlflow run` does."""
     made = store.create("calm-fox-7")
     for name, value in logged.items():
         store.client.log_param(made.id, name, value)
-    run = tracking.Run(store, store.client.get_run(made.id))
+    run = Run(store.client, store.uri, store.client.get_run(made.id))
     given = parse(PROBLEM.parameters, {"dataset": "digits", **raw})
     run.begin(PROBLEM, "cutout m=4", "trial", texts(given.trials[0]), identity_tags(PROBLEM, given))
     return run
 
 
-def reread(store: Store, run: tracking.Run) -> tracking.Run:
-    return tracking.Run(store, store.client.get_run(run.id))
+def reread(store: Store, run: Run) -> Run:
+    return Run(store.client, store.uri, store.client.get_run(run.id))
 
 
-def steps(store: Store, run: tracking.Run, name: str = "train_loss") -> list[int]:
+def steps(store: Store, run: Run, name: str = "train_loss") -> list[int]:
     return [m.step for m in store.client.get_metric_history(run.id, name)]
 
 
@@ -74,7 +75,7 @@ def test_a_logged_parameter_with_another_value_is_refused(store: Store) -> None:
 
 
 def test_a_name_the_user_chose_is_kept(store: Store) -> None:
-    run = tracking.Run(store, store.client.create_run("0", run_name="my run"))
+    run = Run(store.client, store.uri, store.client.create_run("0", run_name="my run"))
     given = parse(PROBLEM.parameters, {"dataset": "digits"})
     run.begin(PROBLEM, "cutout m=4", "trial", texts(given.trials[0]), {})
     assert store.client.get_run(run.id).info.run_name == "my run"

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dlperf.training import Monitor, Schedule, Training
+from dlperf.training.loop import Monitor, Schedule, Training
 
 accuracies = st.lists(st.sampled_from([0.1, 0.2, 0.3, 0.4, 0.5]), min_size=1, max_size=30)
 

@@ -10,9 +10,9 @@ import keras
 import numpy as np
 import pytest
 
-from dlperf.problems.optimizers import OptimizersParameters
-from dlperf.rmsprop_nesterov import RMSpropNesterov
-from dlperf.update_rules import RULES, documentation
+from dlperf.problems.optimizers.parameters import OptimizersParameters
+from dlperf.problems.optimizers.rmsprop_nesterov import RMSpropNesterov
+from dlperf.problems.optimizers.update_rules import RULES, documentation
 
 RATE, EPSILON = 0.01, 1e-7
 STEPS = 4

@@ -92,7 +92,7 @@ class Claim(_Item):
         closed_form: Name of the formula in `dlperf.claims.closed_forms` that gives the number; "" for none.
         where: Which trials it speaks of.
         needs: The conditions under which their figures compare with the published one.
-        measure: What is read of each trial, as `dlperf.claims.measures` has it.
+        measure: What is read of each trial, as `dlperf.analysis.measures` has it.
         rule: How it is tested.
         because: Why with that tolerance.
         kinds: The fewest different trials, random seeds apart, that it takes: a mean over networks, or a trend, is not

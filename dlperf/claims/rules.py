@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
+from dlperf.analysis.measures import Trials, fact, matches, measured, value_text
+from dlperf.analysis.statistics import mean_of
 from dlperf.claims.ledger import Bound, Claim, Extreme, Paired, Ratio, Trend
-from dlperf.claims.measures import Trials, fact, matches, measured, value_text
 from dlperf.parameters import defining
-from dlperf.statistics import mean_of
 from dlperf.tables import cell
 
 _SIGNIFICANCE = 0.05

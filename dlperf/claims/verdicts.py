@@ -6,12 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from dlperf.analysis.measures import fact, is_one_of, matches, needs_curves, value_text
+from dlperf.analysis.settings import Setting
 from dlperf.claims.closed_forms import closed_form
 from dlperf.claims.ledger import Claim, claims
-from dlperf.claims.measures import fact, is_one_of, matches, needs_curves, value_text
 from dlperf.claims.rules import Finding, tested
 from dlperf.parameters import defining
-from dlperf.settings import Setting
 from dlperf.tables import cell
 from dlperf.trial import StoredTrial
 

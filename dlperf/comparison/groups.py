@@ -8,12 +8,12 @@ from typing import Any
 
 import pandas as pd
 
-from dlperf.claims.measures import Trials, fact, measured
+from dlperf.analysis.measures import Trials, fact, measured
+from dlperf.analysis.settings import Setting, differing
+from dlperf.analysis.statistics import mean_of, time_to
 from dlperf.metric_names import best, has_best
 from dlperf.parameters import describe
-from dlperf.settings import Setting, differing
-from dlperf.statistics import mean_of, time_to
-from dlperf.trial import Problem
+from dlperf.problem import Problem
 
 TO_TARGET = {"seconds_to_target": "train_seconds", "epochs_to_target": "epochs_run"}
 """Metrics that only trials have which reached the target, and what tells how long the others were followed."""

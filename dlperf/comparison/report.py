@@ -18,10 +18,10 @@ import pandas as pd
 from markupsafe import Markup
 
 from dlperf import tables
+from dlperf.analysis.settings import Setting
 from dlperf.claims.verdicts import AGREES, DIFFERS, counted, verdict_table
 from dlperf.comparison.files import READABLE_ROWS, Page
 from dlperf.comparison.sections import Section
-from dlperf.settings import Setting
 
 
 @dataclass(frozen=True)

@@ -6,18 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from dlperf.claims.measures import fact
+from dlperf.analysis.measures import fact
+from dlperf.analysis.settings import Setting, settings
 from dlperf.claims.verdicts import Verdict, verdicts
-from dlperf.comparison import early_stopping, groups
+from dlperf.comparison import audit, groups
 from dlperf.errors import BadInput
-from dlperf.settings import Setting, settings
-from dlperf.tracking_query import Found
-from dlperf.trial import Problem, Summary
+from dlperf.problem import Problem, Summary
+from dlperf.tracking.query import Found
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from dlperf.problems.compare import CompareParameters
+    from dlperf.comparison.parameters import CompareParameters
 
 # Beside the metrics that runs have: one is derived, and a target may never have been reached.
 _ALWAYS = ("seconds_per_epoch", *groups.TO_TARGET)
@@ -113,6 +113,6 @@ def _setting_section(
         "time_to_target": groups.target_table(setting, group_by, metrics),
     }
     if asked.curves and problem.monitor:
-        tables["early_stopping"] = early_stopping.audit(setting, problem.monitor, group_by, patiences)
+        tables["early_stopping"] = audit.audit(setting, problem.monitor, group_by, patiences)
     shown = {name: table for name, table in tables.items() if len(table)}
     return SettingSection(setting, problem.summarize(trials), shown)

@@ -3,20 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
 
-from dlperf.execution import Outcome, Task
-from dlperf.trial import Problem, Report
-
-
-class Listener(Protocol):
-    """Whoever keeps the books of a sweep; always called in the process, and the thread, that started it."""
-
-    def started(self, task: Task) -> Report | None:
-        """Take note that a trial is about to run; None if it cannot, which has been noted then."""
-
-    def ended(self, task: Task, outcome: Outcome | Exception) -> None:
-        """Take note of a trial's end; what is raised ends the sweep."""
+from dlperf.engines.execution import Listener, Task
+from dlperf.problem import Problem
 
 
 def side_by_side(parameters: Any) -> bool:

@@ -15,16 +15,13 @@ import sys
 from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import dlperf
-from dlperf import problems
+from dlperf import entry_points
+from dlperf.engines.execution import Listener, Outcome, RemoteReport, Task, execute, portable
 from dlperf.errors import EnvironmentMissing, TrialFailed, one_line
-from dlperf.execution import Outcome, RemoteReport, Task, execute, portable
 from dlperf.trial import Report
-
-if TYPE_CHECKING:
-    from dlperf.engines import Listener
 
 _KNOCK_SECONDS = 10
 _CONNECT_SECONDS = 60
@@ -146,6 +143,6 @@ def _execute(task: Task, mailbox: Any) -> Outcome | Exception:
         ray.get(mailbox.put.remote(task.name, method, arguments))
 
     try:
-        return execute(problems.load(task.problem), task, RemoteReport(send))
+        return execute(entry_points.load_problem(task.problem), task, RemoteReport(send))
     except Exception as error:
         return portable(error)

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from dlperf.execution import Outcome, Task, execute
-from dlperf.trial import Problem
-
-if TYPE_CHECKING:
-    from dlperf.engines import Listener
+from dlperf.engines.execution import Listener, Outcome, Task, execute
+from dlperf.problem import Problem
 
 
 def run(problem: Problem[Any], tasks: Sequence[Task], listener: Listener) -> None:

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dlperf.clock import Clock
-from dlperf.execution import Outcome, Task
-from dlperf.trial import Context, Problem, TrialResult
-
-if TYPE_CHECKING:
-    from dlperf.engines import Listener
+from dlperf.engines.execution import Listener, Outcome, Task
+from dlperf.problem import Problem
+from dlperf.trial import Context, TrialResult
 
 
 @dataclass

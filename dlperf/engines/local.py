@@ -16,15 +16,12 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from dlperf import problems
+from dlperf import entry_points
+from dlperf.engines.execution import Listener, RemoteReport, Task, execute, portable
 from dlperf.errors import DlperfError, TrialFailed
-from dlperf.execution import RemoteReport, Task, execute, portable
 from dlperf.trial import Report
-
-if TYPE_CHECKING:
-    from dlperf.engines import Listener
 
 _ATTEMPTS = 2
 # What XLA has compiled for a trial stays in memory until the process ends: some 40 MB for a dense network.
@@ -178,7 +175,7 @@ def _serve(connection: Connection[Any, Any]) -> None:
         except EOFError:
             return
         try:
-            connection.send(("ended", execute(problems.load(task.problem), task, RemoteReport(send))))
+            connection.send(("ended", execute(entry_points.load_problem(task.problem), task, RemoteReport(send))))
         except Exception as error:  # of the trial, or of a result that cannot be pickled
             connection.send(("ended", portable(error)))
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from dlperf.errors import BadInput, EnvironmentMissing, one_line
-from dlperf.remote.engine import device_request
+from dlperf.remote.docker_engine import device_request
 from dlperf.remote.parameters import RemoteParameters
 
 _RUN, _PORT = "dlperf.run_id", "dlperf.tunnel_port"

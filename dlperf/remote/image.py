@@ -14,7 +14,7 @@ from typing import Any
 import dlperf
 from dlperf.environment import git_commit
 from dlperf.errors import EnvironmentMissing, one_line
-from dlperf.remote.notice import say
+from dlperf.remote.logs import say
 from dlperf.remote.parameters import RemoteParameters
 
 # What the image was made of, all of it, and the part of it that decides which packages are installed.

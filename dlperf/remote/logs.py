@@ -1,12 +1,17 @@
-"""What the container writes, as it writes it, and how it ended."""
+"""What is written here: what the container writes, as it writes it, and what `remote` itself has to say."""
 
 from __future__ import annotations
 
 import sys
 from typing import Any
 
-from dlperf.errors import EnvironmentMissing, TrialFailed, one_line
+from dlperf.errors import EnvironmentMissing, TrialFailed, one_line, without_logins
 from dlperf.remote.link import Link
+
+
+def say(message: str) -> None:
+    """Write one line of `remote`'s own to the standard error."""
+    print(f"dlperf remote: {without_logins(message)}", file=sys.stderr, flush=True)
 
 
 def follow(link: Link, container: Any) -> int:

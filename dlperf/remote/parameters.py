@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import quote, unquote, urlsplit
 
-from dlperf import problems
+from dlperf import entry_points
 from dlperf.declaration import parameter
 from dlperf.errors import BadInput
 from dlperf.parameters import Parameters, describe, parse, refuse_unknown
@@ -73,13 +73,15 @@ class RemoteParameters(Parameters):
         Address.of(self.host)
         wanted = [name for name in ("entry_point", "attach", "stop") if getattr(self, name)]
         if not wanted:
-            raise BadInput("entry_point", "", f"give one of {', '.join(problems.NAMES)}, or --attach or --stop RUN_ID")
+            raise BadInput(
+                "entry_point", "", f"give one of {', '.join(entry_points.NAMES)}, or --attach or --stop RUN_ID"
+            )
         if len(wanted) > 1:
             raise BadInput(wanted[1], getattr(self, wanted[1]), f"cannot be given together with {wanted[0]}")
-        if self.entry_point and self.entry_point not in problems.NAMES:
-            closest = difflib.get_close_matches(self.entry_point, problems.NAMES, n=1)
+        if self.entry_point and self.entry_point not in entry_points.NAMES:
+            closest = difflib.get_close_matches(self.entry_point, entry_points.NAMES, n=1)
             hint = f"; did you mean {closest[0]}?" if closest else ""
-            raise BadInput("entry_point", self.entry_point, f"must be one of {', '.join(problems.NAMES)}{hint}")
+            raise BadInput("entry_point", self.entry_point, f"must be one of {', '.join(entry_points.NAMES)}{hint}")
         rules = {
             "attach": (_RUN_ID, "must be a run id: 32 of the characters 0-9 and a-f"),
             "stop": (_RUN_ID, "must be a run id: 32 of the characters 0-9 and a-f"),
@@ -172,7 +174,7 @@ def read(raw: Mapping[str, str]) -> tuple[RemoteParameters, dict[str, str]]:
                 name, text, f"a container that is there keeps what it was started with (run {parameters.run_id})"
             )
         return parameters, {}
-    problem = problems.load(parameters.entry_point)
+    problem = entry_points.load(parameters.entry_point)
     for name, why in _ELSEWHERE.items():
         if rest.get(name):
             raise BadInput(name, rest[name], why)
@@ -187,8 +189,8 @@ def read(raw: Mapping[str, str]) -> tuple[RemoteParameters, dict[str, str]]:
 def _refuse_unknown(entry_point: str, rest: Mapping[str, str]) -> None:
     """Refuse what neither `remote` nor the entry point declares; without an entry point, what one can tell."""
     own_names = list(RemoteParameters.model_fields)
-    if entry_point in problems.NAMES:
-        declared = [each.name for each in describe(problems.load(entry_point).parameters)]
+    if entry_point in entry_points.NAMES:
+        declared = [each.name for each in describe(entry_points.load(entry_point).parameters)]
         refuse_unknown([*own_names, *declared], rest)
     else:
         # It may be a parameter of whatever entry point was meant, unless it is almost one of these.
@@ -198,5 +200,5 @@ def _refuse_unknown(entry_point: str, rest: Mapping[str, str]) -> None:
 
 def dry(entry_point: str, rest: Mapping[str, str]) -> bool:
     """Whether the entry point is to list its trials only, so that there is no run."""
-    names = {each.name for each in describe(problems.load(entry_point).parameters)}
+    names = {each.name for each in describe(entry_points.load(entry_point).parameters)}
     return "dry_run" in names and rest.get("dry_run", "").lower() == "true"

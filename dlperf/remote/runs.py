@@ -5,7 +5,8 @@ from __future__ import annotations
 from urllib.parse import urlsplit
 
 from dlperf.errors import BadInput, EnvironmentMissing
-from dlperf.tracking import Run, Store
+from dlperf.tracking.run import Run
+from dlperf.tracking.store import Store
 
 _OPEN = ("RUNNING", "SCHEDULED")
 
@@ -42,7 +43,7 @@ def find(store: Store, parameter: str, run_id: str) -> Run:
             raise
         raise BadInput(parameter, run_id, f"{store.uri} has no such run") from error
     store.experiment_id = found.info.experiment_id
-    return Run(store, found)
+    return Run(store.client, store.uri, found)
 
 
 def is_open(store: Store, run_id: str) -> bool:
@@ -69,5 +70,5 @@ def settle(store: Store, run_id: str, status: str, reason: str) -> bool:
             settle(store, child.info.run_id, status, reason)
     if found.info.status not in _OPEN:
         return False
-    Run(store, found).end(status, reason)
+    Run(store.client, store.uri, found).end(status, reason)
     return True

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from dlperf.errors import BadInput, Ended, EnvironmentMissing, TrialFailed
 from dlperf.remote import container as containers
-from dlperf.remote import engine, image, logs
+from dlperf.remote import docker_engine, image, logs
 from dlperf.remote.link import Link
-from dlperf.remote.notice import say
+from dlperf.remote.logs import say
 from dlperf.remote.parameters import Address, RemoteParameters, dry
 from dlperf.remote.tracking_address import TrackingAddress, check_reachable, why_unreachable
 
 if TYPE_CHECKING:
-    from dlperf.tracking import Store
+    from dlperf.tracking.store import Store
 
 _TRACKING_GONE = 3
 
@@ -64,15 +64,15 @@ def run(parameters: RemoteParameters, arguments: Mapping[str, str]) -> int:
 
 @contextmanager
 def _connected(parameters: RemoteParameters) -> Iterator[Host]:
-    with Link(Address.of(parameters.host)) as link, engine.connected(link) as client:
+    with Link(Address.of(parameters.host)) as link, docker_engine.connected(link) as client:
         yield Host(link, client)
 
 
 @contextmanager
 def _tracked() -> Iterator[Store]:
     """Open the tracking server; what it fails with in the block becomes one line."""
-    from dlperf.tracking import Store
-    from dlperf.tracking_server import outages
+    from dlperf.tracking.server import outages
+    from dlperf.tracking.store import Store
 
     store = Store()
     with outages(store.uri):
@@ -82,10 +82,10 @@ def _tracked() -> Iterator[Store]:
 def _check(host: Host, parameters: RemoteParameters) -> str:
     """Verify the host and bring the image there; return its id."""
     if parameters.gpus:
-        engine.check_gpus(host.link, host.client, parameters.gpus)
+        docker_engine.check_gpus(host.link, host.client, parameters.gpus)
     if parameters.data.startswith("/"):
-        engine.check_folder(host.link, parameters.data)
-    engine.check_disk(host.link, host.client, image.room_needed(host.client, parameters))
+        docker_engine.check_folder(host.link, parameters.data)
+    docker_engine.check_disk(host.link, host.client, image.room_needed(host.client, parameters))
     return image.provide(host.client, host.name, parameters)
 
 
@@ -258,7 +258,7 @@ def _settle(store: Store, run_id: str, status: str, reason: str) -> bool:
         EnvironmentMissing: If the tracking server does not answer.
     """
     from dlperf.remote import runs
-    from dlperf.tracking_server import outages
+    from dlperf.tracking.server import outages
 
     with outages(store.uri):
         return runs.settle(store, run_id, status, reason)

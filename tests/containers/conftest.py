@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from dlperf.parameters import parse
-from dlperf.remote import engine
+from dlperf.remote import docker_engine
 from dlperf.remote.image import provide
 from dlperf.remote.link import Link
 from dlperf.remote.parameters import Address, RemoteParameters
@@ -105,6 +105,6 @@ def _build_there(host: SecondHost) -> None:
     (parameters,) = parse(RemoteParameters, given).trials
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PATH", f"{host.path}{os.pathsep}{os.environ['PATH']}")
-        with Link(Address.of(host.url)) as link, engine.connected(link) as client:
+        with Link(Address.of(host.url)) as link, docker_engine.connected(link) as client:
             provide(client, link.name, parameters)
     host.ssh("docker image prune --force")  # the one it replaces

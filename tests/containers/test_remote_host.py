@@ -19,7 +19,7 @@ import pytest
 
 from dlperf.errors import EnvironmentMissing
 from dlperf.parameters import parse
-from dlperf.remote import engine, image, link, logs, tracking_address
+from dlperf.remote import docker_engine, image, link, logs, tracking_address
 from dlperf.remote.link import Link
 from dlperf.remote.parameters import Address, RemoteParameters
 from tests.containers.conftest import BASE_IMAGE
@@ -177,7 +177,7 @@ def test_a_pulled_cable_is_told_and_the_container_goes_on(caller: Caller, monkey
     monkeypatch.setenv("PATH", caller.environment["PATH"])
     monkeypatch.setitem(link._OPTIONS, "ServerAliveInterval", "1")
     cable = ["ip", "link", "set", "dlperf0"]
-    with Link(Address.of(caller.host.url)) as connection, engine.connected(connection) as client:
+    with Link(Address.of(caller.host.url)) as connection, docker_engine.connected(connection) as client:
         container = client.containers.get(f"dlperf-cutout-{run_id}")
         pull = threading.Timer(2, subprocess.run, [[*cable, "down"]])
         pull.start()
@@ -319,7 +319,7 @@ def test_a_transfer_sends_the_image_once_and_no_other_of_its_name(
     given = {"host": caller.host.url, "entry_point": "cutout", "image": "transfer", "tag": "dlperf-test-transfer"}
     (parameters,) = parse(RemoteParameters, given).trials
     try:
-        with Link(Address.of(caller.host.url)) as there, engine.connected(there) as client:
+        with Link(Address.of(caller.host.url)) as there, docker_engine.connected(there) as client:
             ids = {image.provide(client, there.name, parameters) for _ in range(2)}
         assert len(ids) == 1
         assert caller.host.ssh("docker images --format '{{.Tag}}' dlperf-test-transfer").split() == ["latest"]
@@ -334,9 +334,9 @@ def test_a_transfer_sends_the_image_once_and_no_other_of_its_name(
 def test_links_that_break_beyond_the_host(caller: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
     """No room, and a tracking server that only a container there can tell is out of reach."""
     monkeypatch.setenv("PATH", caller.environment["PATH"])
-    with Link(Address.of(caller.host.url)) as there, engine.connected(there) as client:
+    with Link(Address.of(caller.host.url)) as there, docker_engine.connected(there) as client:
         with pytest.raises(EnvironmentMissing, match=r"GB are free in /.* and 1000000 are needed"):
-            engine.check_disk(there, client, 10**6)
+            docker_engine.check_disk(there, client, 10**6)
         nowhere = tracking_address.TrackingAddress.of("http://127.0.0.1:9")
         with pytest.raises(EnvironmentMissing, match=r"cannot reach the tracking server http://127.0.0.1:9: .*refused"):
             tracking_address.check_reachable(there, client, "dlperf", "host", nowhere)

@@ -1,0 +1,82 @@
+"""Which stored trials compare: those of one setting, that ran alike but for what the problem varies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic
+
+from dlperf.declaration import text
+from dlperf.parameters import P, defining, describe
+from dlperf.problem import Problem
+from dlperf.trial import StoredTrial
+
+CIRCUMSTANCES = {  # by tag: how people call it
+    "dlperf.hardware": "hardware",
+    "dlperf.software": "software",
+    "dlperf.version": "dlperf",
+}
+_DEFAULT = "default"
+
+
+@dataclass
+class Setting(Generic[P]):
+    """Trials that may be averaged.
+
+    Attributes:
+        number: From 1; the setting of most trials comes first.
+        circumstances: Hardware, software, version and data, by name.
+        parameters: The values that all trials share of the parameters that the problem does not vary, by name;
+            "default" where each trial has what follows from its other parameters.
+        trials: Its trials, those that started first first.
+    """
+
+    number: int
+    circumstances: Mapping[str, str]
+    parameters: Mapping[str, str]
+    trials: list[StoredTrial[P]] = field(default_factory=list)
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """Parameters and circumstances."""
+        return {**self.parameters, **self.circumstances}
+
+
+def settings(problem: Problem[P], trials: Sequence[StoredTrial[P]]) -> list[Setting[P]]:
+    """Sort trials into settings: different hardware, software, versions, data or fixed parameters are never mixed."""
+    found: dict[Any, Setting[P]] = {}
+    varying = {*problem.varying, *problem.varying_rarely}
+    for trial in sorted(trials, key=lambda t: (t.started, t.run_id)):
+        circumstances = {name: trial.tags.get(tag, "unknown") for tag, name in CIRCUMSTANCES.items()}
+        parameters = _fixed(trial.parameters, varying)
+        digest = trial.tags.get("dlperf.data_digest", "none")
+        circumstances["data"] = "drawn from random_seed" if problem.data_drawn else digest
+        key = (*circumstances.items(), *parameters.items())
+        found.setdefault(key, Setting(0, circumstances, parameters)).trials.append(trial)
+    ordered = sorted(found.values(), key=lambda setting: -len(setting.trials))
+    for number, setting in enumerate(ordered, 1):
+        setting.number = number
+    return ordered
+
+
+def differing(facts: Iterable[Mapping[str, str]]) -> list[str]:
+    """Return the names whose values differ."""
+    rows = list(facts)
+    names = dict.fromkeys(name for row in rows for name in row)
+    return [name for name in names if len({row.get(name) for row in rows}) > 1]
+
+
+def _fixed(parameters: P, varying: set[str]) -> dict[str, str]:
+    """The texts of the parameters that the problem does not vary."""
+    values = defining(parameters)
+    known = {
+        each.name: getattr(parameters, each.name)
+        for each in describe(type(parameters))
+        if not each.follows or each.name in varying
+    }
+    followed = type(parameters).following(known)
+    return {
+        name: _DEFAULT if name in followed and name not in known and text(followed[name]) == value else value
+        for name, value in values.items()
+        if name not in varying
+    }

@@ -1,0 +1,108 @@
+"""An audit of early stopping: stored curves under other patiences, with and without the best weights restored.
+
+The rule is that of `keras.callbacks.EarlyStopping` and of `dlperf.training`: stop after `patience` epochs without a
+strictly better value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate, pairwise
+from typing import Any
+
+import pandas as pd
+
+from dlperf.analysis.settings import Setting
+from dlperf.comparison.groups import grouped
+from dlperf.metric_names import best, higher_is_better
+from dlperf.trial import StoredTrial
+
+
+@dataclass(frozen=True)
+class Stop:
+    """Where a patience ends a curve.
+
+    Attributes:
+        epoch: The last epoch, from 1; the curve's own last one where the patience does not end it.
+        stopped: Whether the patience ends it there.
+        best_epoch: The best epoch until then.
+    """
+
+    epoch: int
+    stopped: bool
+    best_epoch: int
+
+
+def replay(curve: Sequence[float], patience: int, *, higher: bool) -> Stop:
+    """Return where early stopping with `patience` would have ended a curve of at least one epoch."""
+    best_epoch, waited = 1, 0
+    for epoch, value in enumerate(curve[1:], 2):
+        before = curve[best_epoch - 1]
+        if value > before if higher else value < before:
+            best_epoch, waited = epoch, 0
+        else:
+            waited += 1
+        if waited >= patience:
+            return Stop(epoch, True, best_epoch)
+    return Stop(len(curve), False, best_epoch)
+
+
+def audit(setting: Setting[Any], monitor: str, group_by: Sequence[str], patiences: Sequence[int]) -> pd.DataFrame:
+    """Return what each patience would have cost, a row per group and patience; empty without curves of `monitor`.
+
+    Columns: `group_by`; patience, 0 for the whole stored curve; trials; stopped, how many the patience ends; cut, how
+    many it does not although their curve was itself stopped early, so that nothing is known of what would have
+    followed; epoch, their mean; before_first_drop, how many end before the learning rate falls; last and restored, the
+    mean of `monitor` with the last and with the best weights; cost_last and cost_restored, by how much the best of the
+    stored curve is better; seconds_saved, mean training seconds after the stop.
+    """
+    groups = grouped([trial for trial in setting.trials if trial.history.get(monitor)], group_by)
+    return pd.DataFrame(
+        {**dict(zip(group_by, kind, strict=True)), **_row(trials, monitor, patience)}
+        for kind, trials in groups.items()
+        for patience in (*patiences, 0)
+    )
+
+
+def _row(trials: Sequence[StoredTrial[Any]], monitor: str, patience: int) -> dict[str, Any]:
+    higher = higher_is_better(monitor)
+    sign = 1 if higher else -1
+    rows = []
+    for trial in trials:
+        curve = trial.history[monitor]
+        stop = replay(curve, patience or len(curve) + 1, higher=higher)
+        whole = best(monitor, list(curve))
+        seconds = list(accumulate(trial.history["epoch_seconds"]))
+        last, restored = curve[stop.epoch - 1], curve[stop.best_epoch - 1]
+        drop = _first_drop(trial)
+        rows.append(
+            {
+                "stopped": stop.stopped,
+                "cut": not stop.stopped and bool(trial.metrics.get("stopped_early")),
+                "epoch": stop.epoch,
+                "before_first_drop": drop is not None and stop.epoch < drop,
+                "last": last,
+                "restored": restored,
+                "cost_last": sign * (whole - last),
+                "cost_restored": sign * (whole - restored),
+                "seconds_saved": seconds[-1] - seconds[stop.epoch - 1],
+            }
+        )
+    table = pd.DataFrame(rows)
+    counts = ("stopped", "cut", "before_first_drop")
+    told = {str(name): int(column.sum()) if name in counts else float(column.mean()) for name, column in table.items()}
+    return {"patience": patience, "trials": len(rows), **told}
+
+
+def _first_drop(trial: StoredTrial[Any]) -> int | None:
+    """Return the first epoch, from 1, whose learning rate is below the one before; None where none is.
+
+    A training that was itself stopped early may not have come to the first drop of its schedule.
+    """
+    planned = getattr(trial.parameters, "learning_rate_at", None)
+    if planned:
+        rates: Sequence[float] = [planned(epoch) for epoch in range(1, trial.parameters.epochs + 1)]
+    else:
+        rates = trial.history.get("learning_rate", ())
+    return next((epoch for epoch, (a, b) in enumerate(pairwise(rates), 2) if b < a), None)

@@ -1,0 +1,45 @@
+"""The entry point `compare`: what stored trials say, without training anything."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from dlperf.declaration import parameter
+from dlperf.entry_points import PROBLEMS
+from dlperf.parameters import Parameters
+from dlperf.problem import Comparison
+
+
+class CompareParameters(Parameters):
+    """Parameters of the comparison."""
+
+    problem: Literal["optimizers", "scaling", "architectures", "cutout", "approximators"] = parameter(
+        PROBLEMS, grid=True, help="whose trials are compared"
+    )
+    group_by: str = parameter(
+        "",
+        help="parameters or logged facts, with commas between, over whose values means are taken; what the "
+        "problem varies, random_seed left out, unless given (approximators: num_layers)",
+    )
+    metric: str = parameter(
+        "", help="metrics, with commas between, of which means are taken; the problem's own unless given"
+    )
+    repeats: Literal["newest", "all"] = parameter(
+        "newest", help="of several runs of the same trial the newest, or all of them"
+    )
+    filter: str = parameter("", help="further condition on runs in MLflow's language, as params.dataset = 'cifar10'")
+    curves: bool = parameter(
+        True, help="read the epochs' curves, which figures, times to a common level and the audit of stopping need"
+    )
+    patience: int = parameter(
+        (5, 10, 20, 40), ge=1, le=100_000, unit="epochs", grid=True, help="patience that the audit of stopping replays"
+    )
+    output: str = parameter("", help="folder for tables, figures and report, besides the run's artifacts")
+    tracking_uri: str = parameter("", help="tracking server to query; MLFLOW_TRACKING_URI's unless given")
+
+
+COMPARISON = Comparison(
+    name="compare",
+    summary="Summary tables of stored trials, published figures beside ours with verdicts, and a report.",
+    parameters=CompareParameters,
+)

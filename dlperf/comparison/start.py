@@ -1,0 +1,192 @@
+"""The start of a comparison: search, compare, show, and log it as a run of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from dlperf import entry_points, environment, terminal
+from dlperf.claims.verdicts import counted, short_table
+from dlperf.comparison import files, report
+from dlperf.comparison.parameters import CompareParameters
+from dlperf.comparison.sections import Section, check_names, section
+from dlperf.errors import BadInput, NothingFound
+from dlperf.parameters import Given, parse, sweep_texts
+from dlperf.problem import Comparison
+from dlperf.tracking import query
+from dlperf.tracking.run import Run
+from dlperf.tracking.server import outages, reach
+from dlperf.tracking.store import Store
+
+_SHOWN_ROWS = 40
+_TAG_CHARACTERS = 7500  # a tag holds 8,000
+
+
+def start(comparison: Comparison, raw: Mapping[str, str]) -> int:
+    """Compare what the user asked for.
+
+    Args:
+        comparison: The entry point.
+        raw: Parameters as the user wrote them.
+
+    Returns:
+        The exit status 0; everything else is raised.
+
+    Raises:
+        BadInput: If a parameter cannot be used.
+        NothingFound: If no finished trial matches.
+        EnvironmentMissing: If the tracking server cannot be reached.
+    """
+    given = parse(CompareParameters, raw)
+    asked, first = given.trials, given.trials[0]
+    output = _writable(first.output)
+    uri = reach(first.tracking_uri)
+    with outages(uri), ExitStack() as stack:
+        # What `mlflow run` made for this program lies where its environment says, the trials where the user says.
+        store = Store(uri)
+        logs_to = Store() if os.environ.get("MLFLOW_RUN_ID") else store
+        adopted = logs_to.adopted()
+        if adopted:
+            _refuse_used(adopted)
+            stack.enter_context(adopted)
+        sections = _sections(store, asked)
+        run = adopted or stack.enter_context(logs_to.create(comparison.name))
+        run.begin(comparison, _name(asked), "comparison", sweep_texts(asked), _used(sections, given))
+        run.facts({}, {"dlperf.hardware": environment.hardware()}, environment.describe())
+        _log(run, sections, store.uri, first, output)
+    _show(sections, curves=first.curves)
+    if output:
+        print(f"written to {output}")
+    terminal.say_where(logs_to.uri, run.experiment_id, run.id)
+    return 0
+
+
+def _sections(store: Store, asked: Sequence[CompareParameters]) -> list[Section]:
+    """Search and compare.
+
+    Raises:
+        NothingFound: If no problem has a finished trial.
+        BadInput: If a metric, a group or the filter cannot be used.
+    """
+    first = asked[0]
+    names = list(dict.fromkeys(each.problem for each in asked))
+    found = []
+    for name in names:
+        problem: Any = entry_points.load_problem(name)
+        repeats = first.repeats == "all"
+        searched = query.find_trials(store.client, problem, filter_string=first.filter, repeats=repeats)
+        if first.curves:
+            query.skip_odd_curves(searched, problem)
+        found.append((problem, searched))
+    if not any(each.trials for _, each in found):
+        raise NothingFound(_nothing(store, names, first, [each for _, each in found]))
+    check_names(found, first)
+    return [section(problem, each, asked) for problem, each in found]
+
+
+def _nothing(store: Store, names: Sequence[str], asked: CompareParameters, found: Sequence[Any]) -> str:
+    condition = f" with {asked.filter}" if asked.filter else ""
+    statuses: dict[str, int] = {}
+    for each in found:
+        for status, runs in each.unfinished.items():
+            statuses[status] = statuses.get(status, 0) + len(runs)
+        if each.skipped:
+            statuses["skipped"] = statuses.get("skipped", 0) + len(each.skipped)
+    theirs = f", but {', '.join(f'{count} {status}' for status, count in statuses.items())}" if statuses else ""
+    there = query.problems_there(store.client)
+    runs = ", ".join(f"{count} runs of {name}" for name, count in sorted(there.items())) or "no run of dlperf"
+    return f"no finished trial of {', '.join(names)}{condition} at {store.uri}{theirs}; there are: {runs}"
+
+
+def _log(run: Run, sections: Sequence[Section], uri: str, asked: CompareParameters, output: Path | None) -> None:
+    with tempfile.TemporaryDirectory(prefix="dlperf-compare-") as name:
+        folder = Path(name)
+        pages = files.write(folder, sections, figures=asked.curves)
+        report.write(folder, sections, pages, uri)
+        run.files(folder)
+        if output:
+            shutil.copytree(folder, output, dirs_exist_ok=True)
+    totals = counted(verdict for each in sections for verdict in each.verdicts)
+    counts = {f"claims_{name.replace(' ', '_')}": float(count) for name, count in totals.items()}
+    trials = float(sum(len(each.found.trials) for each in sections))
+    run.final_metrics({"trials_compared": trials, **counts}, again=True)
+
+
+def _show(sections: Sequence[Section], *, curves: bool) -> None:
+    for each in sections:
+        trials, settings = len(each.found.trials), len(each.settings)
+        print(f"\n{each.problem.name}: {_plural(trials, 'finished trial')} in {_plural(settings, 'setting')}")
+        for line in each.left_out:
+            print(f"  left out: {line}")
+        if each.overview is not None:
+            terminal.show_table(f"{each.problem.name}: settings", each.overview)
+        for part in each.settings:
+            which = f" (setting {part.setting.number})" if len(each.settings) > 1 else ""
+            for name, table in {**part.summary.shown_tables(curves=curves), **part.tables}.items():
+                terminal.show_table(f"{each.problem.name}: {name}{which}", table, most=_SHOWN_ROWS)
+        claims = short_table(each.verdicts)
+        if len(claims):
+            terminal.show_table(f"{each.problem.name}: claims", claims)
+        print(f"{each.problem.name}: " + ", ".join(f"{n} {verdict}" for verdict, n in counted(each.verdicts).items()))
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def _name(asked: Sequence[CompareParameters]) -> str:
+    return f"compare problem={','.join(dict.fromkeys(each.problem for each in asked))}"
+
+
+def _refuse_used(run: Run) -> None:
+    """Leave a run as it is that is a trial, a sweep, or a comparison of before.
+
+    Raises:
+        BadInput: If it is one.
+    """
+    problem = run.tags.get("dlperf.problem")
+    if problem:
+        raise BadInput("MLFLOW_RUN_ID", run.id, f"is a run of {problem} already; a comparison is a run of its own")
+
+
+def _used(sections: Sequence[Section], given: Given[CompareParameters]) -> dict[str, str]:
+    """Tags: what was given, and the runs that were compared, in as many tags as they fill."""
+    tags = {"dlperf.given": json.dumps(given.given)}
+    for each in sections:
+        for number, names in enumerate(_filled([trial.run_id for trial in each.found.trials]), 1):
+            tags[f"dlperf.compared.{each.problem.name}{f'.{number}' if number > 1 else ''}"] = names
+    return tags
+
+
+def _filled(names: Sequence[str]) -> Iterator[str]:
+    line = ""
+    for name in names:
+        if len(line) + len(name) + 1 > _TAG_CHARACTERS:
+            yield line
+            line = ""
+        line = f"{line},{name}" if line else name
+    if line:
+        yield line
+
+
+def _writable(output: str) -> Path | None:
+    """Return the folder to write to, made if it was not there.
+
+    Raises:
+        BadInput: If it cannot be written to.
+    """
+    if not output:
+        return None
+    folder = Path(output).expanduser().absolute()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise BadInput("output", output, f"must be a folder that can be written to ({error.strerror})") from error
+    return folder

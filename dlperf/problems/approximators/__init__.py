@@ -1,0 +1,1 @@
+"""Problem 5: depth against width on the eggholder function."""

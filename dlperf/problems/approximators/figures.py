@@ -1,0 +1,120 @@
+"""Figures of the approximators problem."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from dlperf.claims import ledger
+from dlperf.data.eggholder import NOISE_STD
+from dlperf.problems import plots
+from dlperf.trial import StoredTrial
+
+if TYPE_CHECKING:
+    from dlperf.problems.approximators.parameters import ApproximatorsParameters
+
+
+def curves(trial: StoredTrial[ApproximatorsParameters]) -> Figure:
+    """Draw training and validation RMSE over the epochs of one network."""
+    epochs = pd.DataFrame(
+        {"epoch": epoch, "split": split, "rmse": value}
+        for split in ("train", "validation")
+        for epoch, value in enumerate(trial.history[f"{split}_rmse"], 1)
+    )
+    return plots.epoch_curves(epochs, "rmse", "split", title=f"units {trial.parameters.units}: RMSE", log=True)
+
+
+def comparisons(networks: pd.DataFrame, *, with_published: bool) -> dict[str, Callable[[], Figure]]:
+    """Return what draws the notebook's three figures: a point per network, means and their deviation over networks.
+
+    Args:
+        networks: A row per network and random seed.
+        with_published: Draw the notebook's published rows too.
+    """
+    return {
+        "rmse_by_total_units": lambda: _rmse_figure(
+            networks, "total_units", _published_rows() if with_published else None
+        ),
+        "rmse_by_num_params": lambda: _rmse_figure(networks, "num_params", None),
+        "train_seconds_by_num_params": lambda: _seconds_figure(networks),
+    }
+
+
+def _published_rows() -> pd.DataFrame:
+    """The rows of the notebook's table that it published: total units, layers, RMSE."""
+    rows = [
+        (claim.where["units"].split(","), claim.published)
+        for claim in ledger.claims("approximators")
+        if claim.measure == "best_validation_rmse" and isinstance(claim.where.get("units"), str)
+    ]
+    return pd.DataFrame(
+        {"total_units": sum(map(int, units)), "num_layers": len(units), "test_rmse": rmse} for units, rmse in rows
+    )
+
+
+def _rmse_figure(networks: pd.DataFrame, quantity: str, published: pd.DataFrame | None) -> Figure:
+    figure, axes = _curves_by_depth(networks, quantity, "test_rmse")
+    if published is not None:
+        sns.scatterplot(
+            published, x=quantity, y="test_rmse", hue="num_layers", palette=_palette(), marker="x", s=45,
+            linewidth=1.5, legend=False, zorder=3, ax=axes,
+        )  # fmt: skip
+        axes.scatter([], [], marker="x", color="black", label="the notebook's published rows")
+    axes.axhline(NOISE_STD, color="black", linestyle=":", label=f"noise floor, {NOISE_STD}")
+    # Standard deviation of the test targets, as R^2 and RMSE of the networks have it.
+    spread = float((networks["test_rmse"] / np.sqrt(1.0 - networks["r_squared"])).mean())
+    axes.axhline(spread, color="black", linestyle="--", label="predicting the mean")
+    axes.set_ylim(0, max(spread, networks["test_rmse"].max()) * 1.05)
+
+    def r_squared(rmse: Any) -> Any:
+        return 1 - (rmse / spread) ** 2
+
+    def rmse(r_squared: Any) -> Any:
+        return spread * np.sqrt(np.clip(1 - r_squared, 0, None))
+
+    right = axes.secondary_yaxis("right", functions=(r_squared, rmse))
+    right.set_ylabel("R²")
+    right.set_yticks([1.0, 0.95, 0.9, 0.8, 0.6, 0.4, 0.2, 0.0])
+    name = {"total_units": "hidden units in all", "num_params": "parameters"}[quantity]
+    axes.set(title=f"eggholder: test RMSE against {name}", xlabel=name, ylabel="RMSE on the test set")
+    axes.legend(fontsize=8)
+    return figure
+
+
+def _seconds_figure(networks: pd.DataFrame) -> Figure:
+    figure, axes = _curves_by_depth(networks, "num_params", "train_seconds")
+    axes.set(
+        title="eggholder: training time until stopped", xlabel="parameters", ylabel="training seconds", yscale="log"
+    )
+    axes.legend(fontsize=8)
+    return figure
+
+
+def _curves_by_depth(networks: pd.DataFrame, x: str, y: str) -> tuple[Figure, Axes]:
+    """Draw points, and per depth a curve of means with a band of one standard deviation, by powers of two of `x`."""
+    with sns.axes_style("whitegrid"):
+        figure = Figure(figsize=(8, 5), layout="constrained")
+        axes = figure.subplots()
+    for depth in sorted(set(networks["num_layers"])):
+        own = networks[networks["num_layers"] == depth]
+        colour = _palette()[depth]
+        axes.scatter(own[x], own[y], s=10, alpha=0.35, color=colour)
+        # Total units repeat over networks; parameters do not, and are drawn together within a factor of two.
+        place = own[x] if x == "total_units" else np.floor(np.log2(own[x]))
+        mean, sd = (own.groupby(place)[[x, y]].agg(how) for how in ("mean", "std"))
+        label = f"{depth} hidden layer{'s' if depth != 1 else ''}: mean and standard deviation"
+        axes.plot(mean[x], mean[y], marker="o", markersize=4, color=colour, label=label)
+        band = sd[y].fillna(0.0)
+        axes.fill_between(mean[x], mean[y] - band, mean[y] + band, alpha=0.15, color=colour, linewidth=0)
+    axes.set_xscale("log", base=2 if x == "total_units" else 10)
+    return figure, axes
+
+
+def _palette() -> dict[int, tuple[float, float, float]]:
+    return dict(enumerate(sns.color_palette("colorblind", 8), 1))

@@ -1,0 +1,118 @@
+"""Problem 5: depth against width, networks that approximate the eggholder function.
+
+Sources: the notebook's Problem 5 (protocol=notebook) and its assignment: 1 to 3 hidden layers of 16 to 512 units, at
+most 512 in all, 100,000 noisy samples, batches of 1,000, up to 2,000 epochs.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from dlperf.accounting.mlp import multiplications
+from dlperf.problem import Problem, Summary
+from dlperf.problems.approximators.parameters import ApproximatorsParameters
+from dlperf.trial import Context, DataUsed, SavedModel, StoredTrial, TrialResult
+
+if TYPE_CHECKING:
+    from dlperf.data.eggholder import Samples
+
+_VALIDATION_SHARE = 0.1
+
+
+@functools.lru_cache(maxsize=4)
+def samples(random_seed: int, notebook: bool) -> Samples:
+    """Draw the protocol's samples."""
+    from dlperf.data import eggholder
+
+    share = 0.0 if notebook else _VALIDATION_SHARE
+    return eggholder.draw(random_seed, continuous=not notebook, validation_share=share)
+
+
+def run_trial(parameters: ApproximatorsParameters, context: Context) -> TrialResult:
+    """Train one network and test it once.
+
+    Raises:
+        TrialFailed: If the loss is not finite, or the state on disk is damaged.
+    """
+    with context.clock.account("setup"):
+        # TensorFlow is imported here, so that help and bad input need not wait for it.
+        from dlperf.problems.approximators.recipe import prepared
+        from dlperf.training.loop import Monitor, Schedule, evaluate, train
+
+        drawn = samples(parameters.random_seed, parameters.notebook)
+        compiled, validation, test, saved = prepared(parameters, drawn)
+    splits = {name: len(getattr(drawn, name).targets) for name in ("train", "validation", "test")}
+    if parameters.notebook:
+        del splits["validation"]  # its test set is its validation set
+    with context.clock.account("tracking"):
+        context.report.data(DataUsed("eggholder", drawn.digest, "drawn from random_seed", splits))
+    num_params = compiled.model.count_params()
+    context.facts(
+        {
+            "num_layers": str(len(parameters.layers)),
+            "total_units": str(sum(parameters.layers)),
+            "num_params": str(num_params),
+        },
+        {"dlperf.validation": "test" if parameters.notebook else "split"},
+    )
+    schedule = Schedule(
+        epochs=parameters.epochs,
+        learning_rate=parameters.learning_rate_at,
+        monitor=Monitor("validation_rmse", lower_is_better=True),
+        patience=parameters.patience,
+        restore_best_weights=True,
+    )
+    training = train(compiled, {"validation": validation}, schedule, context)
+    tested = evaluate(compiled, test, context).metrics("test")
+    metrics = {
+        **training.metrics(parameters.target_rmse, schedule.monitor),
+        **tested,
+        "r_squared": 1.0 - (tested["test_rmse"] / float(drawn.test.targets.std())) ** 2,
+        "num_params": num_params,
+    }
+    with context.clock.account("reporting"):
+        model = SavedModel(saved(), drawn.test.inputs[:2].astype("float32")) if parameters.save_model else None
+    tags = {"dlperf.target_reached": str("epochs_to_target" in metrics).lower()}
+    return TrialResult(metrics, tags, model=model)
+
+
+def summarize(trials: Sequence[StoredTrial[ApproximatorsParameters]]) -> Summary:
+    """Make the notebook's tables and figures of finished trials, and test what its text claims."""
+    from dlperf.problems.approximators.tables import summary
+
+    return summary(trials)
+
+
+def work(parameters: ApproximatorsParameters) -> float:
+    """Estimate the multiplications of a trial that is not stopped early: three forward passes' worth per example."""
+    return float(multiplications(parameters.layers) * 3 * 80_000 * parameters.epochs)
+
+
+PROBLEM = Problem(
+    name="approximators",
+    summary="Depth against width: networks of 1 to 3 hidden layers that approximate the eggholder function.",
+    parameters=ApproximatorsParameters,
+    varying=("units", "random_seed"),
+    compared=("test_rmse", "r_squared", "train_seconds", "seconds_to_target"),
+    curves=("epoch_seconds", "validation_rmse"),
+    required=(
+        "epochs_run",
+        "best_epoch",
+        "train_seconds",
+        "best_validation_rmse",
+        "test_rmse",
+        "r_squared",
+        "num_params",
+    ),
+    monitor="validation_rmse",
+    grouped_by=("num_layers",),
+    check=lambda trials: None,
+    data_digest=lambda parameters: samples(parameters.random_seed, parameters.notebook).digest,
+    data_drawn=True,
+    run_trial=run_trial,
+    summarize=summarize,
+    work=work,
+    demo={"max_units": "64", "max_layers": "2", "epochs": "30"},
+)

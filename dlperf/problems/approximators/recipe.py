@@ -1,0 +1,72 @@
+"""What the two protocols of the approximators problem train: scaling, network, optimizer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+
+from dlperf.data.eggholder import BOUND, Points, Samples
+from dlperf.models.mlp import regression_mlp
+from dlperf.training.compiled_epoch import HeldSplit, configure_runtime
+from dlperf.training.dense_epoch import DenseEpoch
+from dlperf.training.objectives import Regression
+
+if TYPE_CHECKING:
+    from dlperf.problems.approximators.parameters import ApproximatorsParameters
+
+_MOMENTUM = 0.9
+
+
+def prepared(
+    parameters: ApproximatorsParameters, samples: Samples
+) -> tuple[DenseEpoch, HeldSplit, HeldSplit, Callable[[], Any]]:
+    """Put the protocol's network and optimizer together on the samples.
+
+    Returns:
+        The compiled epoch, the splits to validate and to test on (the same one in the notebook's protocol), and a
+        function that makes a Keras model of the trained network that takes and gives original units.
+
+    Raises:
+        TrialFailed: If this process already computes with another number of threads.
+    """
+    configure_runtime(parameters.threads)
+    keras.utils.clear_session()  # an earlier trial of this process would leave its graphs in memory
+    mean, unit = (0.0, 1.0) if parameters.notebook else (samples.train.targets.mean(), samples.train.targets.std())
+    bound = 1.0 if parameters.notebook else float(BOUND)
+
+    def scaled(points: Points) -> tuple[np.ndarray, np.ndarray]:
+        return (points.inputs / bound).astype("float32"), ((points.targets - mean) / unit).astype("float32")
+
+    def network(*, fast_gradient: bool) -> keras.Model:
+        own: Any = {"random_seed": parameters.random_seed, "batch_norm": parameters.batch_norm}
+        return regression_mlp(parameters.layers, **own, fast_gradient=fast_gradient)
+
+    model = network(fast_gradient=True)
+    compiled = DenseEpoch(
+        model,
+        _optimizer(parameters),
+        *scaled(samples.train),
+        objective=Regression(float(unit)),
+        batch_size=parameters.batch_size,
+        random_seed=parameters.random_seed,
+    )
+    test = compiled.hold(*scaled(samples.test))
+    validation = test if parameters.notebook else compiled.hold(*scaled(samples.validation))
+
+    def in_original_units() -> keras.Model:
+        layers = keras.layers
+        plain = network(fast_gradient=False)  # loads without dlperf
+        plain.set_weights(model.get_weights())
+        before, after = layers.Rescaling(1.0 / bound), layers.Rescaling(float(unit), offset=float(mean))
+        return keras.Sequential([keras.Input((2,)), before, plain, after])
+
+    return compiled, validation, test, in_original_units
+
+
+def _optimizer(parameters: ApproximatorsParameters) -> keras.optimizers.Optimizer:
+    if parameters.notebook:
+        return keras.optimizers.Nadam(parameters.learning_rate)
+    return keras.optimizers.SGD(parameters.learning_rate, momentum=_MOMENTUM, nesterov=True)

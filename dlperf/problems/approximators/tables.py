@@ -1,0 +1,99 @@
+"""Tables of the approximators problem."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import accumulate
+
+import numpy as np
+import pandas as pd
+
+from dlperf.problem import Deferred, Summary
+from dlperf.problems.approximators.figures import comparisons, curves
+from dlperf.problems.approximators.parameters import ApproximatorsParameters
+from dlperf.trial import StoredTrial
+
+Trials = Sequence[StoredTrial[ApproximatorsParameters]]
+
+
+def summary(trials: Trials) -> Summary:
+    """Lay out the networks, their means by total units and depth, and times to a common RMSE."""
+    networks = network_table(trials)
+    if len(trials) == 1:
+        return Summary({"networks": networks}, Deferred({"rmse": lambda: curves(trials[0])}))
+    tables = {"networks": networks, "by_total_units": by_total_units(networks)}
+    times = {"time_to_rmse": lambda: time_to_rmse(trials)}
+    figures = comparisons(networks, with_published=trials[0].parameters.notebook)
+    return Summary(tables, Deferred(figures), Deferred(times), shown=("by_total_units", "time_to_rmse"))
+
+
+def network_table(trials: Trials) -> pd.DataFrame:
+    """The notebook's table: a row per network and random seed, RMSE in the target's units."""
+    return pd.DataFrame(
+        {
+            "units": trial.parameters.units,
+            "random_seed": trial.parameters.random_seed,
+            "total_units": sum(trial.parameters.layers),
+            "num_layers": len(trial.parameters.layers),
+            "num_params": int(trial.metrics["num_params"]),
+            "epochs": int(trial.metrics["epochs_run"]),
+            "best_epoch": int(trial.metrics["best_epoch"]),
+            "train_seconds": trial.metrics["train_seconds"],
+            "validation_rmse": trial.metrics["best_validation_rmse"],
+            "test_rmse": trial.metrics["test_rmse"],
+            "r_squared": trial.metrics["r_squared"],
+        }
+        for trial in trials
+    )
+
+
+def by_total_units(networks: pd.DataFrame) -> pd.DataFrame:
+    """The notebook's second table: means over the networks of equal total units and depth, with their spread."""
+    return (
+        networks.groupby(["total_units", "num_layers"])
+        .agg(
+            networks=("test_rmse", "size"),
+            mean_rmse=("test_rmse", "mean"),
+            sd_rmse=("test_rmse", "std"),
+            mean_r_squared=("r_squared", "mean"),
+            mean_epochs=("epochs", "mean"),
+            mean_train_seconds=("train_seconds", "mean"),
+        )
+        .reset_index()
+    )
+
+
+def common_rmse(trials: Trials) -> float:
+    """Return the lowest validation RMSE that every network reached."""
+    return max(trial.metrics["best_validation_rmse"] for trial in trials)
+
+
+def reached(trials: Trials, level: float) -> pd.DataFrame:
+    """Epochs and training seconds of each network until its validation RMSE was at most `level`; missing if never."""
+    rows = []
+    for trial in trials:
+        seconds = accumulate(trial.history["epoch_seconds"])
+        passed = zip(trial.history["validation_rmse"], seconds, strict=True)
+        first = next(((epoch, at) for epoch, (rmse, at) in enumerate(passed, 1) if rmse <= level), (np.nan, np.nan))
+        layers = trial.parameters.layers
+        rows.append((level, sum(layers), len(layers), *first))
+    return pd.DataFrame(rows, columns=["rmse", "total_units", "num_layers", "epochs", "seconds"])
+
+
+def time_to_rmse(trials: Trials) -> pd.DataFrame:
+    """Median epochs and seconds by depth to the RMSE that all reached, and to the target, of those that reached it."""
+    return pd.concat([_by_depth(reached(trials, level)) for level in _levels(trials)], ignore_index=True)
+
+
+def _levels(trials: Trials) -> list[float]:
+    return sorted({common_rmse(trials), trials[0].parameters.target_rmse}, reverse=True)
+
+
+def _by_depth(times: pd.DataFrame) -> pd.DataFrame:
+    grouped = times.groupby(["rmse", "num_layers"])
+    return grouped.agg(
+        networks=("epochs", "size"),
+        reached=("epochs", "count"),
+        median_epochs=("epochs", "median"),
+        median_seconds=("seconds", "median"),
+    ).reset_index()

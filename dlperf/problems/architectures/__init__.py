@@ -1,0 +1,1 @@
+"""Problem 3: parameters, activations and multiplications of CNN architectures."""

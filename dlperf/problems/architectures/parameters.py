@@ -1,0 +1,103 @@
+"""Parameters of the architectures problem: what is counted."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from dlperf.accounting.inception import PRESETS, Module
+from dlperf.accounting.receptive_field import receptive_field
+from dlperf.declaration import parameter
+from dlperf.errors import BadInput
+from dlperf.problems.shared_parameters import EngineParameters
+
+if TYPE_CHECKING:
+    pass
+
+TOTALS = ("num_params", "activations", "multiplications")
+"""What is counted of every network."""
+
+SUBJECTS = ("alexnet", "vgg19", "stacked_filters", "inception")
+
+
+_KERAS = "keras:"
+
+
+_DEFAULT_MODELS = ("ResNet50", "MobileNetV2")
+
+
+class ArchitecturesParameters(EngineParameters):
+    """Parameters of the architectures problem."""
+
+    subject: str = parameter(
+        (*SUBJECTS, *(_KERAS + name for name in _DEFAULT_MODELS)),
+        grid=True,
+        help=f"what is counted: {', '.join(SUBJECTS)}, keras:NAME of keras.applications, or keras:PATH.keras",
+    )
+    input_shape: str = parameter(
+        "", help="input of a Keras model, as 224x224x3; needed where the model leaves sides of it open"
+    )
+    stack_layers: int = parameter(3, ge=1, le=64, help="N of stacked_filters: filters one behind the other")
+    stack_filter: int = parameter(5, ge=1, le=63, unit="pixels", help="F of stacked_filters: side of each filter")
+    stack_size: int = parameter(32, ge=1, le=1024, unit="pixels", help="side of the input of stacked_filters")
+    stack_channels: int = parameter(64, ge=1, le=1024, help="C of stacked_filters: channels in and out")
+    preset: Literal["assignment", "3a", "3b", "4a", "4b", "4c", "4d", "4e", "5a", "5b"] = parameter(
+        "assignment", help="numbers of the Inception module: the assignment's, or those of one of GoogLeNet's modules"
+    )
+    module_size: int = parameter(follows="preset", ge=1, le=1024, unit="pixels", help="side of the module's input")
+    module_channels: int = parameter(follows="preset", ge=1, le=8192, help="channels of the module's input")
+    conv_1x1: int = parameter(follows="preset", ge=1, le=8192, help="filters of the 1 x 1 branch")
+    reduce_3x3: int = parameter(follows="preset", ge=1, le=8192, help="1 x 1 filters before the 3 x 3 branch")
+    conv_3x3: int = parameter(follows="preset", ge=1, le=8192, help="filters of the 3 x 3 branch")
+    reduce_5x5: int = parameter(follows="preset", ge=1, le=8192, help="1 x 1 filters before the 5 x 5 branch")
+    conv_5x5: int = parameter(follows="preset", ge=1, le=8192, help="filters of the 5 x 5 branch")
+    pool_projection: int = parameter(follows="preset", ge=1, le=8192, help="1 x 1 filters after the pooling branch")
+    dry_run: bool = parameter(False, operational=True, help="list the subjects, count nothing")
+
+    @classmethod
+    def following(cls, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Take the numbers of the preset."""
+        module = PRESETS[given["preset"]]
+        own = {name: getattr(module, name) for name in Module.__annotations__}
+        return {**own, "module_size": own.pop("size"), "module_channels": own.pop("channels")}
+
+    def check(self) -> None:
+        """Refuse unknown subjects, and a stack that leaves nothing of its input.
+
+        Raises:
+            BadInput: Naming what is allowed.
+        """
+        if self.subject not in SUBJECTS and not self.keras_model:
+            allowed = f"must be one of {', '.join(SUBJECTS)}, keras:NAME of keras.applications, or keras:PATH.keras"
+            raise BadInput("subject", self.subject, allowed)
+        if self.input_shape and not re.fullmatch(r"[1-9]\d{0,5}(x[1-9]\d{0,5})*", self.input_shape):
+            raise BadInput("input_shape", self.input_shape, "must be sides joined by x, as 224x224x3")
+        if self.input_shape and not self.keras_model:
+            raise BadInput("input_shape", self.input_shape, f"goes with keras: subjects, not with {self.subject}")
+        seen = receptive_field(self.stack_layers, self.stack_filter)
+        if self.stack_size < seen:
+            allowed = f"must be at least {seen}, which {self.stack_layers} filters of {self.stack_filter} pixels see"
+            raise BadInput("stack_size", self.stack_size, allowed)
+
+    @property
+    def keras_model(self) -> str:
+        """Name in keras.applications or path of a Keras model; "" for the subjects with closed forms of their own."""
+        return self.subject.removeprefix(_KERAS) if self.subject.startswith(_KERAS) else ""
+
+    @property
+    def keras_file(self) -> Path | None:
+        """Path of a saved Keras model, if that is the subject."""
+        return Path(self.keras_model).expanduser() if self.keras_model.endswith(".keras") else None
+
+    @property
+    def sides(self) -> tuple[int, ...]:
+        """`input_shape` as numbers; () where none was given."""
+        return tuple(int(side) for side in self.input_shape.split("x")) if self.input_shape else ()
+
+    @property
+    def module(self) -> Module:
+        """The Inception module."""
+        shared = {name: getattr(self, name) for name in Module.__annotations__ if name not in ("size", "channels")}
+        return Module(self.module_size, self.module_channels, **shared)

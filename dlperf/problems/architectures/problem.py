@@ -1,0 +1,87 @@
+"""Problem 3: parameters, activations and multiplications of CNN architectures, each counted three ways.
+
+Sources: the notebook's Problem 3 and its assignment; Krizhevsky et al. 2012 (AlexNet); Simonyan and Zisserman 2014
+(VGG19); Szegedy et al. 2014 (Inception). Closed forms stand in `dlperf.accounting` and need no TensorFlow; they are
+compared with the same network built in Keras and with the program that XLA is given to compile.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Sequence
+
+from dlperf.problem import Problem, Summary
+from dlperf.problems.architectures.parameters import SUBJECTS, TOTALS, ArchitecturesParameters
+from dlperf.trial import Context, StoredTrial, TrialResult
+
+
+def check(trials: Sequence[ArchitecturesParameters]) -> None:
+    """Verify before a run exists that Keras models are there.
+
+    Raises:
+        BadInput: If keras.applications has no such model, or a file cannot be read as one.
+    """
+    named = [trial for trial in trials if trial.keras_model]
+    if named:
+        from dlperf.problems.architectures.subjects import check_keras_model
+
+        for trial in named:
+            check_keras_model(trial)
+
+
+def data_digest(parameters: ArchitecturesParameters) -> str:
+    """Return the hash of the file that is counted, "" for what is known by name."""
+    file = parameters.keras_file
+    return hashlib.sha256(file.read_bytes()).hexdigest()[:16] if file and file.is_file() else ""
+
+
+def run_trial(parameters: ArchitecturesParameters, context: Context) -> TrialResult:
+    """Count one subject.
+
+    Raises:
+        BadInput: If a Keras model cannot be built for the input shape.
+    """
+    with context.clock.account("setup"):
+        from dlperf.problems.architectures.figures import layer_figure
+        from dlperf.problems.architectures.subjects import counted
+        from dlperf.problems.architectures.tables import three_ways, together
+        from dlperf.tables import layer_frame
+    context.facts({}, {})
+    accounts = counted(parameters, context.clock)
+    metrics: dict[str, float] = {}
+    for account in accounts:
+        metrics |= {f"{account.name}/{name}": value for name, value in account.metrics().items()}
+        for row in account.closed.not_counted:
+            print(f"dlperf {context.name}: {row.layer} ({row.description}): without multiplications", file=sys.stderr)
+    main = accounts[-1]
+    totals = {name: metrics[f"{main.name}/{name}"] for name in TOTALS}
+    with context.clock.account("reporting"):
+        verdict = together(three_ways(parameters.subject, metrics)["verdict"])
+        tables = {f"layers_{account.name}": layer_frame(account.closed) for account in accounts}
+        figures = {f"layers_{account.name}": layer_figure(account.closed) for account in accounts}
+    return TrialResult({**metrics, **totals}, {"dlperf.verdict": verdict}, figures, tables=tables)
+
+
+def summarize(trials: Sequence[StoredTrial[ArchitecturesParameters]]) -> Summary:
+    """Lay out what was counted, the three ways beside each other, with verdicts."""
+    from dlperf.problems.architectures.tables import summary
+
+    return summary(trials)
+
+
+PROBLEM = Problem(
+    name="architectures",
+    summary="Parameters, activations and multiplications of AlexNet, VGG19, Inception and any Keras model.",
+    parameters=ArchitecturesParameters,
+    varying=("subject",),
+    compared=("num_params", "activations", "multiplications"),
+    curves=(),
+    required=TOTALS,
+    check=check,
+    data_digest=data_digest,
+    run_trial=run_trial,
+    summarize=summarize,
+    work=lambda parameters: 0.0,
+    demo={"subject": ",".join(SUBJECTS)},
+)

@@ -1,0 +1,232 @@
+"""The subjects of the architectures problem: closed form, Keras model and compiled program of each."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import sys
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import keras
+
+from dlperf.accounting import alexnet, inception, vgg
+from dlperf.accounting.layers import LayerTable
+from dlperf.accounting.receptive_field import filter_stack, receptive_field
+from dlperf.clock import Clock
+from dlperf.environment import cores
+from dlperf.errors import BadInput, one_line
+from dlperf.keras_accounting.compiled_program import CompiledCount, count_compiled
+from dlperf.keras_accounting.gradient_support import gradient_support, support_side
+from dlperf.keras_accounting.layer_counts import Count, counts
+from dlperf.keras_accounting.model_table import complete_inputs, layer_table
+from dlperf.models import alexnet as alexnet_model
+from dlperf.models import filter_stack as filter_stack_model
+from dlperf.models import inception as inception_model
+from dlperf.training.compiled_epoch import configure_runtime
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dlperf.problems.architectures.parameters import ArchitecturesParameters
+
+
+@dataclass
+class Account:
+    """One network, counted three ways.
+
+    Attributes:
+        name: What tells it from the subject's others.
+        closed: Layer by layer in closed form.
+        keras_parameters: `count_params()` of the built model.
+        built: Layer by layer from the built model's own shapes; None where `closed` is that already.
+        compiled: What the compiled program says; None if XLA cannot compile it.
+        facts: Further quantities, with the endings _keras and _measured for the other ways.
+    """
+
+    name: str
+    closed: LayerTable
+    keras_parameters: int
+    built: LayerTable | None
+    compiled: CompiledCount | None
+    facts: dict[str, float] = field(default_factory=dict)
+
+    def metrics(self) -> dict[str, float]:
+        """Return all counts by metric name; a way that has no count is left out."""
+        measured = self.compiled
+        values: dict[str, float | None] = {
+            "num_params": self.closed.parameters,
+            "num_params_keras": self.keras_parameters,
+            "num_params_measured": measured.parameters + sum(measured.not_read.values()) if measured else None,
+            "activations": self.closed.activations,
+            "activations_keras": self.built.activations if self.built else None,
+            "multiplications": self.closed.multiplications,
+            "multiplications_keras": self.built.multiplications if self.built else None,
+            "multiplications_measured": measured.multiplications if measured else None,
+            "layers_not_counted": len(self.closed.not_counted),
+            **self.facts,
+        }
+        return {name: value for name, value in values.items() if value is not None}
+
+
+@counts(alexnet_model.LocalResponseNormalization)
+def _local_response_normalization(call: Any) -> Count:
+    return Count(f"over {call.operation.depth} channels")
+
+
+def counted(parameters: ArchitecturesParameters, clock: Clock) -> list[Account]:
+    """Count the subject; the last account is the one that stands for it.
+
+    Raises:
+        BadInput: If a Keras model cannot be built for the input shape.
+    """
+    with clock.account("setup"):
+        configure_runtime(cores())  # as the training problems do: a process cannot change it
+        keras.backend.clear_session()  # layers are named by what the session has built before
+    if parameters.keras_model:
+        return [_keras_model(parameters, clock)]
+    return list(_SUBJECTS[parameters.subject](parameters, clock))
+
+
+def check_keras_model(parameters: ArchitecturesParameters) -> None:
+    """Verify that a Keras model is there.
+
+    Raises:
+        BadInput: If keras.applications has no such model, or the file cannot be read as one.
+    """
+    if parameters.keras_file:
+        configure_runtime(cores())
+        _load(parameters.keras_file, parameters.subject)
+        return
+    known = [name for name in dir(keras.applications) if name[0].isupper()]
+    if parameters.keras_model not in known:
+        closest = difflib.get_close_matches(parameters.keras_model, known, n=1, cutoff=0.5)
+        hint = f"; did you mean keras:{closest[0]}?" if closest else ""
+        raise BadInput(
+            "subject", parameters.subject, f"keras.applications has no such model{hint} ({', '.join(known)})"
+        )
+
+
+def _alexnet(parameters: ArchitecturesParameters, clock: Clock) -> Iterator[Account]:
+    for variant, (groups, bias) in alexnet.VARIANTS.items():
+        with clock.account("setup"):
+            model = alexnet_model.alexnet(groups=groups, dense_bias=bias)
+        yield _account(variant, alexnet.alexnet(variant), model, clock)
+
+
+def _vgg19(parameters: ArchitecturesParameters, clock: Clock) -> Iterator[Account]:
+    with clock.account("setup"):
+        model = keras.applications.VGG19(weights=None)
+    for name, bias in (("without_biases", False), ("with_biases", True)):
+        with clock.account("setup"):
+            built = model if bias else keras.models.clone_model(model, clone_function=_without_bias)
+        yield _account(name, vgg.vgg19(bias=bias), built, clock)
+
+
+def _without_bias(layer: keras.Layer) -> keras.Layer:
+    config = layer.get_config()
+    return type(layer).from_config({**config, "use_bias": False} if "use_bias" in config else config)
+
+
+def _stacked_filters(parameters: ArchitecturesParameters, clock: Clock) -> Iterator[Account]:
+    size, channels = parameters.stack_size, parameters.stack_channels
+    layers, kernel = parameters.stack_layers, parameters.stack_filter
+    seen = receptive_field(layers, kernel)
+    for name, shape in (("single", (1, seen)), ("stack", (layers, kernel))):
+        with clock.account("setup"):
+            model = filter_stack_model.filter_stack(*shape, size, channels)
+        account = _account(name, filter_stack(*shape, size, channels), model, clock)
+        with clock.account("evaluation"):
+            measured = support_side(gradient_support(model))
+        account.facts = {
+            "receptive_field": receptive_field(*shape),
+            "receptive_field_measured": measured,
+            "output_size": account.closed.rows[-1].output_shape[0],
+            "output_size_keras": model.output_shape[1],
+            "params_per_channels_squared": account.closed.parameters / channels**2,
+            "params_per_channels_squared_keras": account.keras_parameters / channels**2,
+        }
+        yield account
+
+
+def _inception(parameters: ArchitecturesParameters, clock: Clock) -> Iterator[Account]:
+    def module_account(name: str, module: inception.Module, *, reduced: bool) -> Account:
+        with clock.account("setup"):
+            model = inception_model.inception(module, reduced=reduced)
+        account = _account(name, inception.inception(module, reduced=reduced), model, clock)
+        account.facts["output_depth"] = account.closed.rows[-1].output_shape[-1]
+        account.facts["output_depth_keras"] = model.output_shape[-1]
+        return account
+
+    if parameters.preset == "assignment":
+        yield module_account("googlenet_3b", inception.PRESETS["3b"], reduced=True)
+    naive = module_account("naive", parameters.module, reduced=False)
+    yield naive
+    reduced = module_account("reduced", parameters.module, reduced=True)
+    for ending in ("", "_keras", "_measured"):
+        ratio = naive.metrics()[f"multiplications{ending}"] / reduced.metrics()[f"multiplications{ending}"]
+        reduced.facts[f"multiplications_ratio{ending}"] = ratio
+        reduced.facts[f"multiplications_saved{ending}"] = 1 - 1 / ratio
+    yield reduced
+
+
+_SUBJECTS: dict[str, Callable[[ArchitecturesParameters, Clock], Iterator[Account]]] = {
+    "alexnet": _alexnet,
+    "vgg19": _vgg19,
+    "stacked_filters": _stacked_filters,
+    "inception": _inception,
+}
+
+
+def _account(name: str, closed: LayerTable, model: keras.Model, clock: Clock) -> Account:
+    with clock.account("evaluation"):
+        built = layer_table(model)
+    with clock.account("compile"):
+        compiled = count_compiled(model, complete_inputs(model))
+    return Account(name, closed, model.count_params(), built, compiled)
+
+
+def _keras_model(parameters: ArchitecturesParameters, clock: Clock) -> Account:
+    with clock.account("setup"):
+        model = _built(parameters)
+    try:
+        inputs = complete_inputs(model, parameters.sides)
+    except ValueError as error:
+        shape = parameters.input_shape
+        raise BadInput("input_shape", shape, f"{parameters.subject} {one_line(error)}") from error
+    with clock.account("evaluation"):
+        closed = layer_table(model, parameters.sides)
+    with clock.account("compile"):
+        try:
+            compiled = count_compiled(model, inputs)
+        except ValueError as error:
+            print(f"dlperf {parameters.subject}: not measured: {one_line(error)}", file=sys.stderr)
+            compiled = None
+    return Account("model", closed, model.count_params(), None, compiled)
+
+
+def _built(parameters: ArchitecturesParameters) -> keras.Model:
+    if parameters.keras_file:
+        return _load(parameters.keras_file, parameters.subject)
+    build = getattr(keras.applications, parameters.keras_model)
+    shape = {"input_shape": parameters.sides} if parameters.sides else {}
+    try:
+        return build(weights=None, **shape)
+    except (ValueError, TypeError) as error:
+        raise BadInput("input_shape", parameters.input_shape, f"{parameters.subject}: {one_line(error)}") from error
+
+
+@functools.lru_cache(maxsize=1)
+def _load(file: Path, subject: str) -> keras.Model:
+    if not file.is_file():
+        raise BadInput("subject", subject, "there is no such file")
+    if not zipfile.is_zipfile(file):
+        raise BadInput("subject", subject, "is not a .keras file, as model.save writes it")
+    try:
+        return keras.models.load_model(file, compile=False)
+    except Exception as error:
+        # A damaged or foreign file fails in many ways, from the zip archive to a layer's constructor.
+        raise BadInput("subject", subject, f"cannot be read as a Keras model: {one_line(error)[:200]}") from error

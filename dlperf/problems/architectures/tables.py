@@ -1,0 +1,84 @@
+"""Tables of the architectures problem: the three ways of counting beside each other, with verdicts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+
+import pandas as pd
+
+from dlperf.problem import Deferred, Summary
+from dlperf.problems.architectures.figures import subject_figure
+from dlperf.problems.architectures.parameters import TOTALS, ArchitecturesParameters
+from dlperf.trial import StoredTrial
+
+# Each is a metric ACCOUNT/QUANTITY, by closed form, and with the endings below; in the order of the table.
+
+
+_QUANTITIES = (
+    *TOTALS,
+    *("receptive_field", "output_size", "output_depth", "params_per_channels_squared"),
+    *("multiplications_ratio", "multiplications_saved"),
+)
+
+
+_WAYS = {"closed_form": "", "keras": "_keras", "measured": "_measured"}
+
+
+def summary(trials: Sequence[StoredTrial[ArchitecturesParameters]]) -> Summary:
+    """Lay out what was counted, the three ways beside each other, with verdicts."""
+    ways = pd.concat([three_ways(trial.parameters.subject, trial.metrics) for trial in trials], ignore_index=True)
+    rows = []
+    for (subject, account), group in ways.groupby(["subject", "account"], sort=False):
+        values = dict(zip(group["quantity"], group["closed_form"], strict=True))
+        if not set(TOTALS) <= values.keys():  # a run that was made by hand
+            continue
+        totals = {quantity: int(values[quantity]) for quantity in TOTALS}
+        rows.append({"subject": subject, "account": account, **totals, "three_ways": together(group["verdict"])})
+    table = pd.DataFrame(rows, columns=["subject", "account", *TOTALS, "three_ways"])
+    further = ways[~ways["quantity"].isin(TOTALS)].dropna(axis="columns", how="all")
+    tables = {"architectures": table} | ({"further_quantities": further} if len(further) else {})
+    return Summary(
+        {**tables, "three_ways": ways}, Deferred({"architectures": lambda: subject_figure(table)}), shown=tuple(tables)
+    )
+
+
+def three_ways(subject: str, metrics: Mapping[str, float]) -> pd.DataFrame:
+    """Return a row for each quantity of each account, and whether its ways agree; a pure function of the metrics."""
+    accounts = list(dict.fromkeys(name.partition("/")[0] for name in metrics if "/" in name))
+    rows = []
+    for account in sorted(accounts, key=_account_order):
+        for quantity in _QUANTITIES:
+            values = {way: metrics.get(f"{account}/{quantity}{ending}") for way, ending in _WAYS.items()}
+            if values["closed_form"] is None:
+                continue
+            left_out = metrics.get(f"{account}/layers_not_counted", 0) if quantity == "multiplications" else 0
+            row = {"subject": subject, "account": account, "quantity": quantity, **values}
+            rows.append({**row, "verdict": _verdict(quantity, values, bool(left_out))})
+    return pd.DataFrame(rows, columns=["subject", "account", "quantity", *_WAYS, "verdict"])
+
+
+def _verdict(quantity: str, values: Mapping[str, float | None], incomplete: bool) -> str:
+    """Compare the ways: all that are there must be equal (ratios: to a part in 10^12)."""
+    if incomplete:
+        return "incomplete"
+    known = [value for value in values.values() if value is not None]
+    if any(
+        not math.isclose(known[0], value, rel_tol=1e-12 if "multiplications_" in quantity else 0) for value in known
+    ):
+        return "differs"
+    if quantity in ("num_params", "multiplications") and values["measured"] is None:
+        return "not measured"
+    return "agrees" if len(known) > 1 else "-"
+
+
+def together(verdicts: Iterable[str]) -> str:
+    """Return the worst of several verdicts."""
+    found = set(verdicts)
+    return next((each for each in ("differs", "incomplete", "not measured") if each in found), "agrees")
+
+
+def _account_order(account: str) -> int:
+    order = ("notebook", "corrected", "paper", "without_biases", "with_biases", "stack", "single", "naive", "reduced",
+             "googlenet_3b")  # fmt: skip
+    return order.index(account) if account in order else len(order)

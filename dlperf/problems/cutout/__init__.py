@@ -1,0 +1,1 @@
+"""Problem 4: cutout and batch augmentation on a CIFAR ResNet."""

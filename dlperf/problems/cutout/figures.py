@@ -1,0 +1,52 @@
+"""Figures of the cutout problem."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from dlperf.problems import plots
+from dlperf.problems.cutout.parameters import CutoutParameters
+
+if TYPE_CHECKING:
+    from dlperf.data.dataset import ImageDataset
+
+
+def curve_figures(epochs: Callable[..., pd.DataFrame], title: str) -> dict[str, Callable[[], Figure]]:
+    """Return what draws the notebook's figure and the learning rate, a line per m.
+
+    Args:
+        epochs: Makes the table of epochs with the metrics that are named; called when a figure is drawn.
+        title: Stands before what each figure shows.
+    """
+
+    def figure(metric: str, says: str, **style: Any) -> Figure:
+        return plots.epoch_curves(epochs(metric), metric, "m", title=f"{title}: {says}", **style)
+
+    return {
+        "validation_error_by_m": lambda: figure("validation_error", "validation error by copies per image (m)"),
+        "learning_rate": lambda: figure("learning_rate", "learning rate", log=True),
+    }
+
+
+def example_figure(parameters: CutoutParameters, dataset: ImageDataset) -> Figure:
+    """Show two images before and after cutout, as the notebook does (its images 7 and 3)."""
+    # It is imported with TensorFlow, which a summary of stored trials does not wait for.
+    from dlperf.training.augment import cutout
+
+    images = dataset.train_images[[7, 3]].astype("float32") / 255
+    rng = np.random.default_rng(parameters.random_seed)
+    centres = rng.integers(0, images.shape[1:3], (2, 2))
+    masked = np.asarray(cutout(images, centres, parameters.cutout_length))
+    names = [dataset.label_names[dataset.train_labels[i]] for i in (7, 3)]
+    pairs = zip(names, images, masked, strict=True)
+    return plots.image_grid(
+        [
+            [(name, before), (f"{name}, {parameters.cutout_length} x {parameters.cutout_length} cut out", after)]
+            for name, before, after in pairs
+        ]
+    )

@@ -1,0 +1,110 @@
+"""Parameters of the cutout problem, and the defaults of its two protocols."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
+from dlperf.accounting.resnet import blocks_per_stage
+from dlperf.declaration import parameter
+from dlperf.errors import BadInput
+from dlperf.problems.shared_parameters import ImageParameters
+
+if TYPE_CHECKING:
+    pass
+
+# Chunks of at most this many rows train ResNet-44 in about 1 GB, and larger ones are no faster on a CPU.
+_MICRO_BATCH = 128
+
+
+class CutoutParameters(ImageParameters):
+    """Parameters of the cutout problem."""
+
+    m: int = parameter(
+        4,
+        ge=0,
+        le=256,
+        grid=True,
+        help="copies of each image, each with its own cutout; 0 is the baseline without cutout",
+    )
+    depth: int = parameter(44, help="layers of the ResNet, 6n + 2")
+    copies_in: Literal["epoch", "batch"] = parameter(
+        follows="protocol",
+        help="epoch: m copies of the data set, m times the steps (the notebook); batch: the m copies of an image stand "
+        "in one batch of m x batch_size, the steps stay (Hoffer et al.)",
+    )
+    micro_batch: int = parameter(
+        follows="m, batch_size and copies_in",
+        ge=1,
+        le=65536,
+        unit="images",
+        help="larger batches are split into chunks of this size, at most, with accumulated gradients, so that memory "
+        "does not grow with m; batch-normalisation statistics are those of a chunk",
+    )
+    cutout_length: int = parameter(follows="protocol", ge=1, le=64, unit="pixels", help="side of the masked square")
+    epochs: int = parameter(
+        follows="protocol and m", ge=1, le=100_000, unit="epochs", help="passes over the training set, at most"
+    )
+    learning_rate: float = parameter(follows="protocol", ge=1e-9, help="initial learning rate")
+    weight_decay: float = parameter(
+        follows="protocol", ge=0, help="added to the gradient: weight_decay x weight, for kernels only"
+    )
+    patience: int = parameter(
+        follows="protocol",
+        ge=0,
+        unit="epochs",
+        help="stop after so many epochs without a better validation accuracy; 0 never stops; in the corrected protocol "
+        "only after the last learning-rate drop, and with the best weights restored",
+    )
+    target_accuracy: float = parameter(
+        0.94, gt=0, le=1, help="epochs and seconds to this validation accuracy are reported"
+    )
+
+    @classmethod
+    def following(cls, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Defaults of the protocol."""
+        notebook = given["protocol"] == "notebook"
+        copies_in = given.get("copies_in", "epoch" if notebook else "batch")
+        rows = given["batch_size"] * (given["m"] or 1 if copies_in == "batch" else 1)
+        return {
+            **super().following(given),
+            "copies_in": copies_in,
+            "micro_batch": min(rows, max(_MICRO_BATCH, given["batch_size"])),
+            "cutout_length": 12 if notebook else 16,
+            "epochs": 200 if notebook and given["m"] == 0 else 100,
+            "learning_rate": 0.001 if notebook else 0.1,
+            "weight_decay": 0.0002 if notebook else 0.0001,  # 0.0002 is what Keras's l2(1e-4) adds to the gradient
+            "patience": 20 if notebook else 0,
+        }
+
+    def check(self) -> None:
+        """Refuse a depth that is not 6n + 2.
+
+        Raises:
+            BadInput: Naming the nearest depths.
+        """
+        try:
+            blocks_per_stage(self.depth)
+        except ValueError as error:
+            raise BadInput("depth", self.depth, str(error)) from error
+
+    @property
+    def copies(self) -> int:
+        """Copies made of each image: one, unmasked, for m=0."""
+        return self.m or 1
+
+    def learning_rate_at(self, epoch: int) -> float:
+        """Learning rate of an epoch (from 1).
+
+        The notebook's m=0 drops after its 0-based epochs 80, 120, 160 and 180, so the first epoch with a lower rate is
+        the 82nd; its runs with cutout keep the rate. Corrected: a tenth after 81, 122 and 164 of 200 epochs, in
+        proportion when `epochs` differs.
+        """
+        if not self.notebook:
+            drops = sum(epoch > math.ceil(self.epochs * drop / 200) for drop in (81, 122, 164))
+            return self.learning_rate * (1.0, 0.1, 0.01, 0.001)[drops]
+        if self.m:
+            return self.learning_rate
+        passed = sum(epoch - 1 > drop for drop in (80, 120, 160, 180))
+        return self.learning_rate * (1.0, 1e-1, 1e-2, 1e-3, 0.5e-3)[passed]

@@ -1,0 +1,104 @@
+"""Problem 4: cutout and batch augmentation on a CIFAR ResNet.
+
+Sources: the notebook's Problem 4 (protocol=notebook); DeVries & Taylor 2017, "Improved Regularization of Convolutional
+Neural Networks with Cutout"; Hoffer et al. 2019, "Augment your batch" (its ResNet-44 recipe: SGD, momentum 0.9, weight
+decay 1e-4, drops at epochs 81, 122 and 164 of 200); He et al. 2015, section 4.2 (the network, 45k/5k split, crop and
+flip).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dlperf import data
+from dlperf.accounting.resnet import count_resnet
+from dlperf.problem import Problem, Summary
+from dlperf.problems.cutout.parameters import CutoutParameters
+from dlperf.problems.shared_parameters import check_images
+from dlperf.trial import Context, DataUsed, StoredTrial, TrialResult
+
+
+def run_trial(parameters: CutoutParameters, context: Context) -> TrialResult:
+    """Train one network and test it once.
+
+    Raises:
+        TrialFailed: If the loss is not finite, or the state on disk is damaged.
+    """
+    with context.clock.account("setup"):
+        # TensorFlow is imported here, so that help and bad input need not wait for it.
+        from dlperf.problems.cutout.figures import example_figure
+        from dlperf.problems.cutout.recipe import compiled_epoch, saved_model, split
+        from dlperf.training.loop import Schedule, evaluate, train
+
+        dataset = data.load(parameters.dataset, parameters.data_dir)
+        train_split, validation_split = split(dataset, parameters)
+        compiled = compiled_epoch(parameters, *train_split)
+        test = compiled.hold(dataset.test_images, dataset.test_labels)
+        validation = test if parameters.notebook else compiled.hold(*validation_split)
+    splits = {"train": len(train_split[0]), "validation": len(validation_split[0]), "test": len(dataset.test_images)}
+    if parameters.notebook:
+        del splits["validation"]  # its test set is its validation set
+    with context.clock.account("tracking"):
+        context.report.data(DataUsed(dataset.name, dataset.digest, dataset.source, splits))
+    context.facts(
+        {"num_params": str(compiled.model.count_params())},
+        {"dlperf.validation": "test" if parameters.notebook else "split"},
+    )
+    schedule = Schedule(
+        epochs=parameters.epochs,
+        learning_rate=parameters.learning_rate_at,
+        patience=parameters.patience,
+        only_last_plateau=not parameters.notebook,
+        restore_best_weights=not parameters.notebook and parameters.patience > 0,
+    )
+    training = train(compiled, {"validation": validation}, schedule, context)
+    tested = evaluate(compiled, test, context)
+    metrics = {
+        **training.metrics(parameters.target_accuracy, schedule.monitor),
+        **tested.metrics("test"),
+        "num_params": compiled.model.count_params(),
+    }
+    with context.clock.account("reporting"):
+        figures = {"cutout_examples": example_figure(parameters, dataset)}
+        saved = saved_model(parameters, compiled.model, train_split[0], dataset) if parameters.save_model else None
+    return TrialResult(metrics, {"dlperf.target_reached": str("epochs_to_target" in metrics).lower()}, figures, saved)
+
+
+def summarize(trials: Sequence[StoredTrial[CutoutParameters]]) -> Summary:
+    """Make the notebook's figure and the assignment's table of finished trials."""
+    from dlperf.problems.cutout.tables import summary
+
+    return summary(trials)
+
+
+def work(parameters: CutoutParameters) -> float:
+    """Estimate the multiplications of a trial: three forward passes' worth per training example, one per validation."""
+    examples = parameters.copies * parameters.train_size
+    evaluated = data.train_size(parameters.dataset) // 5 if parameters.notebook else parameters.validation_size
+    forward = count_resnet(parameters.depth).multiplications
+    return float(forward * (3 * examples + evaluated) * parameters.epochs)
+
+
+PROBLEM = Problem(
+    name="cutout",
+    summary="ResNet with cutout batch augmentation: validation error and time by copies per image (m).",
+    parameters=CutoutParameters,
+    varying=("m", "random_seed"),
+    compared=("validation_error", "test_error", "train_seconds", "seconds_to_target"),
+    curves=("epoch_seconds", "validation_error", "validation_accuracy", "learning_rate"),
+    required=(
+        "epochs_run",
+        "train_seconds",
+        "best_validation_error",
+        "validation_error",
+        "learning_rate",
+        "test_error",
+    ),
+    monitor="validation_accuracy",
+    check=check_images,
+    data_digest=lambda parameters: data.load(parameters.dataset, parameters.data_dir).digest,
+    run_trial=run_trial,
+    summarize=summarize,
+    work=work,
+    demo={"m": "0,4", "dataset": "digits", "depth": "8", "epochs": "6"},
+)

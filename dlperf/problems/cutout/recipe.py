@@ -1,0 +1,139 @@
+"""What the two protocols of the cutout problem train: data split, network, optimizer, augmentation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from dlperf.data.dataset import split_rows
+from dlperf.models.resnet import resnet
+from dlperf.training import augment
+from dlperf.training.compiled_epoch import configure_runtime
+from dlperf.training.image_epoch import ImageEpoch
+from dlperf.trial import SavedModel
+
+if TYPE_CHECKING:
+    from dlperf.data.dataset import ImageDataset
+    from dlperf.problems.cutout.parameters import CutoutParameters
+
+_MOMENTUM = 0.9
+# Published means and standard deviations of CIFAR-10's channels, as Hoffer's and DeVries' code normalises with.
+_CHANNEL_MEAN, _CHANNEL_STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
+_SHIFT_SHARE = 0.1
+_CROP_PADDING = 4
+# Images, uint8 (N, 32, 32, 3), and labels, int32 (N,).
+Split = tuple[np.ndarray, np.ndarray]
+
+
+def split(dataset: ImageDataset, parameters: CutoutParameters) -> tuple[Split, Split]:
+    """Return training and validation images and labels."""
+    images, labels = dataset.train_images, dataset.train_labels
+    size = parameters.train_size
+    if parameters.notebook:  # views: the images are not copied
+        return (images[:size], labels[:size]), (dataset.test_images, dataset.test_labels)
+    chosen, held_out = split_rows(len(images), parameters.validation_size, size, parameters.random_seed)
+    return (images[chosen], labels[chosen]), (images[held_out], labels[held_out])
+
+
+def compiled_epoch(parameters: CutoutParameters, images: np.ndarray, labels: np.ndarray) -> ImageEpoch:
+    """Put the protocol's network, optimizer and augmentation together on training images, uint8 (N, 32, 32, 3).
+
+    Raises:
+        TrialFailed: If this process already computes with another number of threads.
+    """
+    configure_runtime(parameters.threads)
+    keras.utils.clear_session()  # an earlier trial of this process would leave its graphs in memory
+    augmentation, preparation = pipelines(parameters, images)
+    return ImageEpoch(
+        network(parameters),
+        _optimizer(parameters),
+        images,
+        labels,
+        augment=augmentation,
+        prepare=preparation,
+        batch_size=parameters.batch_size,
+        copies_in_epoch=parameters.copies if parameters.copies_in == "epoch" else 1,
+        copies_in_batch=parameters.copies if parameters.copies_in == "batch" else 1,
+        micro_batch=parameters.micro_batch,
+        random_seed=parameters.random_seed,
+    )
+
+
+def network(parameters: CutoutParameters, *, fused_batch_norm: bool = True) -> keras.Model:
+    """Build the protocol's ResNet."""
+    if parameters.notebook:
+        return resnet(
+            parameters.depth,
+            random_seed=parameters.random_seed,
+            weight_decay=parameters.weight_decay,
+            fused_batch_norm=fused_batch_norm,
+        )
+    return resnet(
+        parameters.depth,
+        random_seed=parameters.random_seed,
+        projection=False,
+        conv_bias=False,
+        weight_decay=parameters.weight_decay,
+        decay_dense=True,
+        batch_norm_momentum=0.9,
+        batch_norm_epsilon=1e-5,
+        fused_batch_norm=fused_batch_norm,
+    )
+
+
+def pipelines(
+    parameters: CutoutParameters, train_images: np.ndarray
+) -> tuple[Callable[..., Any], Callable[[Any], Any]]:
+    """Return what makes training examples of uint8 images, and what prepares images for evaluation.
+
+    Notebook: pixels in [0, 1], for m=0 less the training set's per-pixel mean; for m >= 1 the mask of each copy, drawn
+    once for all epochs; then a shift of up to a tenth and a flip. Corrected: normalised channels, random crop of the
+    zero-padded image, flip, then for m >= 1 a fresh mask.
+    """
+    _, height, width, _ = train_images.shape
+    if not parameters.notebook:
+
+        def corrected(images: Any, image: Any, copy: Any, draws: Any) -> Any:
+            offsets = ops.cast(draws[:, 0:2] * (2 * _CROP_PADDING + 1), "int32")
+            centres = ops.cast(draws[:, 3:5] * ops.array([height, width], "float32"), "int32") if parameters.m else None
+            return augment.corrected_pipeline(
+                images, _CHANNEL_MEAN, _CHANNEL_STD, offsets, draws[:, 2] < 0.5, centres, parameters.cutout_length
+            )
+
+        return corrected, lambda images: augment.normalise(images, _CHANNEL_MEAN, _CHANNEL_STD)
+
+    mean = None if parameters.m else (train_images.mean(axis=0) / 255).astype("float32")
+
+    def notebook(images: Any, image: Any, copy: Any, draws: Any) -> Any:
+        centres = augment.frozen_centres(parameters.random_seed, image, copy, height, width) if parameters.m else None
+        reach = ops.array([_SHIFT_SHARE * height, _SHIFT_SHARE * width], "float32")
+        offsets = (2.0 * draws[:, 0:2] - 1.0) * reach
+        return augment.notebook_pipeline(images, mean, centres, parameters.cutout_length, offsets, draws[:, 2] < 0.5)
+
+    return notebook, lambda images: augment.scale(images, mean)
+
+
+def _optimizer(parameters: CutoutParameters) -> keras.optimizers.Optimizer:
+    if parameters.notebook:
+        return keras.optimizers.Adam(parameters.learning_rate)
+    return keras.optimizers.SGD(parameters.learning_rate, momentum=_MOMENTUM)
+
+
+def saved_model(
+    parameters: CutoutParameters, trained: Any, train_images: np.ndarray, dataset: ImageDataset
+) -> SavedModel:
+    """Make a model of Keras's own layers that takes pixels 0 to 255, so that it loads without dlperf."""
+    plain = network(parameters, fused_batch_norm=False)
+    plain.set_weights(trained.get_weights())
+    if parameters.notebook:
+        mean = np.zeros(train_images.shape[1:]) if parameters.m else train_images.mean(axis=0)
+        normalise = keras.layers.Normalization(axis=(1, 2, 3), mean=mean, variance=np.full(mean.shape, 255.0**2))
+    else:
+        variance = np.square(np.multiply(_CHANNEL_STD, 255))
+        normalise = keras.layers.Normalization(axis=-1, mean=np.multiply(_CHANNEL_MEAN, 255), variance=variance)
+    model = keras.Sequential([keras.Input(train_images.shape[1:]), normalise, plain])
+    return SavedModel(model, dataset.test_images[:2].astype("float32"))

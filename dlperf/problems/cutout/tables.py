@@ -1,0 +1,61 @@
+"""Tables of the cutout problem: the assignment's, and the epochs' curves as rows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from dlperf.problem import Deferred, Summary
+from dlperf.problems.cutout.figures import curve_figures
+from dlperf.problems.cutout.parameters import CutoutParameters
+from dlperf.trial import StoredTrial
+
+Trials = Sequence[StoredTrial[CutoutParameters]]
+
+
+def summary(trials: Trials) -> Summary:
+    """Lay out a row per trial, and the epochs' curves as rows and figures."""
+    trials = sorted(trials, key=lambda t: (t.parameters.m, t.parameters.random_seed))
+    first = trials[0].parameters
+    figures = curve_figures(lambda *names: epoch_table(trials, *names), f"ResNet-{first.depth} on {first.dataset}")
+    epochs = {"epochs": lambda: epoch_table(trials, *trials[0].history)}
+    return Summary({"cutout": trial_table(trials)}, Deferred(figures), Deferred(epochs))
+
+
+def trial_table(trials: Trials) -> pd.DataFrame:
+    """The assignment's table: time and error of each trial."""
+    return pd.DataFrame([_row(trial) for trial in trials])
+
+
+def epoch_table(trials: Trials, *names: str) -> pd.DataFrame:
+    """A row per trial and epoch with the values of the named metrics."""
+    return pd.concat(
+        pd.DataFrame(
+            {
+                "m": str(t.parameters.m),
+                "random_seed": t.parameters.random_seed,
+                "epoch": range(1, int(t.metrics["epochs_run"]) + 1),
+                **{name: t.history[name] for name in names},
+            }
+        )
+        for t in trials
+    )
+
+
+def _row(trial: StoredTrial[CutoutParameters]) -> dict[str, Any]:
+    parameters, metrics = trial.parameters, trial.metrics
+    return {
+        "m": parameters.m,
+        "random_seed": parameters.random_seed,
+        "epochs": int(metrics["epochs_run"]),
+        "train_seconds": metrics["train_seconds"],
+        "seconds_per_epoch": metrics["train_seconds"] / metrics["epochs_run"],
+        "best_validation_error": metrics["best_validation_error"],
+        "final_validation_error": metrics["validation_error"],
+        "test_error": metrics["test_error"],
+        "epochs_to_target": metrics.get("epochs_to_target", math.nan),
+        "seconds_to_target": metrics.get("seconds_to_target", math.nan),
+    }

@@ -1,0 +1,96 @@
+"""Figures of the optimizers problem."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+
+from dlperf.problems import plots
+from dlperf.trial import StoredTrial
+
+if TYPE_CHECKING:
+    from dlperf.problems.optimizers.parameters import OptimizersParameters
+
+Trials = Sequence[StoredTrial["OptimizersParameters"]]
+
+_CURVES = {
+    "train_loss": "training loss (penalty included)",
+    "train_cross_entropy": "training cross-entropy",
+    "train_subset_cross_entropy": "cross-entropy on the training subset, in inference mode",
+    "validation_cross_entropy": "validation cross-entropy",
+}
+
+
+def curves(trials: Trials) -> dict[str, Callable[[], Figure]]:
+    """Return what draws each metric over the epochs, a line per optimizer, without and with dropout.
+
+    The training losses are the notebook's two figures.
+    """
+    figures: dict[str, Callable[[], Figure]] = {}
+    for metric, name in _CURVES.items():
+        for dropout in (False, True):
+            own = [t for t in trials if t.parameters.dropout == dropout and metric in t.history]
+            if own:
+                kind = f"{'with' if dropout else 'without'} dropout"
+                draw = functools.partial(_curve, own, metric, f"{name} per optimizer, {kind}")
+                figures[f"{metric}_{kind.replace(' ', '_')}"] = draw
+    return figures
+
+
+def comparisons(rows: pd.DataFrame) -> dict[str, Callable[[], Figure]]:
+    """Return what draws test accuracy and time per epoch by optimizer: the mean over random seeds, its deviation."""
+    return {
+        "test_accuracy": lambda: _by_optimizer(rows, "test_accuracy", "test accuracy after the last epoch"),
+        "seconds_per_epoch": lambda: _by_optimizer(rows, "seconds_per_epoch", "training seconds per epoch"),
+    }
+
+
+def learning_rates(table: pd.DataFrame) -> Figure:
+    """Draw the validation cross-entropy against the learning rates that were tried, without and with dropout."""
+    kinds = sorted(set(table["dropout"]))
+    optimizers = list(dict.fromkeys(table["optimizer"]))
+    with sns.axes_style("whitegrid"):
+        figure = Figure(figsize=(5.5 * len(kinds), 4.5), layout="constrained")
+        panels = figure.subplots(1, len(kinds), squeeze=False, sharey=True)[0]
+    for axes, dropout in zip(panels, kinds, strict=True):
+        sns.lineplot(
+            table[table["dropout"] == dropout], x="learning_rate", y="validation_cross_entropy", hue="optimizer",
+            hue_order=optimizers, palette=sns.color_palette("colorblind", len(optimizers)), marker="o", ax=axes,
+        )  # fmt: skip
+        # One that learned nothing stays near ln 10; far above, a rate only hides the others.
+        axes.set_ylim(top=min(2.6, table["validation_cross_entropy"].max() * 1.05))
+        axes.set(
+            xscale="log",
+            title=f"{'with' if dropout else 'without'} dropout",
+            xlabel="learning rate",
+            ylabel="validation cross-entropy after the search's epochs",
+        )
+    return figure
+
+
+def _curve(trials: Trials, metric: str, title: str) -> Figure:
+    epochs = pd.DataFrame(
+        {"epoch": epoch, "optimizer": t.parameters.optimizer, metric: value}
+        for t in trials
+        for epoch, value in enumerate(t.history[metric], 1)
+    )
+    return plots.epoch_curves(epochs, metric, "optimizer", title=title)
+
+
+def _by_optimizer(rows: pd.DataFrame, column: str, label: str) -> Figure:
+    with sns.axes_style("whitegrid"):
+        figure = Figure(figsize=(8, 5), layout="constrained")
+        axes = figure.subplots()
+    kinds = rows.assign(dropout=rows["dropout"].map({False: "without dropout", True: "with dropout"}))
+    order = [kind for kind in ("without dropout", "with dropout") if kind in set(kinds["dropout"])]
+    shared = {"x": "optimizer", "y": column, "hue": "dropout", "hue_order": order, "ax": axes}
+    palette = sns.color_palette("colorblind", len(order))
+    sns.barplot(kinds, **shared, palette=palette, errorbar="sd" if rows["random_seed"].nunique() > 1 else None)
+    axes.set(title=label, xlabel="", ylabel=label)
+    axes.legend(title="", loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    return figure

@@ -1,0 +1,112 @@
+"""Parameters of the optimizers problem, and the defaults of its two protocols."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from dlperf.declaration import parameter
+from dlperf.problems.shared_parameters import ImageParameters
+
+UNITS = (1000, 1000)
+
+
+DROPOUT = (0.2, 0.5)
+
+
+FEATURES, CLASSES = 3072, 10
+
+
+_SUBSET = 5000
+
+
+_NOTEBOOK_OPTIMIZERS = ("adagrad", "rmsprop", "nadam", "adadelta", "adam")
+
+
+_KERAS_LEARNING_RATE = 0.001
+
+
+_LEARNING_RATES = {  # the corrected protocol's grid
+    "adagrad": (0.001, 0.003, 0.01, 0.03, 0.1),
+    "rmsprop": (0.00003, 0.0001, 0.0003, 0.001, 0.003),
+    "rmsprop_nesterov": (0.00001, 0.00003, 0.0001, 0.0003, 0.001),
+    "nadam": (0.00003, 0.0001, 0.0003, 0.001, 0.003),
+    "adadelta": (0.03, 0.1, 0.3, 1.0, 3.0),
+    "adam": (0.00003, 0.0001, 0.0003, 0.001, 0.003),
+}
+
+
+class OptimizersParameters(ImageParameters):
+    """Parameters of the optimizers problem."""
+
+    optimizer: Literal["adagrad", "rmsprop", "rmsprop_nesterov", "nadam", "adadelta", "adam"] = parameter(
+        follows="protocol",
+        grid=True,
+        help="update rule: the notebook's five (adagrad, rmsprop, nadam, adadelta, adam), all six with "
+        "protocol=corrected; with protocol=notebook rmsprop_nesterov is Nadam, as the notebook had it",
+    )
+    dropout: bool = parameter(
+        (False, True), grid=True, help="drop 0.2 of the inputs and 0.5 of the units of each hidden layer"
+    )
+    learning_rate: float = parameter(
+        follows="protocol and optimizer",
+        grid=True,
+        gt=0,
+        help="learning rate: Keras's default, or a grid with protocol=corrected, which tries each of several for "
+        "search_epochs, chooses by the validation cross-entropy and trains and tests with the best one only",
+    )
+    batch_size: int = parameter(128, ge=1, le=8192, unit="images", help="images per step")
+    epochs: int = parameter(200, ge=1, le=100_000, unit="epochs", help="passes over the training set")
+    l2: float = parameter(
+        follows="protocol", ge=0, help="weight of the squares of the hidden layers' kernels and biases in the loss"
+    )
+    search_epochs: int = parameter(
+        follows="epochs", ge=1, le=100_000, selects=True, unit="epochs",
+        help="passes over the training set for each learning rate that is tried; a tenth of epochs unless given",
+    )  # fmt: skip
+    search_examples: int = parameter(
+        0, ge=0, selects=True, unit="images", help="images to try learning rates on; 0 takes train_examples"
+    )
+    stage: Literal["final", "search"] = parameter(
+        "final", help="search trains for the choice of a learning rate and never reads the test set"
+    )
+    target_cross_entropy: float = parameter(
+        1.5, gt=0, help="epochs and seconds to this cross-entropy on the training subset (in inference) are reported"
+    )
+
+    @classmethod
+    def following(cls, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Defaults of the protocol."""
+        notebook = given["protocol"] == "notebook"
+        optimizer = given.get("optimizer", _NOTEBOOK_OPTIMIZERS[0])
+        return {
+            **super().following(given),
+            "optimizer": optimizer,
+            "learning_rate": cls.spanning({**given, "optimizer": optimizer})["learning_rate"][0],
+            "l2": 0.01 if notebook else 0.0001,
+            "search_epochs": max(1, given["epochs"] // 10),
+        }
+
+    @classmethod
+    def spanning(cls, given: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
+        """The protocol's optimizers, and at each its learning rates."""
+        notebook = given["protocol"] == "notebook"
+        found: dict[str, tuple[Any, ...]] = {"optimizer": _NOTEBOOK_OPTIMIZERS if notebook else tuple(_LEARNING_RATES)}
+        if "optimizer" in given:
+            found["learning_rate"] = (_KERAS_LEARNING_RATE,) if notebook else _LEARNING_RATES[given["optimizer"]]
+        return found
+
+    @property
+    def update_rule(self) -> str:
+        """The rule that is trained with: what the notebook calls RMSProp with Nesterov momentum is Nadam."""
+        return "nadam" if self.notebook and self.optimizer == "rmsprop_nesterov" else self.optimizer
+
+    @property
+    def subset_size(self) -> int:
+        """Training images that are evaluated in inference mode after each epoch."""
+        return min(_SUBSET, self.train_size)
+
+    def searching(self) -> OptimizersParameters:
+        """Return the trial that tries this one's learning rate."""
+        examples = self.search_examples or self.train_examples
+        return self.model_copy(update={"stage": "search", "epochs": self.search_epochs, "train_examples": examples})

@@ -1,0 +1,119 @@
+"""Problem 1: adaptive learning rates on a CIFAR-10 multilayer perceptron, with and without dropout.
+
+Sources: the notebook's Problem 1 (protocol=notebook) and its assignment: 3072-1000-1000-10 with ReLU, batches of 128,
+200 epochs, L2 on the hidden layers, dropout of 0.2 on the input and 0.5 after each hidden layer (Srivastava et al.
+2014). The corrected protocol chooses each optimizer's learning rate on validation images and repeats the best one over
+random seeds, as DeepOBS (Schneider, Balles, Hennig 2019) does.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from dlperf import data
+from dlperf.accounting.mlp import multiplications
+from dlperf.errors import BadInput
+from dlperf.problem import Problem, Summary
+from dlperf.problems.optimizers.parameters import CLASSES, FEATURES, UNITS, OptimizersParameters
+from dlperf.problems.optimizers.search import next_trials
+from dlperf.problems.shared_parameters import check_images
+from dlperf.trial import Context, DataUsed, SavedModel, StoredTrial, TrialResult
+
+
+def check(trials: Sequence[OptimizersParameters]) -> None:
+    """Verify the data, and that no two trials are one, before a run exists.
+
+    Raises:
+        BadInput: If data_dir, a file in it, train_examples or optimizer cannot be used.
+        EnvironmentMissing: If there is no data and it cannot be downloaded.
+    """
+    if trials[0].notebook and {"nadam", "rmsprop_nesterov"} <= {trial.optimizer for trial in trials}:
+        raise BadInput("optimizer", "nadam,rmsprop_nesterov", "both are Nadam with protocol=notebook: give one of them")
+    check_images(trials)
+    first = trials[0]
+    if first.search_examples > first.train_size:
+        allowed = f"must be at most {first.train_size}, the images to train on; 0 takes train_examples"
+        raise BadInput("search_examples", first.search_examples, allowed)
+
+
+def run_trial(parameters: OptimizersParameters, context: Context) -> TrialResult:
+    """Train one network, and unless its learning rate is only tried test it once.
+
+    Raises:
+        TrialFailed: If the loss is not finite, or the state on disk is damaged.
+    """
+    with context.clock.account("setup"):
+        # TensorFlow is imported here, so that help and bad input need not wait for it.
+        from dlperf.problems.optimizers.recipe import prepared, saved_model
+        from dlperf.training.loop import Monitor, Schedule, evaluate, train
+
+        dataset = data.load(parameters.dataset, parameters.data_dir)
+        compiled, held, test = prepared(parameters, dataset)
+    splits = {"train": parameters.train_size, "validation": parameters.validation_size}
+    if parameters.notebook:
+        del splits["validation"]
+    if test:
+        splits["test"] = test.examples
+    with context.clock.account("tracking"):
+        context.report.data(DataUsed(dataset.name, dataset.digest, dataset.source, splits))
+    context.facts(
+        {"num_params": str(compiled.model.count_params()), "update_rule": parameters.update_rule},
+        {"dlperf.validation": "none" if parameters.notebook else "split"},
+    )
+    monitor = Monitor("train_loss" if parameters.notebook else "validation_cross_entropy", lower_is_better=True)
+    schedule = Schedule(epochs=parameters.epochs, learning_rate=lambda epoch: parameters.learning_rate, monitor=monitor)
+    training = train(compiled, held, schedule, context)
+    target = Monitor("train_subset_cross_entropy", lower_is_better=True)
+    metrics = {
+        **training.metrics(parameters.target_cross_entropy, target),
+        **(evaluate(compiled, test, context).metrics("test") if test else {}),
+        "num_params": compiled.model.count_params(),
+    }
+    with context.clock.account("reporting"):
+        example = dataset.test_images[:2].astype("float32")
+        model = SavedModel(saved_model(parameters, compiled.model), example) if parameters.save_model else None
+    return TrialResult(metrics, {"dlperf.target_reached": str("epochs_to_target" in metrics).lower()}, model=model)
+
+
+def summarize(trials: Sequence[StoredTrial[OptimizersParameters]]) -> Summary:
+    """Make the notebook's tables and figures of finished trials, the same without the penalty, and rankings."""
+    from dlperf.problems.optimizers.tables import summary
+
+    return summary(trials)
+
+
+def work(parameters: OptimizersParameters) -> float:
+    """Estimate the multiplications of a trial: three forward passes' worth per training example, less the input's."""
+    forward = multiplications(UNITS, FEATURES, CLASSES)
+    steps = math.ceil(parameters.train_size / parameters.batch_size)
+    # An update reads and writes each weight and its averages; per weight that takes as long as some 20 multiplications.
+    updates = steps * forward * 20
+    evaluated = parameters.subset_size + parameters.validation_size
+    return float(
+        (parameters.train_size * (3 * forward - FEATURES * UNITS[0]) + updates + evaluated * forward)
+        * parameters.epochs
+    )
+
+
+PROBLEM = Problem(
+    name="optimizers",
+    summary="Adaptive learning rates on a CIFAR-10 multilayer perceptron, with and without dropout.",
+    parameters=OptimizersParameters,
+    varying=("optimizer", "dropout", "learning_rate", "random_seed"),
+    compared=("train_cross_entropy", "test_accuracy", "train_loss", "train_seconds", "seconds_to_target"),
+    curves=("epoch_seconds", "train_loss", "train_cross_entropy", "train_subset_cross_entropy"),
+    required=(
+        *("epochs_run", "train_seconds", "train_loss", "best_train_loss", "train_cross_entropy"),
+        *("best_train_cross_entropy", "train_penalty", "train_subset_cross_entropy"),
+    ),
+    monitor="validation_cross_entropy",
+    varying_rarely=("stage",),
+    check=check,
+    data_digest=lambda parameters: data.load(parameters.dataset, parameters.data_dir).digest,
+    run_trial=run_trial,
+    next_trials=next_trials,
+    summarize=summarize,
+    work=work,
+    demo={"optimizer": "adam", "dataset": "digits", "epochs": "5"},
+)

@@ -1,0 +1,79 @@
+"""What the optimizers problem trains: network, update rule, splits."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import keras
+from keras import ops
+
+from dlperf.data.dataset import split_rows
+from dlperf.models.mlp import classifying_mlp
+from dlperf.problems.optimizers.parameters import CLASSES, DROPOUT, FEATURES, UNITS
+from dlperf.problems.optimizers.update_rules import RULES
+from dlperf.training.compiled_epoch import HeldSplit, configure_runtime
+from dlperf.training.dense_epoch import DenseEpoch
+from dlperf.training.objectives import Classification, Split
+
+if TYPE_CHECKING:
+    from dlperf.data.dataset import ImageDataset
+    from dlperf.problems.optimizers.parameters import OptimizersParameters
+
+
+def prepared(
+    parameters: OptimizersParameters, dataset: ImageDataset
+) -> tuple[DenseEpoch, dict[Split, HeldSplit], HeldSplit | None]:
+    """Put network and update rule together on the images, uint8, which the compiled program reads where they lie.
+
+    Returns:
+        The compiled epoch, what is evaluated after each epoch, and the test set unless the trial must not read it.
+
+    Raises:
+        TrialFailed: If this process already computes with another number of threads.
+    """
+    configure_runtime(parameters.threads)
+    keras.utils.clear_session()  # an earlier trial of this process would leave its graphs in memory
+    optimizer = RULES[parameters.update_rule](parameters.learning_rate)
+    images, labels = dataset.train_images.reshape(-1, FEATURES), dataset.train_labels
+    train, validation = split_rows(
+        len(images), parameters.validation_size, parameters.train_size, parameters.random_seed
+    )
+    compiled = DenseEpoch(
+        network(parameters, optimizer),
+        optimizer,
+        images,
+        labels,
+        objective=Classification(),
+        batch_size=parameters.batch_size,
+        random_seed=parameters.random_seed,
+        prepare=lambda pixels: ops.cast(pixels, "float32") / 255.0,
+        rows=train,
+    )
+    subset = train[: parameters.subset_size]
+    held: dict[Split, HeldSplit] = {"train_subset": compiled.hold(images[subset], labels[subset])}
+    if parameters.validation_size:
+        held["validation"] = compiled.hold(images[validation], labels[validation])
+    if parameters.stage == "search":
+        return compiled, held, None
+    return compiled, held, compiled.hold(dataset.test_images.reshape(-1, FEATURES), dataset.test_labels)
+
+
+def network(parameters: OptimizersParameters, optimizer: keras.optimizers.Optimizer | None = None) -> keras.Model:
+    """Build the network of pixels in [0, 1]; its dropout masks follow from the optimizer's steps, if there is one."""
+    return classifying_mlp(
+        UNITS,
+        random_seed=parameters.random_seed,
+        features=FEATURES,
+        classes=CLASSES,
+        l2=parameters.l2,
+        dropout=DROPOUT if parameters.dropout else None,
+        step=(lambda: optimizer.iterations) if optimizer else None,
+    )
+
+
+def saved_model(parameters: OptimizersParameters, trained: keras.Model) -> Any:
+    """Make a model of Keras's own layers that takes images with pixels 0 to 255, so that it loads without dlperf."""
+    plain = network(parameters.model_copy(update={"l2": 0.0}))
+    plain.set_weights(trained.get_weights())
+    layers = keras.layers
+    return keras.Sequential([keras.Input((32, 32, 3)), layers.Rescaling(1.0 / 255.0), layers.Flatten(), plain])

@@ -1,0 +1,190 @@
+"""Tables of the optimizers problem: the notebook's, the same without the penalty, rankings and their stability."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from dlperf.problem import Deferred, Summary
+from dlperf.problems.optimizers.figures import comparisons, curves, learning_rates
+from dlperf.problems.optimizers.parameters import OptimizersParameters
+from dlperf.problems.optimizers.search import best_rates
+from dlperf.problems.optimizers.update_rules import documentation
+from dlperf.trial import StoredTrial
+
+Trials = Sequence[StoredTrial[OptimizersParameters]]
+
+# What optimizers are ranked by: column of the table of trials, and whether less is better.
+CRITERIA = {
+    "final_train_loss": True,
+    "final_cross_entropy": True,
+    "final_subset_cross_entropy": True,
+    "final_validation_cross_entropy": True,
+    "test_accuracy": False,
+}
+
+
+def summary(trials: Trials) -> Summary:
+    """Lay out trials, means over random seeds, rankings, claims and the tried learning rates."""
+    trained = [trial for trial in trials if trial.parameters.stage == "final"]
+    searched = [trial for trial in trials if trial.parameters.stage == "search"]
+    tables: dict[str, pd.DataFrame] = {}
+    figures: dict[str, Callable[[], Any]] = {}
+    if trained:
+        rows = trial_table(trained)
+        tables["optimizers"] = rows
+        figures |= curves(trained)
+        if len(rows) > 1:
+            averaged = averages(rows)
+            tables = {"by_optimizer": averaged, **tables}
+            figures |= comparisons(rows)
+        if rows["optimizer"].nunique() > 1:
+            tables |= {"ranking": ranking(averaged), "ranking_stability": ranking_stability(averaged)}
+            if rows["random_seed"].nunique() > 1:
+                tables["probability_of_best"] = probability_of_best(rows)
+    if searched:
+        rates = tables["learning_rates"] = rate_table(searched, best_rates(searched))
+        figures["learning_rates"] = lambda: learning_rates(rates)
+    tables["update_rules"] = rule_table(list(dict.fromkeys(trial.parameters.update_rule for trial in trials)))
+    compared = ("by_optimizer", "ranking_stability", "probability_of_best", "learning_rates")
+    shown = tuple(name for name in compared if name in tables) or tuple(tables)[:1]
+    return Summary(tables, Deferred(figures), shown=shown)
+
+
+def trial_table(trials: Trials) -> pd.DataFrame:
+    """The notebook's figures of each trial; the loss with its penalty and the cross-entropy without."""
+    rows = []
+    for trial in trials:
+        parameters, metrics = trial.parameters, trial.metrics
+        rows.append(
+            {
+                "optimizer": parameters.optimizer,
+                "dropout": parameters.dropout,
+                "learning_rate": parameters.learning_rate,
+                "random_seed": parameters.random_seed,
+                "epochs": int(metrics["epochs_run"]),
+                "min_train_loss": metrics["best_train_loss"],
+                "final_train_loss": metrics["train_loss"],
+                "min_cross_entropy": metrics["best_train_cross_entropy"],
+                "final_cross_entropy": metrics["train_cross_entropy"],
+                "final_penalty": metrics["train_penalty"],
+                "final_subset_cross_entropy": metrics["train_subset_cross_entropy"],
+                "final_validation_cross_entropy": metrics.get("validation_cross_entropy", np.nan),
+                "train_seconds": metrics["train_seconds"],
+                "seconds_per_epoch": metrics["train_seconds"] / metrics["epochs_run"],
+                "seconds_to_target": metrics.get("seconds_to_target", np.nan),
+                "test_accuracy": metrics.get("test_accuracy", np.nan),
+            }
+        )
+    return pd.DataFrame(rows).dropna(axis="columns", how="all")
+
+
+def averages(rows: pd.DataFrame) -> pd.DataFrame:
+    """Means over random seeds, and standard deviations where there are several, in the order of the trials."""
+    kinds = ["dropout", "optimizer", "learning_rate"]
+    grouped = rows.groupby(kinds, sort=False)
+    means = grouped.mean(numeric_only=True).drop(columns=["random_seed"])
+    for column in ("final_train_loss", "final_cross_entropy", "test_accuracy"):
+        if grouped.size().max() > 1:
+            place = list(means.columns).index(column) + 1
+            means.insert(place, f"sd_{column}", grouped[column].std())
+    means.insert(0, "random_seeds", grouped.size())
+    return means.reset_index()
+
+
+def ranking(averaged: pd.DataFrame) -> pd.DataFrame:
+    """Place of each optimizer by each criterion, 1 for the best; equal means share a place."""
+    placed = averaged[["dropout", "optimizer", "learning_rate"]].copy()
+    for criterion, ascending in _criteria(averaged).items():
+        placed[criterion] = averaged.groupby("dropout")[criterion].rank(method="min", ascending=ascending).astype(int)
+    return placed
+
+
+def ranking_stability(averaged: pd.DataFrame) -> pd.DataFrame:
+    """Kendall's tau between the order by the loss with its penalty and that by each other criterion: 1 is the same."""
+    rows = []
+    for dropout, own in averaged.groupby("dropout"):
+        for criterion, ascending in _criteria(averaged).items():
+            if criterion == "final_train_loss" or len(own) < 3:
+                continue
+            by_loss, by_it = own["final_train_loss"], own[criterion] if ascending else -own[criterion]
+            names = own["optimizer"].to_numpy()
+            rows.append(
+                {
+                    "dropout": dropout,
+                    "order by": criterion,
+                    "Kendall's tau with final_train_loss": stats.kendalltau(by_loss, by_it).statistic,
+                    "first by it": names[by_it.argmin()],
+                    "first by final_train_loss": names[by_loss.argmin()],
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def probability_of_best(rows: pd.DataFrame) -> pd.DataFrame:
+    """Probability that an optimizer beats all others when each is run with one of its random seeds, drawn on its own.
+
+    Exact over all combinations of the seeds that were run; several learning rates of an optimizer count as several.
+    """
+    found = []
+    for dropout, own in rows.groupby("dropout"):
+        kinds: dict[Any, pd.DataFrame] = dict(list(own.groupby(["optimizer", "learning_rate"], sort=False)))
+        for (optimizer, rate), group in kinds.items():
+            row: dict[str, Any] = {"dropout": dropout, "optimizer": optimizer, "learning_rate": rate}
+            for criterion, ascending in _criteria(rows).items():
+                sign = 1 if ascending else -1
+                others = [sign * other[criterion] for kind, other in kinds.items() if kind != (optimizer, rate)]
+                wins = [np.prod([(other > sign * value).mean() for other in others]) for value in group[criterion]]
+                row[criterion] = float(np.mean(wins))
+            found.append(row)
+    return pd.DataFrame(found)
+
+
+def rate_table(searched: Trials, best: dict[tuple[str, bool], float]) -> pd.DataFrame:
+    """Validation cross-entropy and accuracy of each learning rate that was tried; the test set is not read for it."""
+    rows = []
+    for trial in searched:
+        parameters = trial.parameters
+        kind = parameters.optimizer, parameters.dropout
+        own = [t.parameters.learning_rate for t in searched if (t.parameters.optimizer, t.parameters.dropout) == kind]
+        chosen = best[kind] == parameters.learning_rate
+        at_edge = chosen and parameters.learning_rate in (min(own), max(own))
+        rows.append(
+            {
+                "dropout": parameters.dropout,
+                "optimizer": parameters.optimizer,
+                "learning_rate": parameters.learning_rate,
+                "epochs": int(trial.metrics["epochs_run"]),
+                "train_cross_entropy": trial.metrics["train_cross_entropy"],
+                "validation_cross_entropy": trial.metrics["validation_cross_entropy"],
+                "validation_accuracy": trial.metrics["validation_accuracy"],
+                "chosen": ("yes, at the edge of the grid" if at_edge else "yes") if chosen else "",
+            }
+        )
+    return pd.DataFrame(rows).sort_values(["dropout", "optimizer", "learning_rate"], ignore_index=True)
+
+
+def rule_table(rules: Sequence[str]) -> pd.DataFrame:
+    """Equation, source and hyper-parameters of update rules, as their docstrings have them."""
+    documented = {rule: documentation(rule) for rule in rules}
+    return pd.DataFrame(
+        {
+            "update_rule": rule,
+            "hyper_parameter": each.name,
+            "paper_default": each.paper,
+            "keras_default": each.keras,
+            "meaning": each.meaning,
+            "equation": says.equation,
+            "source": says.source,
+        }
+        for rule, says in documented.items()
+        for each in says.hyper_parameters
+    )
+
+
+def _criteria(table: pd.DataFrame) -> dict[str, bool]:
+    return {name: ascending for name, ascending in CRITERIA.items() if name in table}

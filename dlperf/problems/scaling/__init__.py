@@ -1,0 +1,1 @@
+"""Problem 2: strong and weak scaling with tf.distribute."""

@@ -1,0 +1,31 @@
+"""The images that the scaling problem trains on, the same in every worker; Keras is not needed for them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dlperf import data
+from dlperf.data.dataset import aligned_empty
+from dlperf.problems.scaling.parameters import ScalingParameters
+from dlperf.trial import DataUsed
+
+CLASSES = 10
+
+
+def data_used(parameters: ScalingParameters) -> DataUsed:
+    """Return the data set as the store shows it; synthetic images follow from their number alone."""
+    splits = {"train": parameters.examples}
+    if parameters.dataset == "synthetic":
+        return DataUsed("synthetic", f"synthetic-{parameters.examples}", "drawn at random", splits)
+    found = data.load(parameters.dataset, parameters.data_dir)
+    return DataUsed(found.name, found.digest, found.source, splits)
+
+
+def examples(dataset: str, data_dir: str, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the first `count` training images, uint8 (count, 32, 32, 3), and labels, int32 (count,)."""
+    if dataset == "synthetic":
+        rng, images = np.random.default_rng(0), aligned_empty((count, 32, 32, 3))
+        images[:] = rng.integers(0, 256, images.shape, np.uint8)
+        return images, rng.integers(0, CLASSES, count).astype(np.int32)
+    found = data.load(dataset, data_dir)
+    return found.train_images[:count], found.train_labels[:count]

@@ -1,0 +1,219 @@
+"""The measurement of one number of workers: rounds of steps, then what a step is made of, and the machine's ceiling."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import statistics
+from collections.abc import Generator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from dlperf.environment import allowed_cores
+from dlperf.errors import TrialFailed
+from dlperf.problems.scaling.images import data_used
+from dlperf.problems.scaling.job import Job
+from dlperf.problems.scaling.parameters import ASSIGNED_EPOCHS, addresses
+from dlperf.training import checkpoint
+from dlperf.trial import Context, TrialResult
+
+if TYPE_CHECKING:
+    from dlperf.problems.scaling.parameters import ScalingParameters
+
+_ISOLATED_REPEATS = 20
+_CEILING_STEPS = 5
+_CEILING_REPEATS = 12  # short and many: alone and together have to meet the same drifts of the machine
+_ALONE_REPEATS = 3
+
+
+class Measurement:
+    """One trial on its way."""
+
+    def __init__(self, parameters: ScalingParameters, context: Context) -> None:
+        """Take what to measure; nothing is started yet."""
+        self._parameters, self._context = parameters, context
+        self._open = contextlib.ExitStack()
+        self._rounds: list[dict[str, Any]] = []  # as `_round` makes them, and the state on disk keeps them
+        self._done = 0  # rounds, of which a host that does not log has no records after it was started anew
+        self._isolated: dict[str, float] = {}
+        self._warm_up_seconds = 0.0
+
+    def rounds(self) -> Generator[None, None, None]:
+        """Start the workers, warm up, and measure round after round, going on from the state on disk."""
+        parameters, context = self._parameters, self._context
+        total = parameters.epochs or parameters.repeats
+        with context.clock.account("setup"):
+            used = data_used(parameters)
+            job = self._open.enter_context(self._job())
+        with context.clock.account("tracking"):
+            context.report.data(used)
+        context.facts({"gradient_bytes": str(job.ready[0]["gradient_bytes"])}, {"dlperf.emulated": parameters.emulated})
+        with context.clock.account("compile"):
+            self._warm_up_seconds = job.command("warm_up")[0]["seconds"]
+        with context.clock.account("checkpoint"):
+            self._restore(job)
+        # Jobs that wait for their turn would keep their memory on a GPU, and their address on a host.
+        takes_turns = parameters.device == "cpu" and not addresses(parameters.hosts)
+        if takes_turns:
+            yield
+        while self._done < total:
+            with context.clock.account("train"):
+                done = self._round(job)
+            self._rounds.append(done)
+            self._done += 1
+            with context.clock.account("checkpoint"):
+                self._save(job)
+            with context.clock.account("tracking"):
+                context.report.epochs(self._done, [self._told(done)])
+            if takes_turns:
+                yield
+        with context.clock.account("evaluation"):
+            self._isolate(job)
+
+    def result(self) -> TrialResult:
+        """Put the metrics together."""
+        parameters, rounds = self._parameters, self._rounds
+        steps = [seconds for each in rounds for seconds in each["step_seconds"]]
+        step = statistics.median(steps)
+        per_epoch = math.ceil(parameters.examples / parameters.global_batch)
+        epochs_seconds = sum(steps) if parameters.epochs else step * per_epoch * ASSIGNED_EPOCHS
+        quartiles = statistics.quantiles(steps, n=4) if len(steps) > 1 else [step] * 3
+        metrics = {
+            "step_seconds": step,
+            "step_seconds_p25": quartiles[0],
+            "step_seconds_p75": quartiles[2],
+            "images_per_second": parameters.global_batch / step,
+            "epochs_seconds": epochs_seconds,
+            "cost": parameters.price_per_hour * parameters.workers * epochs_seconds / 3600,
+            "cpu_ms_per_step": 1000 * statistics.mean(each["cpu_seconds"] for each in rounds),
+            "minor_faults_per_step": statistics.mean(each["minor_faults"] for each in rounds),
+            "peak_memory_mb": max(each["peak_memory_mb"] for each in rounds),
+            "epochs_run": parameters.epochs,
+            "warm_up_seconds": self._warm_up_seconds,
+            **self._isolated,
+        }
+        table = pd.DataFrame(
+            {"round": number, "step": index, "seconds": seconds}
+            for number, each in enumerate(rounds, 1)
+            for index, seconds in enumerate(each["step_seconds"], 1)
+        )
+        return TrialResult(metrics, tables={"steps": table})
+
+    def end(self) -> None:
+        """End the workers."""
+        self._open.close()
+
+    def _job(self, *, independent: bool = False) -> Job:
+        """Make the trial's workers, or as many that know nothing of each other, each with its share of the batch."""
+        p = self._parameters
+        hosts = addresses(p.hosts)
+        several = p.workers if independent or p.strategy == "multi_worker" else 1
+        if hosts and not independent:
+            several = 1  # the others are started on their hosts
+        # A worker of its own core each; several devices in one process, and a host's only worker, have all of them.
+        own = allowed_cores()
+        share = [[own[index % len(own)]] for index in range(several)]
+        if (p.strategy == "mirrored" or hosts) and not independent:
+            share = [own]
+        devices = [f"/{p.device}:{index}" for index in range(p.workers)] if p.strategy == "mirrored" else ["/cpu:0"]
+        configs = [
+            {
+                "index": 0 if independent else p.host + index,
+                "cores": share[index] if p.device == "cpu" else [],
+                "threads": len(share[index]),
+                "device": p.device,
+                "devices": ["/cpu:0"] if independent else devices,
+                "strategy": "none" if independent else p.strategy,
+                "collective": p.collective,
+                "all_reduce": "" if p.all_reduce == "default" else p.all_reduce,
+                "model": p.model,
+                "dataset": p.dataset,
+                "data_dir": p.data_dir,
+                "train_examples": p.examples,
+                "batch_size": p.global_batch // p.workers if independent else p.global_batch,
+                "learning_rate": p.learning_rate,
+                "random_seed": p.random_seed,
+            }
+            for index in range(several)
+        ]
+        cluster = p.strategy == "multi_worker" and not independent
+        return Job(self._context.name, configs, cluster=cluster, hosts=hosts if cluster else ())
+
+    def _round(self, job: Job) -> dict[str, Any]:
+        """Train one round; a step takes as long as its slowest worker says, and costs what all workers took."""
+        p = self._parameters
+        steps = math.ceil(p.examples / p.global_batch) if p.epochs else p.steps
+        answers = job.command("train", first=self._done * steps, steps=steps)
+        losses = [sum(own) for own in zip(*(answer["losses"] for answer in answers), strict=True)]
+        if not all(map(math.isfinite, losses)):
+            raise TrialFailed(f"the loss is not finite in round {self._done + 1}")
+        return {
+            "step_seconds": [max(own) for own in zip(*(answer["seconds"] for answer in answers), strict=True)],
+            "loss": statistics.mean(losses),
+            "cpu_seconds": statistics.mean(answer["cpu_seconds"] for answer in answers) / steps,
+            "minor_faults": statistics.mean(answer["minor_faults"] for answer in answers) / steps,
+            "peak_memory_mb": max(answer["peak_memory_mb"] for answer in answers),
+        }
+
+    def _told(self, done: Mapping[str, Any]) -> dict[str, float]:
+        seconds = statistics.median(done["step_seconds"])
+        return {
+            "train_loss": done["loss"],
+            "round_step_seconds": seconds,
+            "epoch_seconds": sum(done["step_seconds"]),
+            "examples_per_second": self._parameters.global_batch / seconds,
+        }
+
+    def _isolate(self, job: Job) -> None:
+        """Time all-reduce and input by themselves, and the same compute in workers that know nothing of each other."""
+        p = self._parameters
+        load = _median_of_slowest(job.command("load", repeats=_ISOLATED_REPEATS))
+        reduced = 0.0
+        if p.strategy != "none":
+            reduced = _median_of_slowest(job.command("reduce", repeats=_ISOLATED_REPEATS))
+        self._isolated = {"input_seconds": load, "all_reduce_seconds": reduced}
+        if p.device != "cpu" or p.strategy == "mirrored" or addresses(p.hosts):
+            return
+        alone, ratios = [], []
+        with self._job(independent=True) as independent:
+            independent.command("warm_up")
+            for repeat in range(_CEILING_REPEATS if p.workers > 1 else _ALONE_REPEATS):
+                first = repeat * 2 * _CEILING_STEPS
+                (one,) = independent.command("train", only=[0], first=first, steps=_CEILING_STEPS)
+                alone += one["seconds"]
+                if p.workers == 1:
+                    continue  # together with nobody is alone
+                each = independent.command("train", first=first + _CEILING_STEPS, steps=_CEILING_STEPS)
+                together = [seconds for answer in each for seconds in answer["seconds"]]
+                ratios.append(statistics.median(one["seconds"]) / statistics.median(together))
+        step = statistics.median(seconds for each in self._rounds for seconds in each["step_seconds"])
+        single = statistics.median(alone)
+        low, middle, high = statistics.quantiles(ratios, n=4) if ratios else (1.0, 1.0, 1.0)
+        self._isolated |= {
+            "compute_seconds": single - load,
+            "wait_seconds": step - single - reduced,
+            "ceiling_p25": low,
+            "ceiling": middle,
+            "ceiling_p75": high,
+        }
+
+    def _save(self, job: Job) -> None:
+        if self._context.state_file:
+            record = {"rounds": self._rounds, "clock": self._context.clock.snapshot()}
+            job.command("save", only=[0], path=str(self._context.state_file), record=record)
+
+    def _restore(self, job: Job) -> None:
+        """Go on from the state on disk; only the first worker has to have it, and tells the others, on any host."""
+        path = self._context.state_file
+        stored: Any = path and checkpoint.load(path)
+        if stored:
+            self._rounds = stored[1]["rounds"]
+            self._context.clock.carry(stored[1]["clock"])
+        if stored or addresses(self._parameters.hosts):  # a host that has no state cannot know whether the first has
+            told = job.command("restore", path=str(path) if stored else "", rounds=len(self._rounds))
+            self._done = told[0]["rounds"]
+
+
+def _median_of_slowest(answers: Sequence[Mapping[str, Any]]) -> float:
+    return statistics.median(max(own) for own in zip(*(answer["seconds"] for answer in answers), strict=True))

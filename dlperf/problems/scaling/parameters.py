@@ -1,0 +1,170 @@
+"""Parameters of the scaling problem: what is measured, on which devices and hosts."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from dlperf import data
+from dlperf.declaration import parameter
+from dlperf.environment import cores, gpu_count
+from dlperf.errors import BadInput
+from dlperf.problems.shared_parameters import RunParameters
+
+SYNTHETIC_IMAGES = 10_000
+
+
+ASSIGNED_EPOCHS = 10
+
+
+class ScalingParameters(RunParameters):
+    """Parameters of the scaling problem."""
+
+    mode: Literal["strong", "weak"] = parameter(
+        ("strong", "weak"),
+        grid=True,
+        help="strong: the workers share batch_size; weak: each has batch_size_per_worker",
+    )
+    workers: int = parameter(
+        follows="the machine",
+        ge=1,
+        le=4096,
+        grid=True,
+        help="replicas that train together: 1, 2, 4, ... up to the cores, or the GPUs, unless given",
+    )
+    strategy: Literal["none", "mirrored", "multi_worker"] = parameter(
+        follows="workers and device",
+        grid=True,
+        help="none: a plain loop, for one worker; mirrored: one process for all devices; multi_worker: a process for "
+        "each; one worker is measured both plain and with the strategy of several",
+    )
+    device: Literal["cpu", "gpu"] = parameter("cpu", help="what a worker computes on: a core of its own, or a GPU")
+    collective: Literal["auto", "ring", "nccl"] = parameter(
+        "auto", grid=True, help="how the workers of multi_worker reduce"
+    )
+    all_reduce: Literal["default", "nccl", "hierarchical_copy", "reduction_to_one_device"] = parameter(
+        "default", grid=True, help="how the devices of mirrored reduce"
+    )
+    model: Literal["resnet20", "resnet44", "resnet50", "convnet"] = parameter(
+        "resnet20", help="network; convnet has no batch normalisation, so that its losses do not depend on workers"
+    )
+    dataset: Literal["synthetic", "cifar10", "fashion_mnist", "digits"] = parameter(
+        "synthetic", help="images of 32 x 32 x 3; synthetic and digits need no files"
+    )
+    data_dir: str = parameter("", operational=True, help="folder of the data set, as for the other problems")
+    train_examples: int = parameter(0, ge=0, unit="images", help="images to train on; 0 takes all")
+    batch_size: int = parameter(256, ge=1, le=65536, unit="images", help="strong: images per step over all workers")
+    batch_size_per_worker: int = parameter(64, ge=1, le=65536, unit="images", help="weak: images per step and worker")
+    steps: int = parameter(30, ge=1, le=1_000_000, unit="steps", help="timed steps of each repeat")
+    repeats: int = parameter(3, ge=1, le=1000, help="times that they are measured, in turn with the other trials")
+    epochs: int = parameter(
+        0,
+        ge=0,
+        le=100_000,
+        unit="epochs",
+        help="train through so many epochs instead, each a round; 0 estimates the time of 10",
+    )
+    learning_rate: float = parameter(0.05, gt=0, help="of SGD with momentum 0.9")
+    hosts: str = parameter(
+        "", operational=True, help="one address per host, as node1:12345,node2:12345; else TF_CONFIG's; start on each"
+    )
+    host_index: int = parameter(0, ge=0, operational=True, help="which of hosts this one is, from 0; only host 0 logs")
+    price_per_hour: float = parameter(0.45, ge=0, operational=True, help="price of a worker; a K80 was 0.45 dollars")
+
+    @classmethod
+    def following(cls, given: Mapping[str, Any]) -> dict[str, Any]:
+        """One worker, and the strategy of several."""
+        workers = given.get("workers", 1)
+        return {"workers": workers, "strategy": cls.spanning({**given, "workers": workers})["strategy"][-1]}
+
+    @classmethod
+    def spanning(cls, given: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
+        """Powers of two up to what the machine has; one worker without and with the strategy of several."""
+        gpu = given["device"] == "gpu"
+        available = max(1, gpu_count() if gpu else cores())
+        hosts = addresses(given.get("hosts", ""))
+        found: dict[str, tuple[Any, ...]] = {"workers": tuple(2**n for n in range(available.bit_length()))}
+        if hosts:
+            found["workers"] = (len(hosts) * (available if gpu else 1),)
+        if "workers" in given:
+            distributed = "mirrored" if gpu and not hosts else "multi_worker"
+            if hosts:
+                return {**found, "strategy": (distributed,)}
+            found["strategy"] = ("none", distributed) if given["workers"] == 1 else (distributed,)
+        return found
+
+    def check(self) -> None:
+        """Refuse a batch that the workers cannot share, and a plain loop of several.
+
+        Raises:
+            BadInput: Naming what is allowed.
+        """
+        if self.mode == "strong" and self.batch_size % self.workers:
+            raise BadInput("workers", self.workers, f"must divide batch_size={self.batch_size} in strong scaling")
+        if self.all_reduce == "nccl" and self.device == "cpu":
+            raise BadInput("all_reduce", self.all_reduce, "needs device=gpu: a CPU has no NCCL")
+        hosts = addresses(self.hosts)
+        if hosts and (self.strategy != "multi_worker" or self.workers % len(hosts)):
+            raise BadInput("hosts", ",".join(hosts), "needs strategy=multi_worker, and workers in equal number on each")
+        if hosts and self.host >= len(hosts):
+            raise BadInput("host_index", self.host, f"must be 0 to {len(hosts) - 1}, one of the {len(hosts)} hosts")
+        if self.strategy == "none" and self.workers > 1:
+            raise BadInput("strategy", self.strategy, f"is the plain loop of one worker, not of workers={self.workers}")
+
+    @property
+    def host(self) -> int:
+        """Number of this host, from 0."""
+        return self.host_index if self.hosts else _tf_config().get("task", {}).get("index", 0)
+
+    @property
+    def global_batch(self) -> int:
+        """Images per step over all workers."""
+        return self.batch_size if self.mode == "strong" else self.batch_size_per_worker * self.workers
+
+    @property
+    def examples(self) -> int:
+        """Images to train on."""
+        return self.train_examples or (
+            SYNTHETIC_IMAGES if self.dataset == "synthetic" else data.train_size(self.dataset)
+        )
+
+    @property
+    def emulated(self) -> str:
+        """Why a time says nothing about as many real devices; "" where it does."""
+        if self.device == "cpu" and self.strategy == "multi_worker" and self.collective == "nccl":
+            return "NCCL needs GPUs: without it TensorFlow falls back silently"
+        if self.device == "cpu" and self.strategy == "mirrored" and self.workers > 1:
+            return "logical CPUs share one pool of threads"
+        if self.device == "cpu" and self.workers > cores() * max(1, len(addresses(self.hosts))):
+            return f"{self.workers} workers on {cores()} cores"
+        return ""
+
+
+def addresses(hosts: str) -> tuple[str, ...]:
+    """Return the addresses of the hosts: those given, else those of TF_CONFIG, as Slurm or Kubernetes set it.
+
+    Raises:
+        BadInput: If one is no HOST:PORT, or TF_CONFIG cannot be read.
+    """
+    found = (
+        tuple(each.strip() for each in hosts.split(","))
+        if hosts
+        else tuple(_tf_config().get("cluster", {}).get("worker", ()))
+    )
+    for each in found:
+        if not re.fullmatch(r"[^\s:]+:[0-9]{1,5}", each) or not 0 < int(each.rpartition(":")[2]) < 65536:
+            raise BadInput("hosts", hosts or each, "must be addresses HOST:PORT with commas between, ports below 65536")
+    if len(set(found)) < len(found):
+        raise BadInput("hosts", hosts, "names an address twice")
+    return found
+
+
+def _tf_config() -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads(os.environ.get("TF_CONFIG") or "{}")
+    except ValueError:
+        raise BadInput("TF_CONFIG", os.environ["TF_CONFIG"], "must be JSON") from None
+    return found

@@ -1,0 +1,161 @@
+"""Problem 2: strong and weak scaling with tf.distribute.
+
+Sources: the assignment's Problem 2, which the notebook left out: strong scaling divides a batch of 256 between the
+workers, weak scaling gives each worker its own of 64; throughput, training time, cost and efficiency against workers;
+all-reduce variants of MirroredStrategy; collectives of MultiWorkerMirroredStrategy.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator, Mapping, Sequence
+from typing import Any
+
+from dlperf import data
+from dlperf.accounting.resnet import count_resnet
+from dlperf.environment import gpu_count
+from dlperf.errors import EnvironmentMissing
+from dlperf.problem import Problem, Summary
+from dlperf.problems.scaling.parameters import ScalingParameters, addresses
+from dlperf.trial import Context, DataUsed, StoredTrial, TrialResult
+
+_MULTIPLICATIONS = {"resnet50": 79e6, "convnet": 1.4e6}  # of an image, roughly; ResNets of 6n + 2 are counted
+
+
+def follows(trials: Sequence[ScalingParameters]) -> bool:
+    """Return whether this is one of several hosts, and not the first, which logs."""
+    return bool(addresses(trials[0].hosts)) and trials[0].host > 0
+
+
+def follow(trials: Sequence[ScalingParameters]) -> None:
+    """Take part in the trials without logging anything.
+
+    Raises:
+        TrialFailed: If a worker dies.
+        EnvironmentMissing: If a host cannot be reached.
+    """
+    from dlperf.problems.scaling.measurement import Measurement
+
+    check(trials)
+    for trial in trials:
+        measurement = Measurement(trial, Context(PROBLEM.trial_name(trial), _Silent()))
+        try:
+            for _ in measurement.rounds():
+                pass
+        finally:
+            measurement.end()
+
+
+class _Silent:
+    """The report of a host that does not log."""
+
+    def data(self, used: DataUsed) -> None:
+        """Tell nobody."""
+
+    def facts(self, params: Mapping[str, str], tags: Mapping[str, str], environment: Mapping[str, Any]) -> None:
+        """Tell nobody."""
+
+    def epochs(self, first: int, metrics: Sequence[Mapping[str, float]]) -> None:
+        """Tell nobody."""
+
+
+def check(trials: Sequence[ScalingParameters]) -> None:
+    """Verify devices and data before a run exists.
+
+    Raises:
+        BadInput: If the data, or as many examples, cannot be had.
+        EnvironmentMissing: If there are not enough GPUs, or no data.
+    """
+    first = trials[0]
+    if first.device == "gpu":
+        wanted, there = max(trial.workers for trial in trials) // max(1, len(addresses(first.hosts))), gpu_count()
+        if wanted > there:
+            raise EnvironmentMissing(f"workers={wanted} with device=gpu: this machine has {there} GPUs")
+    if first.dataset == "synthetic":
+        return
+    data.check(first.dataset, first.data_dir, first.train_examples)
+
+
+def measure(parameters: ScalingParameters, context: Context) -> Generator[None, None, TrialResult]:
+    """Measure one number of workers, in rounds between which other trials may have theirs.
+
+    Yields:
+        After every round.
+
+    Returns:
+        The trial's result.
+
+    Raises:
+        TrialFailed: If a worker dies or its loss is not finite.
+    """
+    from dlperf.problems.scaling.measurement import Measurement
+
+    measurement = Measurement(parameters, context)
+    try:
+        yield from measurement.rounds()
+        return measurement.result()
+    finally:
+        measurement.end()
+
+
+def run_trial(parameters: ScalingParameters, context: Context) -> TrialResult:
+    """Measure one number of workers, without a pause.
+
+    Raises:
+        TrialFailed: If a worker dies or its loss is not finite.
+    """
+    rounds = measure(parameters, context)
+    while True:
+        try:
+            next(rounds)
+        except StopIteration as ended:
+            result: TrialResult = ended.value
+            return result
+
+
+def summarize(trials: Sequence[StoredTrial[ScalingParameters]]) -> Summary:
+    """Make the assignment's tables and figures of finished trials: speed-up, efficiency, cost, laws."""
+    from dlperf.problems.scaling.tables import summary
+
+    return summary(trials)
+
+
+def data_digest(parameters: ScalingParameters) -> str:
+    """Return the hash of the images."""
+    from dlperf.problems.scaling.images import data_used
+
+    return data_used(parameters).digest
+
+
+def work(parameters: ScalingParameters) -> float:
+    """Estimate the multiplications of a trial: three forward passes' worth per image."""
+    steps = parameters.steps * parameters.repeats
+    if parameters.epochs:
+        steps = math.ceil(parameters.examples / parameters.global_batch) * parameters.epochs
+    known = _MULTIPLICATIONS.get(parameters.model)
+    forward = known or count_resnet(int(parameters.model.removeprefix("resnet"))).multiplications
+    return float(3 * forward * parameters.global_batch * steps)
+
+
+PROBLEM = Problem(
+    name="scaling",
+    summary="Strong and weak scaling with tf.distribute: throughput, time, cost and efficiency against workers.",
+    parameters=ScalingParameters,
+    varying=("mode", "workers", "strategy", "random_seed"),
+    compared=("step_seconds", "images_per_second", "speedup", "cost"),
+    curves=("epoch_seconds", "round_step_seconds"),
+    required=(
+        *("step_seconds", "step_seconds_p25", "step_seconds_p75", "images_per_second", "epochs_seconds", "cost"),
+        *("peak_memory_mb", "cpu_ms_per_step", "minor_faults_per_step"),
+    ),
+    varying_rarely=("collective", "all_reduce"),
+    check=check,
+    data_digest=data_digest,
+    run_trial=run_trial,
+    measure=measure,
+    follow=follow,
+    follows=follows,
+    summarize=summarize,
+    work=work,
+    demo={"model": "convnet", "dataset": "digits", "steps": "5", "repeats": "2", "batch_size": "128"},
+)

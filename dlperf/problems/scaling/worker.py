@@ -1,0 +1,183 @@
+"""One worker of a distributed training: `python -m dlperf.problems.scaling.worker`, which a `job` starts and commands.
+
+The first line of standard input is the configuration, every further one a command; each is answered with one line of
+JSON. When standard input closes, whoever commanded it is gone, and the worker ends, in the middle of a collective too.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import resource
+import sys
+import threading
+import time
+from typing import Any
+
+_WARM_UP_STEPS = 2
+
+
+def main() -> None:
+    """Serve commands until standard input closes."""
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a library prints is no answer
+    config = json.loads(sys.stdin.readline())
+    if config["cores"]:
+        os.sched_setaffinity(0, config["cores"])  # before TensorFlow counts them
+    commands: queue.Queue[dict[str, Any]] = queue.Queue()
+    threading.Thread(target=_read, args=(commands,), daemon=True).start()
+    try:
+        worker = _Worker(config)
+        _answer(answers, {"gradient_bytes": worker.step.gradient_bytes})
+        while True:
+            command = commands.get()
+            _answer(answers, getattr(worker, command.pop("do"))(**command))
+    except Exception as error:
+        import traceback
+
+        traceback.print_exc()
+        _answer(answers, {"error": f"{type(error).__name__}: {error}".splitlines()[0]})
+        # Not `sys.exit`: a worker whose peers are gone would wait for them.
+        os._exit(1)
+
+
+def _read(commands: queue.Queue[dict[str, Any]]) -> None:
+    for line in sys.stdin:
+        commands.put(json.loads(line))
+    os._exit(0)
+
+
+def _answer(answers: Any, answer: dict[str, Any]) -> None:
+    answers.write(json.dumps(answer) + "\n")
+    answers.flush()
+
+
+class _Worker:
+    """The replicas of this process, and the commands they take."""
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        import keras
+        import tensorflow as tf
+
+        from dlperf.problems.scaling.images import examples
+        from dlperf.problems.scaling.recipe import network
+        from dlperf.training.distributed_step import DistributedStep, agree, strategy_of
+
+        tf.config.threading.set_intra_op_parallelism_threads(config["threads"])
+        tf.config.threading.set_inter_op_parallelism_threads(1)
+        devices = config["devices"]
+        if config["device"] == "cpu" and len(devices) > 1:
+            cpu = tf.config.list_physical_devices("CPU")[0]
+            tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * len(devices))
+        for gpu in tf.config.list_physical_devices("GPU"):
+            tf.config.experimental.set_memory_growth(gpu, enable=True)
+        keras.utils.set_random_seed(config["random_seed"])
+        strategy = strategy_of(
+            config["strategy"],
+            devices=devices,
+            collective=config["collective"],
+            all_reduce=config["all_reduce"] or None,
+        )
+        if config["strategy"] == "multi_worker":
+            agree(strategy, config["fingerprint"])
+        images, labels = examples(config["dataset"], config["data_dir"], config["train_examples"])
+        self.config = config
+        self.step = DistributedStep(
+            strategy,
+            lambda: network(config["model"], config["learning_rate"], config["random_seed"]),
+            images,
+            labels,
+            prepare=lambda pixels: keras.ops.cast(pixels, "float32") / 255.0,
+        )
+
+    def warm_up(self) -> dict[str, Any]:
+        """Trace, and train a little on the first batch; the weights stay as they were."""
+        before = self.step.weights()
+        begun = time.perf_counter()
+        for _ in range(_WARM_UP_STEPS):
+            self._train(0)
+            self.step.load(self._rows(0)[0])
+            if self.config["strategy"] != "none":
+                self.step.reduce()
+        seconds = time.perf_counter() - begun
+        self.step.restore(before)
+        return {"seconds": seconds}
+
+    def train(self, first: int, steps: int) -> dict[str, Any]:
+        """Train steps number `first` (from 0) and following, each timed."""
+        seconds, losses = [], []
+        before = resource.getrusage(resource.RUSAGE_SELF)
+        for number in range(first, first + steps):
+            begun = time.perf_counter()
+            losses.append(self._train(number))
+            seconds.append(time.perf_counter() - begun)
+        after = resource.getrusage(resource.RUSAGE_SELF)
+        return {
+            "seconds": seconds,
+            "losses": losses,
+            "cpu_seconds": after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime,
+            "minor_faults": after.ru_minflt - before.ru_minflt,
+            "peak_memory_mb": after.ru_maxrss / 1024,
+        }
+
+    def reduce(self, repeats: int) -> dict[str, Any]:
+        """Time the all-reduce of the gradients by itself."""
+        return {"seconds": [_seconds(self.step.reduce) for _ in range(repeats)]}
+
+    def load(self, repeats: int) -> dict[str, Any]:
+        """Time gathering and preparing a batch by itself."""
+        return {"seconds": [_seconds(lambda: self.step.load(self._rows(0)[0])) for _ in range(repeats)]}
+
+    def save(self, path: str, record: dict[str, Any]) -> dict[str, Any]:
+        """Write weights, optimizer and `record`."""
+        from pathlib import Path
+
+        from dlperf.training import checkpoint
+
+        arrays = {f"variable_{i}": array for i, array in enumerate(self.step.weights())}
+        checkpoint.save(Path(path), arrays, record)
+        return {}
+
+    def restore(self, path: str, rounds: int) -> dict[str, Any]:
+        """Take over what `save` wrote: the first worker reads it and tells the others, who need not see its disk."""
+        from pathlib import Path
+
+        from dlperf.training import checkpoint
+
+        if self.config["index"] == 0 and path:
+            stored = checkpoint.load(Path(path))
+            assert stored is not None
+            arrays, _ = stored
+            self.step.restore([arrays[f"variable_{i}"] for i in range(len(arrays))])
+        if self.config["strategy"] == "multi_worker":
+            rounds = self.step.share_first(rounds)
+        return {"rounds": rounds}
+
+    def _train(self, number: int) -> float:
+        rows, batch = self._rows(number)
+        return self.step.step(rows, batch)
+
+    def _rows(self, number: int) -> tuple[list[Any], int]:
+        from dlperf.problems.scaling.job import rows_of
+
+        config = self.config
+        return rows_of(
+            number,
+            examples=config["train_examples"],
+            batch_size=config["batch_size"],
+            replicas=self.step.replicas,
+            first=config["index"] * self.step.local_replicas if config["strategy"] == "multi_worker" else 0,
+            local=self.step.local_replicas,
+            random_seed=config["random_seed"],
+        )
+
+
+def _seconds(function: Any) -> float:
+    begun = time.perf_counter()
+    function()
+    return time.perf_counter() - begun
+
+
+if __name__ == "__main__":
+    main()

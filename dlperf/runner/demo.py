@@ -1,0 +1,35 @@
+"""The demo: the reduced start of every problem, below one run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from dlperf import entry_points, environment
+from dlperf.parameters import texts
+from dlperf.problem import Demo
+from dlperf.runner.problem_run import read_arguments, run_problem
+from dlperf.runner.resume import identity_tags
+from dlperf.runner.sweep import raise_failures, told
+from dlperf.tracking.run import Run
+from dlperf.tracking.store import Store
+
+
+def run_demo(store: Store, run: Run, demo: Demo, raw: Mapping[str, str]) -> None:
+    """Run the reduced start of every problem below `run`; one that fails does not stop the others."""
+    given = read_arguments(run, demo, raw)
+    if given is None:
+        return
+    failures: dict[str, Exception] = {}
+    with run:
+        run.begin(demo, demo.name, "sweep", texts(given.trials[0]), identity_tags(demo, given))
+        run.facts({}, {"dlperf.hardware": environment.hardware()}, environment.describe())
+        children = store.children(run, "dlperf.problem")
+        for name in demo.problems:
+            problem = entry_points.load_problem(name)
+            child = children.get(name) or store.create(problem.name, parent=run)
+            try:
+                declared = {name: text for name, text in given.given.items() if name in problem.parameters.model_fields}
+                run_problem(store, child, problem, {**problem.demo, **declared})
+            except Exception as error:
+                failures[name] = told(name, error)
+        raise_failures(failures, len(demo.problems))

@@ -1,0 +1,76 @@
+"""One problem in one run: its single trial, or a sweep of runs below it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from dlperf import engines, terminal
+from dlperf.clock import Clock
+from dlperf.engines.execution import Outcome, Task
+from dlperf.errors import BadInput
+from dlperf.parameters import Given, P, parse
+from dlperf.problem import Demo, Problem, Summary
+from dlperf.runner import trial_run
+from dlperf.runner.resume import begun, resumed_raw
+from dlperf.runner.sweep import SweepFailed, run_sweep
+from dlperf.tracking.run import Run
+from dlperf.tracking.store import Store
+
+
+def read_arguments(run: Run, problem: Problem[P] | Demo, raw: Mapping[str, str]) -> Given[Any] | None:
+    """Return what is to be run in `run`, or None if it is finished; what contradicts a begun run leaves it as it is."""
+    given = parse(problem.parameters, resumed_raw(problem, run, raw) if begun(run) else raw)
+    if run.finished:
+        print(f"run {run.id} is finished: nothing is left to do")
+        return None
+    if run.owned_by_another:
+        raise BadInput("MLFLOW_RUN_ID", run.id, "is still being run by another process; end that first")
+    return given
+
+
+def run_problem(store: Store, run: Run, problem: Problem[P], raw: Mapping[str, str]) -> None:
+    """Run the trials in `run`, going on with what it has, unless it is finished."""
+    given = read_arguments(run, problem, raw)
+    if given is None:
+        return
+    try:
+        with run:
+            clock = Clock()
+            with clock.account("setup"):
+                trial_run.check(problem, given.trials)
+            if len(given.trials) == 1:
+                summary = _run_single(store, run, problem, given, clock)
+            else:
+                summary = run_sweep(store, run, problem, given)
+    except SweepFailed as failed:
+        terminal.show_summary(failed.summary)
+        raise
+    trial_run.forget_state(run, given.trials[0])
+    terminal.show_summary(summary)
+
+
+class _Single:
+    """Listens to the one trial of a start."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self.outcome: Outcome | None = None
+
+    def started(self, task: Task) -> Run:
+        return self._run
+
+    def ended(self, task: Task, outcome: Outcome | Exception) -> None:
+        if isinstance(outcome, Exception):
+            raise outcome
+        self.outcome = outcome
+
+
+def _run_single(store: Store, run: Run, problem: Problem[P], given: Given[P], clock: Clock) -> Summary:
+    trial = given.trials[0]
+    state_file = trial_run.begin(run, problem, given, clock)
+    task = Task(problem.name, trial, problem.trial_name(trial), state_file, True, clock.snapshot())
+    listener = _Single(run)
+    engines.run(problem, [task], listener, alone=True)
+    assert listener.outcome is not None
+    return trial_run.finish(store, run, problem, listener.outcome, show_tables=True)

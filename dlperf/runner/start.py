@@ -1,0 +1,79 @@
+"""Starts an entry point: checks what was asked for, adopts or creates the run, and runs it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from dlperf import terminal
+from dlperf.errors import BadInput
+from dlperf.parameters import P, parse
+from dlperf.problem import Demo, Problem
+from dlperf.runner import dry_run, trial_run
+from dlperf.runner.demo import run_demo
+from dlperf.runner.problem_run import run_problem
+from dlperf.runner.resume import begun, resumed_raw
+from dlperf.tracking.server import outages
+from dlperf.tracking.store import Store
+
+
+def start(problem: Problem[Any] | Demo, raw: Mapping[str, str]) -> int:
+    """Run what the user asked for, or go on with it where MLFLOW_RUN_ID names a run that was begun before.
+
+    Args:
+        problem: A problem, or the demo of all of them.
+        raw: Parameters as the user wrote them.
+
+    Returns:
+        The exit status 0; everything else is raised.
+
+    Raises:
+        BadInput: If a parameter or a file cannot be used.
+        EnvironmentMissing: If the tracking server or the data is missing or unreachable.
+        TrialFailed: If a trial failed; a sweep has finished the others by then.
+        Ended: If a signal, or the death of the launcher, ended the program.
+    """
+    if isinstance(problem, Problem):
+        trials = parse(problem.parameters, raw).trials
+        if not trials[0].dry_run and problem.follows(trials):
+            problem.follow(_unfinished(problem, trials, raw))
+            return 0
+        if trials[0].dry_run or not os.environ.get("MLFLOW_RUN_ID"):
+            trial_run.check(problem, trials)  # what cannot run is to leave no run behind
+        if trials[0].dry_run:
+            dry_run.show(problem, trials)
+            return 0
+    store = Store()
+    with outages(store.uri):
+        run = store.adopted() or store.create(problem.name)
+        store.end_stale_runs()
+        if isinstance(problem, Demo):
+            run_demo(store, run, problem, raw)
+        else:
+            run_problem(store, run, problem, raw)
+    terminal.say_where(store.uri, store.experiment_id, run.id)
+    return 0
+
+
+def _unfinished(problem: Problem[P], trials: Sequence[P], raw: Mapping[str, str]) -> Sequence[P]:
+    """Return the trials that the host which logs them has yet to run: all, unless MLFLOW_RUN_ID names a begun run."""
+    if not os.environ.get("MLFLOW_RUN_ID"):
+        return trials
+    store = Store()
+    with outages(store.uri):
+        run = store.adopted()
+        if run is None or not begun(run):
+            return trials
+        trials = parse(problem.parameters, resumed_raw(problem, run, raw)).trials
+        if len(trials) == 1:
+            return [] if run.finished else trials
+        finished = {key for key, child in store.children(run).items() if child.finished}
+        return [trial for trial in trials if problem.trial_key(trial) not in finished]
+
+
+def refuse(error: BadInput) -> None:
+    """End the run that `mlflow run` made for this program, which cannot use what it was given."""
+    run = Store().adopted()
+    if run and not begun(run):
+        run.end("FAILED", str(error))

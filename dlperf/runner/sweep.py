@@ -1,0 +1,225 @@
+"""A sweep: a child run for each trial below a parent, which of them have finished, which failed and why."""
+
+from __future__ import annotations
+
+import datetime
+import sys
+import time
+import traceback
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from typing import Generic
+
+from dlperf import engines, environment
+from dlperf.analysis.settings import settings
+from dlperf.claims.verdicts import verdict_table, verdicts
+from dlperf.clock import Clock
+from dlperf.engines.execution import Outcome, Task
+from dlperf.errors import DlperfError, EnvironmentMissing, TrialFailed, one_line
+from dlperf.interruption import held
+from dlperf.parameters import Given, P, describe, from_texts, sweep_texts, texts
+from dlperf.problem import Problem, Summary
+from dlperf.runner import trial_run
+from dlperf.runner.resume import identity_tags
+from dlperf.tracking.run import Run
+from dlperf.tracking.server import outages
+from dlperf.tracking.store import Store
+from dlperf.trial import StoredTrial
+
+
+def run_sweep(store: Store, parent: Run, problem: Problem[P], given: Given[P]) -> Summary:
+    """Run the trials below `parent`, round after round, and compare them.
+
+    Raises:
+        SweepFailed: If some trials failed; the others have a summary.
+        TrialFailed: If all did.
+    """
+    varied = " ".join(f"{name}={given.given[name]}" for name in problem.varying if _varies(given, name))
+    tags = identity_tags(problem, given)
+    parent.begin(problem, f"{problem.name} {varied}".strip(), "sweep", sweep_texts(given.trials), tags)
+    parent.facts({}, {"dlperf.hardware": environment.hardware()}, environment.describe())
+    sweep = SweepRuns(store, parent, problem, given)
+    stored: list[StoredTrial[P]] = []
+    try:
+        while True:
+            known = sweep.total
+            tasks = sweep.add(problem.next_trials(given.trials, stored))
+            if sweep.total == known:
+                break
+            engines.run(problem, tasks, sweep)
+            stored = store.read_trials(problem, sweep.finished)
+    except BaseException as error:
+        sweep.abandon(error)
+        raise
+    failures = sweep.failures
+    if not stored:
+        raise_failures(failures, sweep.total)
+    summary = problem.summarize(stored)
+    parent.summary(summary)
+    parent.table("claims", verdict_table(verdicts(problem.name, settings(problem, stored))))
+    for run_id, metrics in summary.trial_metrics.items():
+        store.compare(run_id, metrics)
+    wall = sum(trial.metrics["wall_seconds"] for trial in stored)
+    counts = {"trials_finished": len(stored), "trials_failed": len(failures), "trials_wall_seconds": wall}
+    parent.final_metrics(counts, again=True)
+    if failures:
+        raise SweepFailed(failures, sweep.total, summary)
+    return summary
+
+
+class SweepFailed(TrialFailed):
+    """Some trials of a sweep failed; the others have a summary."""
+
+    def __init__(self, failures: Mapping[str, Exception], total: int, summary: Summary) -> None:
+        """Take why trials failed, by name, of how many, and what the others say."""
+        super().__init__(_reasons(failures, total))
+        self.summary = summary
+
+
+def _varies(given: Given[P], name: str) -> bool:
+    return name in given.given and len({getattr(trial, name) for trial in given.trials}) > 1
+
+
+def raise_failures(failures: Mapping[str, Exception], total: int) -> None:
+    """Raise TrialFailed with the reasons, if there are failures."""
+    if failures:
+        raise TrialFailed(_reasons(failures, total))
+
+
+def _reasons(failures: Mapping[str, Exception], total: int) -> str:
+    reasons = "; ".join(f"{name}: {one_line(error)}" for name, error in failures.items())
+    return f"{len(failures)} of {total} failed: {reasons}"
+
+
+class SweepRuns(Generic[P]):
+    """Listens to the trials of a sweep; each is a run below the sweep's.
+
+    Attributes:
+        failures: Why trials failed, by name.
+    """
+
+    def __init__(self, store: Store, parent: Run, problem: Problem[P], given: Given[P]) -> None:
+        """Take what was asked for."""
+        self._store, self._parent, self._problem, self._asked = store, parent, problem, given
+        self._began = time.monotonic()
+        self._names: list[str] = []
+        self._given: dict[str, Given[P]] = {}
+        self._runs: dict[str, Run] = {}
+        self._active: dict[str, ExitStack] = {}
+        self._finished: set[str] = set()
+        self._work_done = 0.0
+        self._work: dict[str, float] = {}
+        self.failures: dict[str, Exception] = {}
+
+    def add(self, trials: Sequence[P]) -> list[Task]:
+        """Take in trials; return those that are new and have not finished in an earlier start."""
+        tasks = []
+        one_by_one = not (engines.side_by_side(trials[0]) or self._problem.measure)
+        children = self._store.children(self._parent)
+        for trial in trials:
+            name = self._problem.trial_name(trial)
+            if name in self._names:
+                continue
+            self._names.append(name)
+            child = children.get(self._problem.trial_key(trial))
+            if child and child.finished:
+                print(f"{name}: finished before, skipped")
+                self._finished.add(name)
+            else:
+                self._given[name] = _own(self._asked, trial)
+                self._work[name] = self._problem.work(trial)
+                tasks.append(Task(self._problem.name, trial, name, show_progress=one_by_one))
+            if child:
+                self._runs[name] = child
+        return tasks
+
+    @property
+    def total(self) -> int:
+        """Trials known by now."""
+        return len(self._names)
+
+    @property
+    def finished(self) -> list[str]:
+        """The runs that have finished, in the order of the trials."""
+        return [self._runs[name].id for name in self._names if name in self._finished]
+
+    def started(self, task: Task) -> Run | None:
+        """Let the trial's run stand as RUNNING."""
+        name, stack = task.name, ExitStack()
+        try:
+            with outages(self._store.uri):
+                clock = Clock()
+                with clock.account("tracking"), held():  # a run that exists is one that `abandon` knows
+                    run = self._runs.get(name) or self._store.create(name, parent=self._parent)
+                    self._runs[name] = stack.enter_context(run)
+                    self._active[name] = stack
+                task.state_file = trial_run.begin(run, self._problem, self._given[name], clock)
+                task.accounts = clock.snapshot()
+        except Exception as error:
+            self._failed(task, error)
+            return None
+        return run
+
+    def ended(self, task: Task, outcome: Outcome | Exception) -> None:
+        """Log a trial's result, or why there is none.
+
+        Raises:
+            EnvironmentMissing: The next trial would meet the same.
+        """
+        if isinstance(outcome, Exception):
+            self._failed(task, outcome)
+            return
+        run = self._runs[task.name]
+        try:
+            with outages(self._store.uri), self._active.pop(task.name):
+                trial_run.finish(self._store, run, self._problem, outcome)
+        except Exception as error:
+            self._failed(task, error)
+            return
+        trial_run.forget_state(run, task.parameters)
+        self._finished.add(task.name)
+        if not task.show_progress:
+            self._tell(task)
+
+    def abandon(self, error: BaseException) -> None:
+        """End the runs of the trials that are still running."""
+        while self._active:
+            _, stack = self._active.popitem()
+            stack.__exit__(type(error), error, error.__traceback__)
+
+    def _failed(self, task: Task, error: Exception) -> None:
+        stack = self._active.pop(task.name, None)
+        if stack:
+            stack.__exit__(type(error), error, error.__traceback__)
+        if isinstance(error, EnvironmentMissing):
+            raise error
+        self._work_done += self._work[task.name]
+        self.failures[task.name] = told(task.name, error)
+
+    def _tell(self, task: Task) -> None:
+        """Print a line for a finished trial, with the time left as the finished ones' work lets expect."""
+        self._work_done += self._work[task.name]
+        done, elapsed = len(self._finished) + len(self.failures), time.monotonic() - self._began
+        still = ""
+        if done < len(self._names) and self._work_done > 0:  # a problem that trains nothing estimates no work
+            left = elapsed * (sum(self._work.values()) / self._work_done - 1)
+            still = f", about {datetime.timedelta(seconds=round(left))} left"
+        print(f"{task.name}: finished, {done} of {len(self._names)}{still}", flush=True)
+
+
+def told(name: str, error: Exception) -> Exception:
+    """Tell a failure when it happens: in one line, or with its traceback where it is a bug."""
+    if not isinstance(error, DlperfError):
+        traceback.print_exception(error)
+    print(f"dlperf {name}: failed: {one_line(error)}", file=sys.stderr)
+    return error
+
+
+def _own(given: Given[P], trial: P) -> Given[P]:
+    """What the sweep was given, as it applies to one trial: its run can be gone on with by itself."""
+    values = texts(trial)
+    spanned = (each.name for each in describe(type(trial)) if each.grid and each.follows)
+    own = {name: values[name] for name in [*given.given, *spanned]}
+    # A trial of an earlier round may differ from what was asked for in further parameters.
+    asked = texts(from_texts(type(trial), own))
+    return Given((trial,), {**own, **{name: value for name, value in values.items() if asked[name] != value}})

@@ -1,0 +1,105 @@
+"""A trial as a run: what is logged before it runs and after it has run, and where its state lies."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+from dlperf import terminal
+from dlperf.clock import Clock
+from dlperf.engines.execution import Outcome
+from dlperf.errors import BadInput
+from dlperf.parameters import Given, P, Parameters, texts
+from dlperf.problem import Problem, Summary
+from dlperf.runner.resume import identity_tags
+from dlperf.tracking.run import Run
+from dlperf.tracking.store import Store
+
+
+def begin(run: Run, problem: Problem[P], given: Given[P], clock: Clock) -> Path:
+    """Log what defines a trial; return where its state is kept between epochs.
+
+    Raises:
+        BadInput: If a logged parameter says another value.
+    """
+    trial = given.trials[0]
+    with clock.account("setup"):
+        tags = identity_tags(problem, given)
+    with clock.account("tracking"):
+        run.begin(problem, problem.trial_name(trial), "trial", texts(trial), tags)
+    state_file = state_folder(run, trial) / "state.npz"
+    if "epochs_run" not in run.logged_metrics and "epoch_seconds" in run.logged_metrics and not state_file.exists():
+        print(f"dlperf: no state of run {run.id} in {state_file.parent}: it is trained from the start", file=sys.stderr)
+    return state_file
+
+
+def finish(store: Store, run: Run, problem: Problem[P], outcome: Outcome, *, show_tables: bool = False) -> Summary:
+    """Log a trial's result: metrics, tables and figures, and last its accounts.
+
+    Raises:
+        EnvironmentMissing: If the tracking server does not take them.
+    """
+    clock, result = Clock(), outcome.result
+    clock.carry(outcome.accounts)
+    with clock.account("tracking"):
+        # A problem that trains tells its time here already, as `summarize` reads it.
+        trained = {name: value for name, value in clock.metrics().items() if name == "train_seconds"}
+        run.final_metrics({**result.metrics, **trained})
+        run.set_tags(result.tags)
+        stored = store.read_trials(problem, [run.id])
+    with clock.account("reporting"):
+        summary = problem.summarize(stored)
+        run.summary(summary)
+        for name, figure in result.figures.items():
+            run.figure(name, figure)
+        for name, table in result.tables.items():
+            run.table(name, table)
+            if show_tables:
+                terminal.show_table(name, table)
+        if result.model:
+            run.model(result.model)
+    peak = {} if outcome.peak_memory_mb is None else {"peak_memory_mb": outcome.peak_memory_mb}
+    run.final_metrics(clock.metrics() | peak)
+    return summary
+
+
+def check(problem: Problem[P], trials: Sequence[P]) -> None:
+    """Verify before anything is trained that the data and a place for the state are there.
+
+    Raises:
+        BadInput: If they are not.
+    """
+    problem.check(trials)
+    given = getattr(trials[0], "state_dir", "")
+    # A relative folder would lie in the temporary clone in which MLflow runs a project from Git.
+    if given and not Path(given).expanduser().is_absolute():
+        raise BadInput("state_dir", given, "must be an absolute path")
+    folder = _state_dir(trials[0])
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        name = "state_dir" if given else "DLPERF_STATE_DIR"
+        raise BadInput(name, folder, f"must be a folder that can be written to ({error.strerror})") from error
+
+
+def state_folder(run: Run, parameters: Parameters) -> Path:
+    """Return the folder of a run's state."""
+    return _state_dir(parameters) / run.id
+
+
+def forget_state(run: Run, parameters: Parameters) -> None:
+    """Remove the state of a run that has ended FINISHED."""
+    shutil.rmtree(state_folder(run, parameters), ignore_errors=True)
+
+
+def _state_dir(parameters: Any) -> Path:
+    default = Path(platformdirs.user_cache_dir("dlperf")) / "state"
+    return Path(getattr(parameters, "state_dir", "") or os.environ.get("DLPERF_STATE_DIR") or default).expanduser()

@@ -1,0 +1,1 @@
+"""The tracking contract on MLflow, and nothing else imports mlflow."""

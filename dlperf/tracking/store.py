@@ -1,0 +1,131 @@
+"""The store that runs go to: the tracking server that MLflow's own settings name, and an experiment of it."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import mlflow
+from mlflow.entities import Metric
+from mlflow.tracking.context.registry import resolve_tags
+
+from dlperf.errors import EnvironmentMissing, one_line
+from dlperf.parameters import P
+from dlperf.problem import Problem
+from dlperf.tracking import query
+from dlperf.tracking.owner import is_gone, this_process
+from dlperf.tracking.run import Run
+from dlperf.trial import StoredTrial
+
+if TYPE_CHECKING:
+    pass
+
+_PARENT = "mlflow.parentRunId"
+
+
+_KIND = "mlflow.experimentKind"
+
+
+class Store:
+    """The tracking server that MLflow's own settings name, and the experiment runs go to."""
+
+    def __init__(self, uri: str = "") -> None:
+        """Connect.
+
+        Args:
+            uri: The server; what MLflow's own settings name unless given.
+
+        Raises:
+            EnvironmentMissing: If the server cannot be reached or refuses.
+        """
+        self.uri = uri or mlflow.get_tracking_uri()
+        try:
+            self.client = mlflow.MlflowClient(self.uri)
+            self.experiment_id = self._experiment()
+        except Exception as error:
+            raise EnvironmentMissing(f"the tracking server {self.uri} cannot be used: {one_line(error)}") from error
+        # What the image's command has to say of the store that it chose; once, and not by child processes too.
+        if self.uri == os.environ.get("MLFLOW_TRACKING_URI") and (note := os.environ.pop("DLPERF_STORE_NOTE", "")):
+            print(f"dlperf: {note}", file=sys.stderr, flush=True)
+
+    def _experiment(self) -> str:
+        name = os.environ.get("MLFLOW_EXPERIMENT_NAME")
+        if os.environ.get("MLFLOW_EXPERIMENT_ID") or not name:
+            return str(self.client.get_experiment(os.environ.get("MLFLOW_EXPERIMENT_ID") or "0").experiment_id)
+        found = self.client.get_experiment_by_name(name)
+        return str(found.experiment_id if found else self.client.create_experiment(name))
+
+    def _show_as_training(self) -> None:
+        """Let the UI open the experiment with its pages for trainings; one of unknown kind it takes for GenAI."""
+        if _KIND not in self.client.get_experiment(self.experiment_id).tags:
+            self.client.set_experiment_tag(self.experiment_id, _KIND, "custom_model_development")
+
+    def adopted(self) -> Run | None:
+        """Return the run that `mlflow run` made for this program (MLFLOW_RUN_ID), or None, and work in its experiment.
+
+        Raises:
+            EnvironmentMissing: If there is no such run.
+        """
+        run_id = os.environ.get("MLFLOW_RUN_ID")
+        if not run_id:
+            return None
+        try:
+            run = self.client.get_run(run_id)
+        except mlflow.MlflowException as error:
+            raise EnvironmentMissing(f"MLFLOW_RUN_ID={run_id}: {one_line(error)}") from error
+        if run.info.lifecycle_stage != "active":
+            raise EnvironmentMissing(f"MLFLOW_RUN_ID={run_id}: this run was deleted; restore it in MLflow first")
+        # `mlflow run --run-id` names the experiment of its own command line, which may be another one.
+        self.experiment_id = run.info.experiment_id
+        self._show_as_training()
+        return Run(self.client, self.uri, run)
+
+    def create(self, name: str, parent: Run | None = None) -> Run:
+        """Make a run, below `parent` if given."""
+        tags = {**resolve_tags(), "dlperf.tracking.owner": this_process(), **({_PARENT: parent.id} if parent else {})}
+        if not parent:
+            self._show_as_training()
+        return Run(self.client, self.uri, self.client.create_run(self.experiment_id, run_name=name, tags=tags))
+
+    def children(self, parent: Run, tag: str = "dlperf.trial_key") -> dict[str, Run]:
+        """Return the runs below `parent` by the value of a tag; of several a finished one, else the newest."""
+        found: dict[str, Run] = {}
+        # Newest first.
+        for run in self._search(f"tags.`{_PARENT}` = '{parent.id}'"):
+            key = run.data.tags.get(tag)
+            if key and (key not in found or (not found[key].finished and run.info.status == "FINISHED")):
+                found[key] = Run(self.client, self.uri, run)
+        return found
+
+    def end_stale_runs(self) -> None:
+        """End the runs of this machine that stand as RUNNING though their process is gone (SIGKILL, out of memory)."""
+        for found in self._search("attributes.status = 'RUNNING' and tags.`dlperf.tracking.owner` LIKE '%'"):
+            run = Run(self.client, self.uri, found)
+            if not is_gone(run.tags["dlperf.tracking.owner"]):
+                continue
+            if run.finished:
+                run.end("FINISHED")
+            else:
+                run.end("KILLED", "its process was killed")
+
+    def compare(self, run_id: str, metrics: Mapping[str, float]) -> None:
+        """Log what a sweep's comparison says of one of its trials, which has ended."""
+        now = int(time.time() * 1000)
+        self.client.log_batch(run_id, metrics=[Metric(key, value, now, 0) for key, value in metrics.items()])
+
+    def read_trials(self, problem: Problem[P], run_ids: Sequence[str]) -> list[StoredTrial[P]]:
+        """Read trials back."""
+        return query.read_trials(self.client, problem, run_ids)
+
+    def _search(self, filter_string: str) -> list[Any]:
+        found: list[Any] = []
+        token = None
+        while True:
+            page = self.client.search_runs([self.experiment_id], filter_string, max_results=1000, page_token=token)
+            found += page
+            token = page.token
+            if not token:
+                return found

@@ -1,0 +1,1 @@
+"""Training: the loop, the compiled epochs it drives, their objectives, and the state on disk."""

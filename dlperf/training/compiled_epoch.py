@@ -1,0 +1,180 @@
+"""An epoch as compiled calls: what the training loop needs of it, whatever the network is.
+
+A call runs a *segment*, as many steps as fit into two seconds, but at least one: so signals are answered and progress
+is shown, while sums and state stay in the graph. How an epoch is cut into segments changes no bit of its result.
+
+The compiled modules, the distributed step and the fused batch normalisation are what names TensorFlow; models, losses,
+optimizers and augmentation are Keras 3.
+"""
+
+from __future__ import annotations
+
+import abc
+import ctypes
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from dlperf.data.dataset import ALIGNMENT
+from dlperf.errors import TrialFailed
+from dlperf.training.objectives import Sums
+
+# A call costs 5 ms of CPU at ResNet-44, whatever it computes.
+_SEGMENT_SECONDS = 2.0
+_runtime_threads: int | None = None
+
+
+def configure_runtime(threads: int) -> None:
+    """Make TensorFlow's operations deterministic, on `threads` threads.
+
+    Raises:
+        TrialFailed: If this process already computes with another number of threads, which cannot be changed.
+    """
+    global _runtime_threads
+    if _runtime_threads == threads:
+        return
+    if _runtime_threads is not None:
+        raise TrialFailed(f"threads={threads}: this process already computes with {_runtime_threads} threads")
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(threads)
+    tf.config.experimental.enable_op_determinism()
+    _runtime_threads = threads
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Progress inside an epoch: `done` of `total` steps after `seconds`, with the sums so far."""
+
+    done: int
+    total: int
+    seconds: float
+    sums: Sums
+
+
+@dataclass(frozen=True)
+class HeldSplit:
+    """Inputs and targets on the device, to evaluate on; there may be rows after the first `examples`, as padding."""
+
+    inputs: tf.Tensor
+    targets: tf.Tensor
+    examples: int
+
+
+class CompiledEpoch(abc.ABC):
+    """Trains and evaluates one network on data that lives in memory once.
+
+    Attributes:
+        model: The network.
+        optimizer: Applied to its trainable variables.
+    """
+
+    def __init__(self, model: keras.Model, optimizer: keras.optimizers.Optimizer) -> None:
+        """Take the network and build the optimizer for it."""
+        self.model, self.optimizer = model, optimizer
+        # One replica has nothing to reduce, and TensorFlow's reduction would keep every traced program, with its
+        # weights and data, until the process ends: it registers a gradient function for good.
+        optimizer._all_reduce_sum_gradients = lambda pairs: pairs
+        optimizer.build(model.trainable_variables)
+
+    @property
+    @abc.abstractmethod
+    def steps(self) -> int:
+        """Steps per epoch; the last one is smaller where the batch size does not divide."""
+
+    @abc.abstractmethod
+    def compile(self) -> None:
+        """Trace and compile what an epoch and an evaluation need; weights and optimizer stay as they were."""
+
+    @abc.abstractmethod
+    def train_epoch(self, epoch: int) -> Iterator[Segment]:
+        """Train through epoch number `epoch` (from 1), yielding after every segment; the last one is complete."""
+
+    @abc.abstractmethod
+    def hold(self, inputs: np.ndarray, targets: np.ndarray) -> HeldSplit:
+        """Put a split on the device, to evaluate on it."""
+
+    @abc.abstractmethod
+    def evaluate(self, split: HeldSplit) -> Iterator[Segment]:
+        """Evaluate in inference mode, yielding after every segment."""
+
+    def set_learning_rate(self, value: float) -> None:
+        """Set the learning rate of the steps that follow.
+
+        Keras's SGD keeps the learning rate inside its velocity, so that after a drop the old, large steps would go on
+        for a while; PyTorch, in which the published recipes were written, keeps it outside. Rescaling the velocity
+        makes the two the same (Goyal et al. 2017, section 3, "momentum correction").
+        """
+        if isinstance(self.optimizer, keras.optimizers.SGD):
+            for velocity in self.optimizer.momentums:
+                velocity.assign(velocity * (value / float(self.optimizer.learning_rate)))
+        self.optimizer.learning_rate = value
+
+    def weights(self) -> dict[str, np.ndarray]:
+        """Copy the network's weights, moving statistics included, by position."""
+        return {f"weight_{i}": v.numpy() for i, v in enumerate(self.model.variables)}
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Copy the weights and the optimizer's variables, by position."""
+        return self.weights() | {f"optimizer_{i}": v.numpy() for i, v in enumerate(self.optimizer.variables)}
+
+    def restore(self, arrays: dict[str, np.ndarray]) -> None:
+        """Set what `state` copied; the optimizer's part may be missing."""
+        for prefix, variables in (("weight", self.model.variables), ("optimizer", self.optimizer.variables)):
+            for i, variable in enumerate(variables):
+                if f"{prefix}_{i}" in arrays:
+                    variable.assign(arrays[f"{prefix}_{i}"])
+
+    def _penalty(self) -> tf.Tensor:
+        return tf.add_n(self.model.losses) if self.model.losses else tf.constant(0.0)
+
+
+def on_device(array: np.ndarray) -> tf.Tensor:
+    """Return an array as a tensor; on a CPU an aligned uint8 array is shared, not copied.
+
+    Whoever calls it keeps the array, and leaves it as it is, for as long as the tensor is used.
+    """
+    shareable = array.dtype == np.uint8 and array.flags.c_contiguous and array.ctypes.data % ALIGNMENT == 0
+    if not shareable or not array.size or tf.config.list_physical_devices("GPU"):
+        return tf.identity(array)
+    # DLPack refuses read-only arrays, which the data sets are; no compiled epoch writes into its data.
+    pointer = ctypes.cast(array.ctypes.data, ctypes.POINTER(ctypes.c_uint8))
+    return tf.experimental.dlpack.from_dlpack(np.ctypeslib.as_array(pointer, array.shape).__dlpack__())
+
+
+def shuffled(examples: int, random_seed: int, epoch: int) -> tf.Tensor:
+    """Return the order in which an epoch visits its examples, int32 (examples,)."""
+    order = np.random.Generator(np.random.Philox(key=[random_seed, epoch])).permutation(examples)
+    return tf.constant(order, tf.int32)
+
+
+def segments(
+    run: Callable[..., Sequence[tf.Tensor]],
+    total: int,
+    zeros: Sequence[tf.Tensor],
+    sums: Callable[..., Sums],
+) -> Iterator[Segment]:
+    """Run `total` steps in calls of about two seconds each.
+
+    Args:
+        run: Takes first step, step after the last, and the totals so far; returns the totals.
+        total: Steps.
+        zeros: The totals before the first step.
+        sums: Names the totals, given as Python numbers, after a number of steps.
+    """
+    started = time.perf_counter()
+    totals: Any = zeros
+    done, size = 0, 1
+    while done < total:
+        begun = time.perf_counter()
+        last = min(done + size, total)
+        totals = run(done, last, *totals)
+        named = sums(last, *(each.numpy().item() for each in totals))
+        seconds = max(time.perf_counter() - begun, 1e-6)
+        size = max(1, int(_SEGMENT_SECONDS * (last - done) / seconds))
+        done = last
+        yield Segment(done, total, time.perf_counter() - started, named)

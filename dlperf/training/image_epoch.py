@@ -1,0 +1,252 @@
+"""The compiled epoch of an image classifier: gather, augment, step and sum the metrics without leaving the graph."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from dlperf.training.compiled_epoch import CompiledEpoch, HeldSplit, Segment, segments, shuffled
+from dlperf.training.objectives import ClassificationSums
+
+# (images uint8 (rows, H, W, C), image index int32 (rows,), copy index int32 (rows,), uniform float32 (rows, DRAWS))
+# -> float32 (rows, H, W, C). Compiled by XLA.
+Augmentation = Callable[[Any, Any, Any, Any], Any]
+# images uint8 (rows, H, W, C) -> float32 (rows, H, W, C), for evaluation.
+Preparation = Callable[[Any], Any]
+
+# Sums so far: cross-entropy and penalty, float64, and correct answers, int64.
+Totals = tuple[tf.Tensor, tf.Tensor, tf.Tensor]
+
+DRAWS = 8  # per row; more than any augmentation takes so far
+_EVALUATION_ROWS = 250
+
+
+class ImageEpoch(CompiledEpoch):
+    """Trains and evaluates one image classifier on data that lives in memory once, as uint8.
+
+    Batch augmentation (Hoffer et al. 2019): an epoch visits the ids 0 .. images * copies_in_epoch - 1, shuffled;
+    id i is copy i % copies_in_epoch of image i // copies_in_epoch. A step takes `batch_size` ids, and
+    `copies_in_batch` rows of each. The rows are split into chunks of at most `micro_batch`, whose gradients are
+    accumulated, so that memory does not grow with the number of copies.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        optimizer: keras.optimizers.Optimizer,
+        images: np.ndarray,
+        labels: np.ndarray,
+        *,
+        augment: Augmentation,
+        prepare: Preparation,
+        batch_size: int,
+        copies_in_epoch: int,
+        copies_in_batch: int,
+        micro_batch: int,
+        random_seed: int,
+    ) -> None:
+        """Put the data on the device and define the compiled functions (nothing is traced yet).
+
+        Args:
+            model: Maps float32 images to logits; its losses are the penalties.
+            optimizer: Applied to the model's trainable variables.
+            images: Training images, uint8 (N, H, W, C).
+            labels: Their classes, int32 (N,).
+            augment: Makes training examples of images, inside XLA.
+            prepare: Makes examples of images for evaluation.
+            batch_size: Distinct ids per step.
+            copies_in_epoch: Copies of each image among the ids of an epoch.
+            copies_in_batch: Rows per id within one step.
+            micro_batch: Rows per chunk, at most.
+            random_seed: All shuffles and draws follow from it, the epoch and the step.
+        """
+        super().__init__(model, optimizer)
+        self._images, self._labels = tf.constant(images), tf.constant(labels, tf.int32)
+        self._augment, self._prepare = augment, prepare
+        # XLA fuses the augmentation's small operations; the convolutions around it are faster without it on a CPU.
+        self._augmented = tf.function(self._draw_and_augment, jit_compile=True, autograph=False)
+        self._batch_size = batch_size
+        self._copies_in_epoch, self._copies_in_batch = copies_in_epoch, copies_in_batch
+        self._micro_batch = micro_batch
+        self._random_seed = random_seed
+        self._ids = len(images) * copies_in_epoch
+        self._loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction=None)
+        self._accumulated = (
+            [tf.Variable(tf.zeros(v.shape, v.dtype)) for v in model.trainable_variables]
+            if batch_size * copies_in_batch > micro_batch
+            else []
+        )
+        ids = tf.TensorSpec([None], tf.int32)
+        count, seed = tf.TensorSpec([], tf.int32), tf.TensorSpec([], tf.int64)
+        totals = tf.TensorSpec([], tf.float64), tf.TensorSpec([], tf.float64), tf.TensorSpec([], tf.int64)
+        self._train_steps = tf.function(self._steps, input_signature=[ids, count, count, seed, *totals])
+        self._evaluate_batches = tf.function(
+            self._batches,
+            input_signature=[
+                tf.TensorSpec([None, *images.shape[1:]], tf.uint8),
+                tf.TensorSpec([None], tf.int32),
+                *[count, count, *totals],
+            ],
+        )
+
+    @property
+    def steps(self) -> int:
+        """Steps per epoch; the last one is smaller where batch_size does not divide."""
+        return math.ceil(self._ids / self._batch_size)
+
+    def compile(self) -> None:
+        """Trace and compile everything an epoch and an evaluation need; weights and optimizer stay as they were.
+
+        XLA compiles when a shape first comes, so this runs a chunk of each size that the epoch will need, or the whole
+        step where its chunks cut through the copies of an image.
+        """
+        before = self.state()
+        for batch in {min(self._batch_size, self._ids), self._ids % self._batch_size} - {0}:
+            rows = batch * self._copies_in_batch
+            chunks = math.ceil(rows / self._micro_batch)
+            sizes = {(i + 1) * rows // chunks - i * rows // chunks for i in range(chunks)}
+            whole = any(size % self._copies_in_batch for size in sizes)
+            for count in {batch} if whole else {size // self._copies_in_batch for size in sizes}:
+                ids = tf.range(count, dtype=tf.int32)
+                self._train_steps(ids, 0, 1, np.int64(0), *_zeros())
+        self._evaluate_batches(self._images[:1], self._labels[:1], 0, 1, *_zeros())
+        self.restore(before)
+
+    def train_epoch(self, epoch: int) -> Iterator[Segment]:
+        """Train through epoch number `epoch` (from 1), yielding after every segment; the last one is complete."""
+        ids = shuffled(self._ids, self._random_seed, epoch)
+
+        def run(first: int, last: int, *totals: tf.Tensor) -> Totals:
+            return self._train_steps(ids, first, last, np.int64(epoch), *totals)
+
+        def sums(steps: int, loss: float, penalty: float, correct: int) -> ClassificationSums:
+            rows = min(steps * self._batch_size, self._ids) * self._copies_in_batch
+            return ClassificationSums(loss, penalty, rows, correct)
+
+        return segments(run, self.steps, _zeros(), sums)
+
+    def hold(self, inputs: np.ndarray, targets: np.ndarray) -> HeldSplit:
+        """Put images, uint8 (N, H, W, C), and their labels (N,) on the device, to evaluate on them."""
+        return HeldSplit(tf.constant(inputs), tf.constant(targets, tf.int32), len(inputs))
+
+    def evaluate(self, split: HeldSplit) -> Iterator[Segment]:
+        """Evaluate in inference mode, yielding after every segment."""
+
+        def run(first: int, last: int, *totals: tf.Tensor) -> Totals:
+            return self._evaluate_batches(split.inputs, split.targets, first, last, *totals)
+
+        def sums(batches: int, loss: float, penalty: float, correct: int) -> ClassificationSums:
+            return ClassificationSums(loss, penalty, min(batches * _EVALUATION_ROWS, split.examples), correct)
+
+        return segments(run, math.ceil(split.examples / _EVALUATION_ROWS), _zeros(), sums)
+
+    def _steps(
+        self,
+        ids: tf.Tensor,
+        first: tf.Tensor,
+        last: tf.Tensor,
+        epoch: tf.Tensor,
+        loss: tf.Tensor,
+        penalty: tf.Tensor,
+        correct: tf.Tensor,
+    ) -> Totals:
+        for step in tf.range(first, last):
+            batch = ids[step * self._batch_size : (step + 1) * self._batch_size]
+            images, copies = batch // self._copies_in_epoch, batch % self._copies_in_epoch
+            # Copy after copy, not image after image: a chunk then holds as many distinct images as it can, which its
+            # batch-normalisation statistics need.
+            count = tf.size(batch)
+            row = tf.range(count * self._copies_in_batch)
+            rows = tf.stack([tf.gather(images, row % count), tf.gather(copies, row % count) + row // count])
+            # Epoch, step and, in the lowest 16 bits, chunk: no two chunks of a training share a seed.
+            place = epoch * 2**40 + tf.cast(step, tf.int64) * 2**16
+            seed = tf.stack([tf.constant(self._random_seed, tf.int64), place])
+            if self._accumulated:
+                step_loss, step_penalty, step_correct = self._accumulate(rows, seed)
+                gradients = [tf.convert_to_tensor(v) for v in self._accumulated]
+            else:
+                gradients, step_loss, step_penalty, step_correct = self._gradients(rows, seed, tf.constant(1.0))
+            self.optimizer.apply(gradients, self.model.trainable_variables)
+            loss += step_loss
+            penalty += step_penalty
+            correct += step_correct
+        return loss, penalty, correct
+
+    def _accumulate(self, rows: tf.Tensor, seed: tf.Tensor) -> Totals:
+        """Sum the gradients of the mean loss over `rows` chunk by chunk into the accumulators."""
+        for variable in self._accumulated:
+            variable.assign(tf.zeros_like(variable))
+        total = tf.shape(rows)[1]
+        chunks = (total + self._micro_batch - 1) // self._micro_batch
+        loss, penalty, correct = _zeros()
+        for chunk in tf.range(chunks):
+            # Chunks of equal size, give or take one row. (At most 8,192 x 256 rows in chunks of at least one: the
+            # products fit into 64 bits, not into 32.)
+            begin, end = _border(chunk, total, chunks), _border(chunk + 1, total, chunks)
+            share = tf.cast(end - begin, tf.float32) / tf.cast(total, tf.float32)
+            chunk_seed = seed + tf.stack([tf.constant(0, tf.int64), tf.cast(chunk, tf.int64)])
+            gradients, chunk_loss, chunk_penalty, chunk_correct = self._gradients(rows[:, begin:end], chunk_seed, share)
+            for variable, gradient in zip(self._accumulated, gradients, strict=True):
+                variable.assign_add(gradient)
+            loss += chunk_loss
+            penalty += chunk_penalty
+            correct += chunk_correct
+        return loss, penalty, correct
+
+    def _gradients(
+        self, rows: tf.Tensor, seed: tf.Tensor, share: tf.Tensor
+    ) -> tuple[list[tf.Tensor], tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Gradients of share * (mean cross-entropy + penalty) over one chunk, and its sums."""
+        image, copy = rows[0], rows[1]
+        labels = tf.gather(self._labels, image)
+        examples = self._augmented(tf.gather(self._images, image), image, copy, seed)
+        count = tf.cast(tf.size(image), tf.float32)
+        with tf.GradientTape() as tape:
+            logits = self.model(examples, training=True)
+            mean_loss, penalty = tf.reduce_mean(self._loss(labels, logits)), self._penalty()
+            weighted = (mean_loss + penalty) * share
+        gradients = tape.gradient(weighted, self.model.trainable_variables)
+        sums = (tf.cast(mean * count, tf.float64) for mean in (mean_loss, penalty))
+        return gradients, *sums, _count_correct(labels, logits)
+
+    def _draw_and_augment(self, images: tf.Tensor, image: tf.Tensor, copy: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        return self._augment(images, image, copy, tf.random.stateless_uniform([tf.size(image), DRAWS], seed))
+
+    def _batches(
+        self,
+        images: tf.Tensor,
+        labels: tf.Tensor,
+        first: tf.Tensor,
+        last: tf.Tensor,
+        loss: tf.Tensor,
+        penalty: tf.Tensor,
+        correct: tf.Tensor,
+    ) -> Totals:
+        each = tf.cast(self._penalty(), tf.float64)
+        for batch in tf.range(first, last):
+            span = slice(batch * _EVALUATION_ROWS, (batch + 1) * _EVALUATION_ROWS)
+            logits = self.model(self._prepare(images[span]), training=False)
+            losses = self._loss(labels[span], logits)
+            loss += tf.reduce_sum(tf.cast(losses, tf.float64))
+            penalty += each * tf.cast(tf.size(losses), tf.float64)
+            correct += _count_correct(labels[span], logits)
+        return loss, penalty, correct
+
+
+def _zeros() -> Totals:
+    return tf.constant(0.0, tf.float64), tf.constant(0.0, tf.float64), tf.constant(0, tf.int64)
+
+
+def _border(chunk: tf.Tensor, total: tf.Tensor, chunks: tf.Tensor) -> tf.Tensor:
+    wide = tf.cast(chunk, tf.int64) * tf.cast(total, tf.int64) // tf.cast(chunks, tf.int64)
+    return tf.cast(wide, tf.int32)
+
+
+def _count_correct(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+    answers = tf.argmax(logits, axis=-1, output_type=tf.int32)
+    return tf.reduce_sum(tf.cast(answers == labels, tf.int64))
