@@ -21,6 +21,16 @@ def higher_is_better(metric: str) -> bool:
     return any(part in metric for part in _HIGHER)
 
 
+def is_better(metric: str, value: float, than: float) -> bool:
+    """Whether a value of a metric is strictly better than another."""
+    return value > than if higher_is_better(metric) else value < than
+
+
+def is_reached(metric: str, value: float, target: float) -> bool:
+    """Whether a value of a metric is at least as good as a target."""
+    return value >= target if higher_is_better(metric) else value <= target
+
+
 def has_best(metric: str) -> bool:
     """Whether the best of a metric's epochs says something, and is logged as `best_METRIC` at the end."""
     return metric in EPOCH_METRICS and metric not in _CIRCUMSTANCES

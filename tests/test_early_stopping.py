@@ -1,33 +1,24 @@
-"""The audit of early stopping: replayed curves against the loop that trains, and the notebook's baseline."""
+"""The audit of early stopping: replayed curves, what patiences cost, and the notebook's baseline."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from dlperf import entry_points
 from dlperf.analysis.settings import settings
 from dlperf.comparison.audit import audit, replay
-from dlperf.training.loop import Monitor, Schedule, Training
 from tests.test_claims import stored
 
 
-@given(
-    st.lists(st.sampled_from([0.1, 0.2, 0.3, 0.4, 0.5]), min_size=1, max_size=40), st.integers(1, 12), st.booleans()
-)  # fmt: skip
-def test_a_replay_stops_where_the_loop_stops(curve: list[float], patience: int, higher: bool) -> None:
-    schedule = Schedule(100, lambda epoch: 0.1, Monitor("value", lower_is_better=not higher), patience=patience)
-    training = Training()
-    for value in curve:
-        training.update({"value": value}, schedule)
-        if training.stopped_early:
-            break
-    found = replay(curve, patience, higher=higher)
-    assert (found.epoch, found.best_epoch) == (training.epoch, training.best_epoch)
-    assert found.stopped == training.stopped_early
+@pytest.mark.parametrize(("metric", "sign"), [("validation_accuracy", 1), ("validation_loss", -1)])
+def test_a_replay_stops_by_the_metrics_own_direction(metric: str, sign: int) -> None:
+    curve = [sign * value for value in (0.1, 0.5, 0.4, 0.4, 0.9)]
+    stop = replay(metric, curve, 2)
+    assert (stop.epoch, stop.best_epoch, stop.stopped) == (4, 2, True)
+    whole = replay(metric, curve, 0)
+    assert (whole.epoch, whole.best_epoch, whole.stopped) == (5, 5, False)
 
 
 def baseline(accuracies: list[float], **metrics: float) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from types import SimpleNamespace
 
 import keras
@@ -9,16 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dlperf.training.loop import Monitor, Schedule, Training
+from dlperf.training.early_stopping import Schedule
+from dlperf.training.loop import Training
 
 accuracies = st.lists(st.sampled_from([0.1, 0.2, 0.3, 0.4, 0.5]), min_size=1, max_size=30)
 
 
 def replay(values: list[float], schedule: Schedule) -> Training:
-    training = Training()
+    training = Training(schedule)
     for value in values:
-        training.update({"validation_accuracy": value}, schedule)
-        if training.stopped_early:
+        training.update({schedule.monitor: value})
+        if training.stopping.stopped:
             break
     return training
 
@@ -35,22 +37,17 @@ def test_stops_when_keras_does(values: list[float], patience: int) -> None:
             stopped = epoch + 1
             break
     training = replay(values, Schedule(len(values), lambda _: 0.1, patience=patience))
-    assert training.stopped_early == (stopped is not None)
+    assert training.stopping.stopped == (stopped is not None)
     assert training.epoch == (stopped or len(values))
-    assert training.best_epoch == callback.best_epoch + 1
+    assert training.stopping.best_epoch == callback.best_epoch + 1
 
 
 @given(accuracies, st.integers(1, 5))
 def test_an_error_is_steered_by_as_an_accuracy_is(values: list[float], patience: int) -> None:
     accuracy = replay(values, Schedule(len(values), lambda _: 0.1, patience=patience))
-    rmse = Monitor("validation_rmse", lower_is_better=True)
-    training = Training()
-    for value in values:
-        training.update({"validation_rmse": 1 - value}, Schedule(len(values), lambda _: 0.1, rmse, patience))
-        if training.stopped_early:
-            break
-    assert (training.epoch, training.best_epoch) == (accuracy.epoch, accuracy.best_epoch)
-    assert training.first_reaching(1 - 0.3, rmse) == accuracy.first_reaching(0.3, Monitor())
+    rmse = replay([1 - v for v in values], Schedule(len(values), lambda _: 0.1, "validation_rmse", patience))
+    assert (rmse.epoch, rmse.stopping.best_epoch) == (accuracy.epoch, accuracy.stopping.best_epoch)
+    assert rmse.first_reaching(1 - 0.3, "validation_rmse") == accuracy.first_reaching(0.3, "validation_accuracy")
 
 
 @given(accuracies, st.integers(1, 5))
@@ -58,25 +55,44 @@ def test_never_stops_across_a_plateau(values: list[float], patience: int) -> Non
     drop = len(values) // 2
     schedule = Schedule(len(values), lambda e: 0.1 if e <= drop else 0.01, patience=patience, only_last_plateau=True)
     training = replay(values, schedule)
-    if training.stopped_early:
+    if training.stopping.stopped:
         assert training.epoch >= drop + patience
         last = values[training.epoch - patience : training.epoch]
         assert max(last) <= max(values[: training.epoch - patience])
 
 
+@given(accuracies, st.integers(1, 5), st.integers(1, 30))
+def test_a_training_taken_up_again_stops_where_a_whole_one_does(values: list[float], patience: int, at: int) -> None:
+    schedule = Schedule(len(values), lambda _: 0.1, patience=patience)
+    whole = replay(values, schedule)
+    resumed = Training(schedule, json.loads(json.dumps(replay(values[:at], schedule).record())))
+    while not resumed.ended:
+        resumed.update({"validation_accuracy": values[resumed.epoch]})
+    assert resumed.record() == whole.record()
+
+
+def test_a_state_of_version_0_1_is_taken_up() -> None:
+    """The record as `asdict` of that version's Training wrote it."""
+    record = {"history": [{"validation_accuracy": v} for v in (0.2, 0.5, 0.4)], "best_epoch": 2, "waited": 1}
+    training = Training(Schedule(9, lambda _: 0.1, patience=2), {**record, "stopped_early": False})
+    assert (training.epoch, training.stopping.best, training.ended) == (3, 0.5, False)
+    training.update({"validation_accuracy": 0.5})
+    assert training.ended
+
+
 @given(accuracies)
 def test_no_patience_never_stops(values: list[float]) -> None:
     training = replay(values, Schedule(len(values), lambda _: 0.1))
-    assert not training.stopped_early
+    assert not training.stopping.stopped
     assert training.epoch == len(values)
-    assert training.history[training.best_epoch - 1]["validation_accuracy"] == max(values)
+    assert training.history[training.stopping.best_epoch - 1]["validation_accuracy"] == max(values)
 
 
 def test_first_reaching_a_target() -> None:
     training = replay([0.2, 0.5, 0.4, 0.5], Schedule(4, lambda _: 0.1))
-    assert training.first_reaching(0.5, Monitor()) == 2
-    assert training.first_reaching(0.1, Monitor()) == 1
-    assert training.first_reaching(0.6, Monitor()) is None
+    assert training.first_reaching(0.5, "validation_accuracy") == 2
+    assert training.first_reaching(0.1, "validation_accuracy") == 1
+    assert training.first_reaching(0.6, "validation_accuracy") is None
 
 
 @pytest.mark.parametrize("epochs", [1, 3])

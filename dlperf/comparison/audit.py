@@ -1,13 +1,11 @@
 """An audit of early stopping: stored curves under other patiences, with and without the best weights restored.
 
-The rule is that of `keras.callbacks.EarlyStopping` and of `dlperf.training`: stop after `patience` epochs without a
-strictly better value.
+The rule is the one that trainings go by, `dlperf.training.early_stopping`; a stored curve is fed to it value by value.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from typing import Any
 
@@ -16,36 +14,18 @@ import pandas as pd
 from dlperf.analysis.settings import Setting
 from dlperf.comparison.groups import grouped
 from dlperf.metric_names import best, higher_is_better
+from dlperf.training.early_stopping import EarlyStopping
 from dlperf.trial import StoredTrial
 
 
-@dataclass(frozen=True)
-class Stop:
-    """Where a patience ends a curve.
-
-    Attributes:
-        epoch: The last epoch, from 1; the curve's own last one where the patience does not end it.
-        stopped: Whether the patience ends it there.
-        best_epoch: The best epoch until then.
-    """
-
-    epoch: int
-    stopped: bool
-    best_epoch: int
-
-
-def replay(curve: Sequence[float], patience: int, *, higher: bool) -> Stop:
-    """Return where early stopping with `patience` would have ended a curve of at least one epoch."""
-    best_epoch, waited = 1, 0
-    for epoch, value in enumerate(curve[1:], 2):
-        before = curve[best_epoch - 1]
-        if value > before if higher else value < before:
-            best_epoch, waited = epoch, 0
-        else:
-            waited += 1
-        if waited >= patience:
-            return Stop(epoch, True, best_epoch)
-    return Stop(len(curve), False, best_epoch)
+def replay(metric: str, curve: Sequence[float], patience: int) -> EarlyStopping:
+    """Return where early stopping with `patience` would have ended a curve of a metric; 0 ends none."""
+    rule = EarlyStopping(metric, patience)
+    for value in curve:
+        rule.update(value)
+        if rule.stopped:
+            break
+    return rule
 
 
 def audit(setting: Setting[Any], monitor: str, group_by: Sequence[str], patiences: Sequence[int]) -> pd.DataFrame:
@@ -66,12 +46,11 @@ def audit(setting: Setting[Any], monitor: str, group_by: Sequence[str], patience
 
 
 def _row(trials: Sequence[StoredTrial[Any]], monitor: str, patience: int) -> dict[str, Any]:
-    higher = higher_is_better(monitor)
-    sign = 1 if higher else -1
+    sign = 1 if higher_is_better(monitor) else -1
     rows = []
     for trial in trials:
         curve = trial.history[monitor]
-        stop = replay(curve, patience or len(curve) + 1, higher=higher)
+        stop = replay(monitor, curve, patience)
         whole = best(monitor, list(curve))
         seconds = list(accumulate(trial.history["epoch_seconds"]))
         last, restored = curve[stop.epoch - 1], curve[stop.best_epoch - 1]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from dlperf import metric_names
 from dlperf.errors import TrialFailed
 from dlperf.training import checkpoint
 from dlperf.training.compiled_epoch import CompiledEpoch, HeldSplit, Segment
+from dlperf.training.early_stopping import EarlyStopping, Schedule
 from dlperf.training.objectives import Split, Sums
 from dlperf.training.progress import Progress
 from dlperf.trial import Context
@@ -24,107 +25,70 @@ _SAVE_SECONDS = 2.0
 _SAVE_SHARE = 0.05
 
 
-@dataclass(frozen=True)
-class Monitor:
-    """The epoch metric that steers training.
-
-    Attributes:
-        metric: Its name.
-        lower_is_better: Whether it is an error, not an accuracy.
-    """
-
-    metric: str = "validation_accuracy"
-    lower_is_better: bool = False
-
-    def better(self, metrics: Mapping[str, float], than: Mapping[str, float]) -> bool:
-        """Whether an epoch is strictly better than another."""
-        now, before = metrics[self.metric], than[self.metric]
-        return now < before if self.lower_is_better else now > before
-
-    def reached(self, metrics: Mapping[str, float], target: float) -> bool:
-        """Whether an epoch is at least as good as `target`."""
-        return metrics[self.metric] <= target if self.lower_is_better else metrics[self.metric] >= target
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """What the loop does, apart from the mathematics of a step.
-
-    Attributes:
-        epochs: Epochs to train, at most.
-        learning_rate: Learning rate of an epoch (from 1).
-        monitor: What the best epoch and early stopping go by.
-        patience: Stop after this many epochs without a better one; 0 never stops.
-        only_last_plateau: Count patience only once the learning rate has fallen for the last time, so that training
-            never stops before a drop that would have helped.
-        restore_best_weights: End with the weights of the best epoch instead of the last.
-    """
-
-    epochs: int
-    learning_rate: Callable[[int], float]
-    monitor: Monitor = Monitor()
-    patience: int = 0
-    only_last_plateau: bool = False
-    restore_best_weights: bool = False
-
-    def counts_patience(self, epoch: int) -> bool:
-        """Whether `epoch` counts for early stopping."""
-        return not self.only_last_plateau or self.learning_rate(epoch) == self.learning_rate(self.epochs)
-
-
-@dataclass
 class Training:
     """How far a training has come; complete at every epoch's end, and what the state on disk records.
 
     Attributes:
         history: Metrics of each finished epoch, in order.
-        best_epoch: The best epoch so far (0: none).
-        waited: Epochs without improvement that early stopping has counted.
-        stopped_early: Whether early stopping has ended it.
+        stopping: The rule of early stopping, which knows the best epoch.
     """
 
-    history: list[dict[str, float]] = field(default_factory=list)
-    best_epoch: int = 0
-    waited: int = 0
-    stopped_early: bool = False
+    def __init__(self, schedule: Schedule, record: Mapping[str, Any] | None = None) -> None:
+        """Begin, or take up what `record` told of an earlier start."""
+        self._schedule = schedule
+        self.history: list[dict[str, float]] = list(record["history"]) if record else []
+        self.stopping = EarlyStopping(schedule.monitor, schedule.patience)
+        if record and self.history:
+            best_epoch = record["best_epoch"]
+            best = self.history[best_epoch - 1][schedule.monitor]
+            self.stopping = replace(
+                self.stopping, epoch=self.epoch, best_epoch=best_epoch, best=best, waited=record["waited"]
+            )
 
     @property
     def epoch(self) -> int:
         """The last finished epoch; 0 before the first."""
         return len(self.history)
 
-    def update(self, metrics: dict[str, float], schedule: Schedule) -> bool:
-        """Take in a finished epoch; return whether it is the best so far.
+    @property
+    def ended(self) -> bool:
+        """Whether no epoch is left to train."""
+        return self.epoch >= self._schedule.epochs or self.stopping.stopped
 
-        The rule is that of `keras.callbacks.EarlyStopping`.
-        """
+    def update(self, metrics: dict[str, float]) -> bool:
+        """Take in a finished epoch; return whether it is the best so far."""
         self.history.append(metrics)
-        improved = not self.best_epoch or schedule.monitor.better(metrics, self.history[self.best_epoch - 1])
-        if improved:
-            self.best_epoch = self.epoch
-        if schedule.counts_patience(self.epoch):
-            self.waited = 0 if improved else self.waited + 1
-        self.stopped_early = bool(schedule.patience) and self.waited >= schedule.patience
-        return improved
+        counts = self._schedule.counts_patience(self.epoch)
+        return self.stopping.update(metrics[self._schedule.monitor], counts=counts)
 
-    def first_reaching(self, target: float, monitor: Monitor) -> int | None:
-        """Return the first epoch that is at least as good as `target`, or None."""
-        return next((e for e, metrics in enumerate(self.history, 1) if monitor.reached(metrics, target)), None)
+    def record(self) -> dict[str, Any]:
+        """Return what the constructor takes up, as JSON can hold it."""
+        return {
+            "history": self.history,
+            "best_epoch": self.stopping.best_epoch,
+            "waited": self.stopping.waited,
+            "stopped_early": self.stopping.stopped,
+        }
 
-    def metrics(self, target: float, monitor: Monitor) -> dict[str, float]:
+    def first_reaching(self, target: float, metric: str) -> int | None:
+        """Return the first epoch whose metric is at least as good as `target`, or None."""
+        values = enumerate((metrics[metric] for metrics in self.history), 1)
+        return next((epoch for epoch, value in values if metric_names.is_reached(metric, value, target)), None)
+
+    def metrics(self, target: float, metric: str) -> dict[str, float]:
         """Return the final metrics that follow from the history; those of a target that was not reached are absent."""
-        found: dict[str, float] = {
+        final: dict[str, float] = {
             "epochs_run": self.epoch,
-            "best_epoch": self.best_epoch,
-            "stopped_early": int(self.stopped_early),
+            "best_epoch": self.stopping.best_epoch,
+            "stopped_early": int(self.stopping.stopped),
         }
         for name in filter(metric_names.has_best, self.history[0] if self.history else ()):
-            found[f"best_{name}"] = metric_names.best(name, [metrics[name] for metrics in self.history])
-        reached = self.first_reaching(target, monitor)
+            final[f"best_{name}"] = metric_names.best(name, [metrics[name] for metrics in self.history])
+        reached = self.first_reaching(target, metric)
         if reached:
-            found["epochs_to_target"] = reached
-            found["seconds_to_target"] = sum(metrics["epoch_seconds"] for metrics in self.history[:reached])
-        return found
+            final["epochs_to_target"] = reached
+            final["seconds_to_target"] = sum(metrics["epoch_seconds"] for metrics in self.history[:reached])
+        return final
 
 
 def train(compiled: CompiledEpoch, held: Mapping[Split, HeldSplit], schedule: Schedule, context: Context) -> Training:
@@ -147,21 +111,20 @@ def train(compiled: CompiledEpoch, held: Mapping[Split, HeldSplit], schedule: Sc
     with clock.account("compile"):
         compiled.compile()
     with clock.account("checkpoint"):
-        training, best = _restored(compiled, context)
+        training, best = _restored(compiled, schedule, context)
     reported, next_save = _report(context, training, 0), -math.inf
     with Progress(context.name, schedule.epochs, shown=context.show_progress) as progress:
-        while training.epoch < schedule.epochs and not training.stopped_early:
+        while not training.ended:
             try:
                 metrics = _one_epoch(compiled, held, training.epoch + 1, schedule, context, progress)
             except TrialFailed:
                 _report(context, training, reported)
                 raise
             with clock.account("checkpoint"):
-                if training.update(metrics, schedule) and schedule.restore_best_weights:
+                if training.update(metrics) and schedule.restore_best_weights:
                     best = {f"best_{name}": array for name, array in compiled.weights().items()}
-                ended = training.epoch == schedule.epochs or training.stopped_early
                 begun = time.monotonic()
-                if not ended and begun < next_save:
+                if not training.ended and begun < next_save:
                     continue
                 _save(compiled, training, best, context)
                 saved = time.monotonic()
@@ -228,18 +191,18 @@ def _drain(segments: Iterator[Segment]) -> Segment:
 def _save(compiled: CompiledEpoch, training: Training, best: dict[str, np.ndarray], context: Context) -> None:
     if context.state_file is None:
         return
-    record = {"training": asdict(training), "clock": context.clock.snapshot()}
+    record = {"training": training.record(), "clock": context.clock.snapshot()}
     try:
         checkpoint.save(context.state_file, compiled.state() | best, record)
     except OSError as error:
         raise TrialFailed(f"the state cannot be written to {context.state_file}: {error.strerror}") from error
 
 
-def _restored(compiled: CompiledEpoch, context: Context) -> tuple[Training, dict[str, np.ndarray]]:
+def _restored(compiled: CompiledEpoch, schedule: Schedule, context: Context) -> tuple[Training, dict[str, np.ndarray]]:
     stored: Any = context.state_file and checkpoint.load(context.state_file)
     if not stored:
-        return Training(), {}
+        return Training(schedule), {}
     arrays, record = stored
     compiled.restore(arrays)
     context.clock.carry(record["clock"])
-    return Training(**record["training"]), {n: a for n, a in arrays.items() if n.startswith("best_")}
+    return Training(schedule, record["training"]), {n: a for n, a in arrays.items() if n.startswith("best_")}

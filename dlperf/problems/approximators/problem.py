@@ -39,7 +39,8 @@ def run_trial(parameters: ApproximatorsParameters, context: Context) -> TrialRes
     with context.clock.account("setup"):
         # TensorFlow is imported here, so that help and bad input need not wait for it.
         from dlperf.problems.approximators.recipe import prepared
-        from dlperf.training.loop import Monitor, Schedule, evaluate, train
+        from dlperf.training.early_stopping import Schedule
+        from dlperf.training.loop import evaluate, train
 
         drawn = samples(parameters.random_seed, parameters.notebook)
         compiled, validation, test, saved = prepared(parameters, drawn)
@@ -60,7 +61,7 @@ def run_trial(parameters: ApproximatorsParameters, context: Context) -> TrialRes
     schedule = Schedule(
         epochs=parameters.epochs,
         learning_rate=parameters.learning_rate_at,
-        monitor=Monitor("validation_rmse", lower_is_better=True),
+        monitor="validation_rmse",
         patience=parameters.patience,
         restore_best_weights=True,
     )

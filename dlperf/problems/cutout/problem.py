@@ -28,7 +28,8 @@ def run_trial(parameters: CutoutParameters, context: Context) -> TrialResult:
         # TensorFlow is imported here, so that help and bad input need not wait for it.
         from dlperf.problems.cutout.figures import example_figure
         from dlperf.problems.cutout.recipe import compiled_epoch, saved_model, split
-        from dlperf.training.loop import Schedule, evaluate, train
+        from dlperf.training.early_stopping import Schedule
+        from dlperf.training.loop import evaluate, train
 
         dataset = data.load(parameters.dataset, parameters.data_dir)
         train_split, validation_split = split(dataset, parameters)

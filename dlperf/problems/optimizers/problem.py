@@ -46,7 +46,8 @@ def run_trial(parameters: OptimizersParameters, context: Context) -> TrialResult
     with context.clock.account("setup"):
         # TensorFlow is imported here, so that help and bad input need not wait for it.
         from dlperf.problems.optimizers.recipe import prepared, saved_model
-        from dlperf.training.loop import Monitor, Schedule, evaluate, train
+        from dlperf.training.early_stopping import Schedule
+        from dlperf.training.loop import evaluate, train
 
         dataset = data.load(parameters.dataset, parameters.data_dir)
         compiled, held, test = prepared(parameters, dataset)
@@ -61,12 +62,11 @@ def run_trial(parameters: OptimizersParameters, context: Context) -> TrialResult
         {"num_params": str(compiled.model.count_params()), "update_rule": parameters.update_rule},
         {"dlperf.validation": "none" if parameters.notebook else "split"},
     )
-    monitor = Monitor("train_loss" if parameters.notebook else "validation_cross_entropy", lower_is_better=True)
+    monitor = "train_loss" if parameters.notebook else "validation_cross_entropy"
     schedule = Schedule(epochs=parameters.epochs, learning_rate=lambda epoch: parameters.learning_rate, monitor=monitor)
     training = train(compiled, held, schedule, context)
-    target = Monitor("train_subset_cross_entropy", lower_is_better=True)
     metrics = {
-        **training.metrics(parameters.target_cross_entropy, target),
+        **training.metrics(parameters.target_cross_entropy, "train_subset_cross_entropy"),
         **(evaluate(compiled, test, context).metrics("test") if test else {}),
         "num_params": compiled.model.count_params(),
     }
