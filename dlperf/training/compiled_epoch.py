@@ -12,7 +12,7 @@ from __future__ import annotations
 import abc
 import ctypes
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,9 @@ import tensorflow as tf
 from dlperf.data.dataset import ALIGNMENT
 from dlperf.errors import TrialFailed
 from dlperf.training.objectives import Sums
+
+# Sums so far, float64: loss, penalty, and what the objective counts.
+Totals = tuple[tf.Tensor, tf.Tensor, tf.Tensor]
 
 # A call costs 5 ms of CPU at ResNet-44, whatever it computes.
 _SEGMENT_SECONDS = 2.0
@@ -152,10 +155,15 @@ def shuffled(examples: int, random_seed: int, epoch: int) -> tf.Tensor:
     return tf.constant(order, tf.int32)
 
 
+def no_totals() -> Totals:
+    """Return the sums before the first step."""
+    zero = tf.constant(0.0, tf.float64)
+    return zero, zero, zero
+
+
 def segments(
-    run: Callable[..., Sequence[tf.Tensor]],
+    run: Callable[..., Totals],
     total: int,
-    zeros: Sequence[tf.Tensor],
     sums: Callable[..., Sums],
 ) -> Iterator[Segment]:
     """Run `total` steps in calls of about two seconds each.
@@ -163,11 +171,10 @@ def segments(
     Args:
         run: Takes first step, step after the last, and the totals so far; returns the totals.
         total: Steps.
-        zeros: The totals before the first step.
         sums: Names the totals, given as Python numbers, after a number of steps.
     """
     started = time.perf_counter()
-    totals: Any = zeros
+    totals: Any = no_totals()
     done, size = 0, 1
     while done < total:
         begun = time.perf_counter()

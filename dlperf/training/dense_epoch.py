@@ -15,11 +15,17 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from dlperf.training.compiled_epoch import CompiledEpoch, HeldSplit, Segment, on_device, segments, shuffled
+from dlperf.training.compiled_epoch import (
+    CompiledEpoch,
+    HeldSplit,
+    Segment,
+    Totals,
+    no_totals,
+    on_device,
+    segments,
+    shuffled,
+)
 from dlperf.training.objectives import Objective, Sums
-
-# Sums so far, float64: loss, penalty, and what the objective counts.
-Totals = tuple[tf.Tensor, tf.Tensor, tf.Tensor]
 
 # Rows whose activations stay in a core's cache.
 _EVALUATION_ROWS = 1000
@@ -88,9 +94,9 @@ class DenseEpoch(CompiledEpoch):
         An evaluation is compiled for the size of its split when that is first held.
         """
         before = self.state()
-        self._full_steps(self._rows, 0, 1, *_zeros())
+        self._full_steps(self._rows, 0, 1, *no_totals())
         if self._rest:
-            self._rest_step(self._rows[-self._rest :], *_zeros())
+            self._rest_step(self._rows[-self._rest :], *no_totals())
         self.restore(before)
 
     def train_epoch(self, epoch: int) -> Iterator[Segment]:
@@ -108,7 +114,7 @@ class DenseEpoch(CompiledEpoch):
         def sums(steps: int, loss: float, penalty: float, counted: float) -> Sums:
             return self._objective.sums(loss, penalty, counted, min(steps * self._batch_size, self._examples))
 
-        return segments(run, self.steps, _zeros(), sums)
+        return segments(run, self.steps, sums)
 
     def hold(self, inputs: np.ndarray, targets: np.ndarray) -> HeldSplit:
         """Put inputs (N, features) and their targets (N,) on the device, and compile the evaluation on them."""
@@ -119,7 +125,7 @@ class DenseEpoch(CompiledEpoch):
             )
         split = HeldSplit(tf.identity(inputs), tf.identity(targets), examples)
         bounds = tf.constant(split.examples), tf.constant(0), tf.constant(0)
-        self._evaluate_batches(split.inputs, split.targets, *bounds, *_zeros())
+        self._evaluate_batches(split.inputs, split.targets, *bounds, *no_totals())
         return split
 
     def evaluate(self, split: HeldSplit) -> Iterator[Segment]:
@@ -132,7 +138,7 @@ class DenseEpoch(CompiledEpoch):
         def sums(batches: int, loss: float, penalty: float, counted: float) -> Sums:
             return self._objective.sums(loss, penalty, counted, min(batches * _EVALUATION_ROWS, split.examples))
 
-        return segments(run, math.ceil(split.examples / _EVALUATION_ROWS), _zeros(), sums)
+        return segments(run, math.ceil(split.examples / _EVALUATION_ROWS), sums)
 
     def _steps(
         self,
@@ -189,8 +195,3 @@ class DenseEpoch(CompiledEpoch):
             counted += tf.cast(tf.reduce_sum(seen), tf.float64)
             batch += 1
         return loss, penalty, counted
-
-
-def _zeros() -> Totals:
-    zero = tf.constant(0.0, tf.float64)
-    return zero, zero, zero

@@ -16,6 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from dlperf.training.compiled_epoch import on_device
+from dlperf.training.objectives import Objective
 
 Strategy = Literal["none", "mirrored", "multi_worker"]
 Collective = Literal["auto", "ring", "nccl"]
@@ -78,6 +79,7 @@ class DistributedStep:
         images: np.ndarray,
         labels: np.ndarray,
         *,
+        objective: Objective,
         prepare: Callable[[Any], Any],
     ) -> None:
         """Build the network in the strategy's scope.
@@ -87,12 +89,13 @@ class DistributedStep:
             build: Makes network (logits, without dropout) and optimizer.
             images: uint8 (N, H, W, C), which must not change.
             labels: int32 (N,).
+            objective: What is minimised.
             prepare: Makes float32 images of uint8 ones.
         """
         self._strategy = strategy
         self._source = images
         self._images, self._labels = on_device(images), tf.constant(labels, tf.int32)
-        self._prepare = prepare
+        self._objective, self._prepare = objective, prepare
         with self._scope():
             self.model, self.optimizer = build()
             self.optimizer.build(self.model.trainable_variables)
@@ -188,8 +191,7 @@ class DistributedStep:
         images, labels = self._prepare(tf.gather(self._images, rows)), tf.gather(self._labels, rows)
         with tf.GradientTape() as tape:
             logits = self.model(images, training=True)
-            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
-            loss = tf.reduce_sum(losses) / tf.cast(batch, tf.float32)
+            loss = tf.reduce_sum(self._objective.losses(labels, logits)) / tf.cast(batch, tf.float32)
             if self.model.losses:
                 loss += tf.add_n(self.model.losses) / self.replicas
         gradients = tape.gradient(loss, self.model.trainable_variables)

@@ -10,17 +10,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from dlperf.training.compiled_epoch import CompiledEpoch, HeldSplit, Segment, segments, shuffled
-from dlperf.training.objectives import ClassificationSums
+from dlperf.training.compiled_epoch import CompiledEpoch, HeldSplit, Segment, Totals, no_totals, segments, shuffled
+from dlperf.training.objectives import Objective, Sums
 
 # (images uint8 (rows, H, W, C), image index int32 (rows,), copy index int32 (rows,), uniform float32 (rows, DRAWS))
 # -> float32 (rows, H, W, C). Compiled by XLA.
 Augmentation = Callable[[Any, Any, Any, Any], Any]
 # images uint8 (rows, H, W, C) -> float32 (rows, H, W, C), for evaluation.
 Preparation = Callable[[Any], Any]
-
-# Sums so far: cross-entropy and penalty, float64, and correct answers, int64.
-Totals = tuple[tf.Tensor, tf.Tensor, tf.Tensor]
 
 DRAWS = 8  # per row; more than any augmentation takes so far
 _EVALUATION_ROWS = 250
@@ -42,6 +39,7 @@ class ImageEpoch(CompiledEpoch):
         images: np.ndarray,
         labels: np.ndarray,
         *,
+        objective: Objective,
         augment: Augmentation,
         prepare: Preparation,
         batch_size: int,
@@ -57,6 +55,7 @@ class ImageEpoch(CompiledEpoch):
             optimizer: Applied to the model's trainable variables.
             images: Training images, uint8 (N, H, W, C).
             labels: Their classes, int32 (N,).
+            objective: What is minimised and counted.
             augment: Makes training examples of images, inside XLA.
             prepare: Makes examples of images for evaluation.
             batch_size: Distinct ids per step.
@@ -67,7 +66,7 @@ class ImageEpoch(CompiledEpoch):
         """
         super().__init__(model, optimizer)
         self._images, self._labels = tf.constant(images), tf.constant(labels, tf.int32)
-        self._augment, self._prepare = augment, prepare
+        self._objective, self._augment, self._prepare = objective, augment, prepare
         # XLA fuses the augmentation's small operations; the convolutions around it are faster without it on a CPU.
         self._augmented = tf.function(self._draw_and_augment, jit_compile=True, autograph=False)
         self._batch_size = batch_size
@@ -75,7 +74,6 @@ class ImageEpoch(CompiledEpoch):
         self._micro_batch = micro_batch
         self._random_seed = random_seed
         self._ids = len(images) * copies_in_epoch
-        self._loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction=None)
         self._accumulated = (
             [tf.Variable(tf.zeros(v.shape, v.dtype)) for v in model.trainable_variables]
             if batch_size * copies_in_batch > micro_batch
@@ -83,7 +81,7 @@ class ImageEpoch(CompiledEpoch):
         )
         ids = tf.TensorSpec([None], tf.int32)
         count, seed = tf.TensorSpec([], tf.int32), tf.TensorSpec([], tf.int64)
-        totals = tf.TensorSpec([], tf.float64), tf.TensorSpec([], tf.float64), tf.TensorSpec([], tf.int64)
+        totals = [tf.TensorSpec([], tf.float64)] * 3
         self._train_steps = tf.function(self._steps, input_signature=[ids, count, count, seed, *totals])
         self._evaluate_batches = tf.function(
             self._batches,
@@ -113,8 +111,8 @@ class ImageEpoch(CompiledEpoch):
             whole = any(size % self._copies_in_batch for size in sizes)
             for count in {batch} if whole else {size // self._copies_in_batch for size in sizes}:
                 ids = tf.range(count, dtype=tf.int32)
-                self._train_steps(ids, 0, 1, np.int64(0), *_zeros())
-        self._evaluate_batches(self._images[:1], self._labels[:1], 0, 1, *_zeros())
+                self._train_steps(ids, 0, 1, np.int64(0), *no_totals())
+        self._evaluate_batches(self._images[:1], self._labels[:1], 0, 1, *no_totals())
         self.restore(before)
 
     def train_epoch(self, epoch: int) -> Iterator[Segment]:
@@ -124,11 +122,11 @@ class ImageEpoch(CompiledEpoch):
         def run(first: int, last: int, *totals: tf.Tensor) -> Totals:
             return self._train_steps(ids, first, last, np.int64(epoch), *totals)
 
-        def sums(steps: int, loss: float, penalty: float, correct: int) -> ClassificationSums:
+        def sums(steps: int, loss: float, penalty: float, counted: float) -> Sums:
             rows = min(steps * self._batch_size, self._ids) * self._copies_in_batch
-            return ClassificationSums(loss, penalty, rows, correct)
+            return self._objective.sums(loss, penalty, counted, rows)
 
-        return segments(run, self.steps, _zeros(), sums)
+        return segments(run, self.steps, sums)
 
     def hold(self, inputs: np.ndarray, targets: np.ndarray) -> HeldSplit:
         """Put images, uint8 (N, H, W, C), and their labels (N,) on the device, to evaluate on them."""
@@ -140,10 +138,10 @@ class ImageEpoch(CompiledEpoch):
         def run(first: int, last: int, *totals: tf.Tensor) -> Totals:
             return self._evaluate_batches(split.inputs, split.targets, first, last, *totals)
 
-        def sums(batches: int, loss: float, penalty: float, correct: int) -> ClassificationSums:
-            return ClassificationSums(loss, penalty, min(batches * _EVALUATION_ROWS, split.examples), correct)
+        def sums(batches: int, loss: float, penalty: float, counted: float) -> Sums:
+            return self._objective.sums(loss, penalty, counted, min(batches * _EVALUATION_ROWS, split.examples))
 
-        return segments(run, math.ceil(split.examples / _EVALUATION_ROWS), _zeros(), sums)
+        return segments(run, math.ceil(split.examples / _EVALUATION_ROWS), sums)
 
     def _steps(
         self,
@@ -153,7 +151,7 @@ class ImageEpoch(CompiledEpoch):
         epoch: tf.Tensor,
         loss: tf.Tensor,
         penalty: tf.Tensor,
-        correct: tf.Tensor,
+        counted: tf.Tensor,
     ) -> Totals:
         for step in tf.range(first, last):
             batch = ids[step * self._batch_size : (step + 1) * self._batch_size]
@@ -167,15 +165,15 @@ class ImageEpoch(CompiledEpoch):
             place = epoch * 2**40 + tf.cast(step, tf.int64) * 2**16
             seed = tf.stack([tf.constant(self._random_seed, tf.int64), place])
             if self._accumulated:
-                step_loss, step_penalty, step_correct = self._accumulate(rows, seed)
+                step_loss, step_penalty, step_counted = self._accumulate(rows, seed)
                 gradients = [tf.convert_to_tensor(v) for v in self._accumulated]
             else:
-                gradients, step_loss, step_penalty, step_correct = self._gradients(rows, seed, tf.constant(1.0))
+                gradients, step_loss, step_penalty, step_counted = self._gradients(rows, seed, tf.constant(1.0))
             self.optimizer.apply(gradients, self.model.trainable_variables)
             loss += step_loss
             penalty += step_penalty
-            correct += step_correct
-        return loss, penalty, correct
+            counted += step_counted
+        return loss, penalty, counted
 
     def _accumulate(self, rows: tf.Tensor, seed: tf.Tensor) -> Totals:
         """Sum the gradients of the mean loss over `rows` chunk by chunk into the accumulators."""
@@ -183,36 +181,39 @@ class ImageEpoch(CompiledEpoch):
             variable.assign(tf.zeros_like(variable))
         total = tf.shape(rows)[1]
         chunks = (total + self._micro_batch - 1) // self._micro_batch
-        loss, penalty, correct = _zeros()
+        loss, penalty, counted = no_totals()
         for chunk in tf.range(chunks):
             # Chunks of equal size, give or take one row. (At most 8,192 x 256 rows in chunks of at least one: the
             # products fit into 64 bits, not into 32.)
             begin, end = _border(chunk, total, chunks), _border(chunk + 1, total, chunks)
             share = tf.cast(end - begin, tf.float32) / tf.cast(total, tf.float32)
             chunk_seed = seed + tf.stack([tf.constant(0, tf.int64), tf.cast(chunk, tf.int64)])
-            gradients, chunk_loss, chunk_penalty, chunk_correct = self._gradients(rows[:, begin:end], chunk_seed, share)
+            gradients, chunk_loss, chunk_penalty, chunk_counted = self._gradients(rows[:, begin:end], chunk_seed, share)
             for variable, gradient in zip(self._accumulated, gradients, strict=True):
                 variable.assign_add(gradient)
             loss += chunk_loss
             penalty += chunk_penalty
-            correct += chunk_correct
-        return loss, penalty, correct
+            counted += chunk_counted
+        return loss, penalty, counted
 
     def _gradients(
         self, rows: tf.Tensor, seed: tf.Tensor, share: tf.Tensor
     ) -> tuple[list[tf.Tensor], tf.Tensor, tf.Tensor, tf.Tensor]:
-        """Gradients of share * (mean cross-entropy + penalty) over one chunk, and its sums."""
+        """Gradients of share * (mean loss + penalty) over one chunk, and its sums."""
         image, copy = rows[0], rows[1]
         labels = tf.gather(self._labels, image)
         examples = self._augmented(tf.gather(self._images, image), image, copy, seed)
         count = tf.cast(tf.size(image), tf.float32)
         with tf.GradientTape() as tape:
             logits = self.model(examples, training=True)
-            mean_loss, penalty = tf.reduce_mean(self._loss(labels, logits)), self._penalty()
+            mean_loss, penalty = tf.reduce_mean(self._objective.losses(labels, logits)), self._penalty()
             weighted = (mean_loss + penalty) * share
         gradients = tape.gradient(weighted, self.model.trainable_variables)
         sums = (tf.cast(mean * count, tf.float64) for mean in (mean_loss, penalty))
-        return gradients, *sums, _count_correct(labels, logits)
+        return gradients, *sums, self._count(labels, logits)
+
+    def _count(self, labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+        return tf.reduce_sum(tf.cast(self._objective.counted(labels, logits), tf.float64))
 
     def _draw_and_augment(self, images: tf.Tensor, image: tf.Tensor, copy: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         return self._augment(images, image, copy, tf.random.stateless_uniform([tf.size(image), DRAWS], seed))
@@ -225,28 +226,19 @@ class ImageEpoch(CompiledEpoch):
         last: tf.Tensor,
         loss: tf.Tensor,
         penalty: tf.Tensor,
-        correct: tf.Tensor,
+        counted: tf.Tensor,
     ) -> Totals:
         each = tf.cast(self._penalty(), tf.float64)
         for batch in tf.range(first, last):
             span = slice(batch * _EVALUATION_ROWS, (batch + 1) * _EVALUATION_ROWS)
             logits = self.model(self._prepare(images[span]), training=False)
-            losses = self._loss(labels[span], logits)
+            losses = self._objective.losses(labels[span], logits)
             loss += tf.reduce_sum(tf.cast(losses, tf.float64))
             penalty += each * tf.cast(tf.size(losses), tf.float64)
-            correct += _count_correct(labels[span], logits)
-        return loss, penalty, correct
-
-
-def _zeros() -> Totals:
-    return tf.constant(0.0, tf.float64), tf.constant(0.0, tf.float64), tf.constant(0, tf.int64)
+            counted += self._count(labels[span], logits)
+        return loss, penalty, counted
 
 
 def _border(chunk: tf.Tensor, total: tf.Tensor, chunks: tf.Tensor) -> tf.Tensor:
     wide = tf.cast(chunk, tf.int64) * tf.cast(total, tf.int64) // tf.cast(chunks, tf.int64)
     return tf.cast(wide, tf.int32)
-
-
-def _count_correct(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
-    answers = tf.argmax(logits, axis=-1, output_type=tf.int32)
-    return tf.reduce_sum(tf.cast(answers == labels, tf.int64))

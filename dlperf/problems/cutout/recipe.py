@@ -14,6 +14,7 @@ from dlperf.models.resnet import resnet
 from dlperf.training import augment
 from dlperf.training.compiled_epoch import configure_runtime
 from dlperf.training.image_epoch import ImageEpoch
+from dlperf.training.objectives import Classification
 from dlperf.trial import SavedModel
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ def compiled_epoch(parameters: CutoutParameters, images: np.ndarray, labels: np.
         _optimizer(parameters),
         images,
         labels,
+        objective=Classification(),
         augment=augmentation,
         prepare=preparation,
         batch_size=parameters.batch_size,

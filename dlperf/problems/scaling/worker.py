@@ -63,6 +63,7 @@ class _Worker:
         from dlperf.problems.scaling.images import examples
         from dlperf.problems.scaling.recipe import network
         from dlperf.training.distributed_step import DistributedStep, agree, strategy_of
+        from dlperf.training.objectives import Classification
 
         tf.config.threading.set_intra_op_parallelism_threads(config["threads"])
         tf.config.threading.set_inter_op_parallelism_threads(1)
@@ -88,6 +89,7 @@ class _Worker:
             lambda: network(config["model"], config["learning_rate"], config["random_seed"]),
             images,
             labels,
+            objective=Classification(),
             prepare=lambda pixels: keras.ops.cast(pixels, "float32") / 255.0,
         )
 
