@@ -48,7 +48,7 @@ class Report(Protocol):
 
 @dataclass
 class Context:
-    """What a trial is given to run in.
+    """What a trial is given to run in; what it reports through it is booked as tracking.
 
     Attributes:
         name: The run's name, for the progress bar.
@@ -63,6 +63,16 @@ class Context:
     clock: Clock = field(default_factory=Clock)
     state_file: Path | None = None
     show_progress: bool = False
+
+    def data(self, used: DataUsed) -> None:
+        """Report the data set, before training starts."""
+        with self.clock.account("tracking"):
+            self.report.data(used)
+
+    def epochs(self, first: int, metrics: Sequence[Mapping[str, float]]) -> None:
+        """Report the metrics of epochs number `first` (from 1) and following."""
+        with self.clock.account("tracking"):
+            self.report.epochs(first, metrics)
 
     def facts(self, params: Mapping[str, str], tags: Mapping[str, str]) -> None:
         """Report parameters and tags that are known once the network is built, and what the trial runs on.

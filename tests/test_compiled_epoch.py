@@ -17,6 +17,7 @@ from dlperf.models.resnet import resnet
 from dlperf.training import compiled_epoch
 from dlperf.training.compiled_epoch import configure_runtime
 from dlperf.training.image_epoch import ImageEpoch
+from dlperf.training.objectives import Classification
 
 configure_runtime(cores())
 RNG = np.random.default_rng(0)
@@ -58,6 +59,7 @@ def engine(
         optimizer or keras.optimizers.Adam(0.01),
         IMAGES,
         LABELS,
+        objective=Classification(),
         augment=augment,
         prepare=lambda images: ops.cast(images, "float32") / 255.0,
         **{**defaults, **settings},

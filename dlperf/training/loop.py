@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from dlperf.training.compiled_epoch import CompiledEpoch, HeldSplit, Segment
 from dlperf.training.early_stopping import EarlyStopping, Schedule
 from dlperf.training.objectives import Split, Sums
 from dlperf.training.progress import Progress
-from dlperf.trial import Context
+from dlperf.trial import Context, DataUsed, SavedModel, TrialResult
 
 # State is written, and epochs are reported, at most this often: epochs of small networks last milliseconds, and the
 # state of large ones takes a while to write.
@@ -89,6 +89,72 @@ class Training:
             final["epochs_to_target"] = reached
             final["seconds_to_target"] = sum(metrics["epoch_seconds"] for metrics in self.history[:reached])
         return final
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A network put together with its data, ready to be trained.
+
+    Attributes:
+        compiled: The compiled epoch, on the training split.
+        validated: What is evaluated after each epoch, by the split's name.
+        test: What is read once, at the end; None where the trial must not read it.
+        data: The data set, for the store.
+        save: Makes the trained network a model for the store.
+    """
+
+    compiled: CompiledEpoch
+    validated: Mapping[Split, HeldSplit]
+    test: HeldSplit | None
+    data: DataUsed
+    save: Callable[[], SavedModel]
+
+
+@dataclass(frozen=True)
+class Target:
+    """A value of an epoch metric; epochs and seconds until it was reached are final metrics of a trial."""
+
+    metric: str
+    value: float
+
+
+def train_and_test(
+    prepared: Prepared,
+    schedule: Schedule,
+    context: Context,
+    *,
+    target: Target,
+    facts: Mapping[str, str],
+    validation: str,
+    save_model: bool,
+) -> TrialResult:
+    """Report what is trained, train it to the schedule's end, and test it once.
+
+    Args:
+        prepared: The network with its data.
+        schedule: What the loop does.
+        context: What the trial runs in.
+        target: What `epochs_to_target` and `seconds_to_target` are told of.
+        facts: Logged beside `num_params`.
+        validation: What it is validated on, for the tag: "test", "split" or "none".
+        save_model: Keep the trained network.
+
+    Raises:
+        TrialFailed: If the loss is not finite, or the state on disk is damaged.
+    """
+    compiled = prepared.compiled
+    num_params = compiled.model.count_params()
+    context.data(prepared.data)
+    context.facts({"num_params": str(num_params), **facts}, {"dlperf.validation": validation})
+    training = train(compiled, prepared.validated, schedule, context)
+    metrics = {
+        **training.metrics(target.value, target.metric),
+        **(evaluate(compiled, prepared.test, context).metrics("test") if prepared.test else {}),
+        "num_params": num_params,
+    }
+    with context.clock.account("reporting"):
+        model = prepared.save() if save_model else None
+    return TrialResult(metrics, {"dlperf.target_reached": str("epochs_to_target" in metrics).lower()}, model=model)
 
 
 def train(compiled: CompiledEpoch, held: Mapping[Split, HeldSplit], schedule: Schedule, context: Context) -> Training:
@@ -177,8 +243,7 @@ def _one_epoch(
 def _report(context: Context, training: Training, reported: int) -> int:
     """Report the epochs after number `reported`; return the last one's number."""
     if training.epoch > reported:
-        with context.clock.account("tracking"):
-            context.report.epochs(reported + 1, training.history[reported:])
+        context.epochs(reported + 1, training.history[reported:])
     return training.epoch
 
 

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from dlperf.accounting.mlp import multiplications
 from dlperf.problem import Problem, Summary
 from dlperf.problems.approximators.parameters import ApproximatorsParameters
-from dlperf.trial import Context, DataUsed, SavedModel, StoredTrial, TrialResult
+from dlperf.training.early_stopping import Schedule
+from dlperf.trial import Context, StoredTrial, TrialResult
 
 if TYPE_CHECKING:
     from dlperf.data.eggholder import Samples
@@ -38,26 +39,11 @@ def run_trial(parameters: ApproximatorsParameters, context: Context) -> TrialRes
     """
     with context.clock.account("setup"):
         # TensorFlow is imported here, so that help and bad input need not wait for it.
-        from dlperf.problems.approximators.recipe import prepared
-        from dlperf.training.early_stopping import Schedule
-        from dlperf.training.loop import evaluate, train
+        from dlperf.problems.approximators.recipe import prepare
+        from dlperf.training.loop import Target, train_and_test
 
         drawn = samples(parameters.random_seed, parameters.notebook)
-        compiled, validation, test, saved = prepared(parameters, drawn)
-    splits = {name: len(getattr(drawn, name).targets) for name in ("train", "validation", "test")}
-    if parameters.notebook:
-        del splits["validation"]  # its test set is its validation set
-    with context.clock.account("tracking"):
-        context.report.data(DataUsed("eggholder", drawn.digest, "drawn from random_seed", splits))
-    num_params = compiled.model.count_params()
-    context.facts(
-        {
-            "num_layers": str(len(parameters.layers)),
-            "total_units": str(sum(parameters.layers)),
-            "num_params": str(num_params),
-        },
-        {"dlperf.validation": "test" if parameters.notebook else "split"},
-    )
+        prepared = prepare(parameters, drawn)
     schedule = Schedule(
         epochs=parameters.epochs,
         learning_rate=parameters.learning_rate_at,
@@ -65,18 +51,17 @@ def run_trial(parameters: ApproximatorsParameters, context: Context) -> TrialRes
         patience=parameters.patience,
         restore_best_weights=True,
     )
-    training = train(compiled, {"validation": validation}, schedule, context)
-    tested = evaluate(compiled, test, context).metrics("test")
-    metrics = {
-        **training.metrics(parameters.target_rmse, schedule.monitor),
-        **tested,
-        "r_squared": 1.0 - (tested["test_rmse"] / float(drawn.test.targets.std())) ** 2,
-        "num_params": num_params,
-    }
-    with context.clock.account("reporting"):
-        model = SavedModel(saved(), drawn.test.inputs[:2].astype("float32")) if parameters.save_model else None
-    tags = {"dlperf.target_reached": str("epochs_to_target" in metrics).lower()}
-    return TrialResult(metrics, tags, model=model)
+    result = train_and_test(
+        prepared,
+        schedule,
+        context,
+        target=Target("validation_rmse", parameters.target_rmse),
+        facts={"num_layers": str(len(parameters.layers)), "total_units": str(sum(parameters.layers))},
+        validation="test" if parameters.notebook else "split",
+        save_model=parameters.save_model,
+    )
+    result.metrics["r_squared"] = 1.0 - (result.metrics["test_rmse"] / float(drawn.test.targets.std())) ** 2
+    return result
 
 
 def summarize(trials: Sequence[StoredTrial[ApproximatorsParameters]]) -> Summary:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -10,9 +9,11 @@ import numpy as np
 
 from dlperf.data.eggholder import BOUND, Points, Samples
 from dlperf.models.mlp import regression_mlp
-from dlperf.training.compiled_epoch import HeldSplit, configure_runtime
+from dlperf.training.compiled_epoch import configure_runtime
 from dlperf.training.dense_epoch import DenseEpoch
+from dlperf.training.loop import Prepared
 from dlperf.training.objectives import Regression
+from dlperf.trial import DataUsed, SavedModel
 
 if TYPE_CHECKING:
     from dlperf.problems.approximators.parameters import ApproximatorsParameters
@@ -20,14 +21,8 @@ if TYPE_CHECKING:
 _MOMENTUM = 0.9
 
 
-def prepared(
-    parameters: ApproximatorsParameters, samples: Samples
-) -> tuple[DenseEpoch, HeldSplit, HeldSplit, Callable[[], Any]]:
-    """Put the protocol's network and optimizer together on the samples.
-
-    Returns:
-        The compiled epoch, the splits to validate and to test on (the same one in the notebook's protocol), and a
-        function that makes a Keras model of the trained network that takes and gives original units.
+def prepare(parameters: ApproximatorsParameters, samples: Samples) -> Prepared:
+    """Put the protocol's network and optimizer together on the samples; it is saved in and for original units.
 
     Raises:
         TrialFailed: If this process already computes with another number of threads.
@@ -56,14 +51,19 @@ def prepared(
     test = compiled.hold(*scaled(samples.test))
     validation = test if parameters.notebook else compiled.hold(*scaled(samples.validation))
 
-    def in_original_units() -> keras.Model:
+    def in_original_units() -> SavedModel:
         layers = keras.layers
         plain = network(fast_gradient=False)  # loads without dlperf
         plain.set_weights(model.get_weights())
         before, after = layers.Rescaling(1.0 / bound), layers.Rescaling(float(unit), offset=float(mean))
-        return keras.Sequential([keras.Input((2,)), before, plain, after])
+        whole = keras.Sequential([keras.Input((2,)), before, plain, after])
+        return SavedModel(whole, samples.test.inputs[:2].astype("float32"))
 
-    return compiled, validation, test, in_original_units
+    counts = {name: len(getattr(samples, name).targets) for name in ("train", "validation", "test")}
+    if parameters.notebook:
+        del counts["validation"]  # its test set is its validation set
+    used = DataUsed("eggholder", samples.digest, "drawn from random_seed", counts)
+    return Prepared(compiled, {"validation": validation}, test, used, save=in_original_units)
 
 
 def _optimizer(parameters: ApproximatorsParameters) -> keras.optimizers.Optimizer:

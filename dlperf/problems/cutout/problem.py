@@ -15,7 +15,8 @@ from dlperf.accounting.resnet import count_resnet
 from dlperf.problem import Problem, Summary
 from dlperf.problems.cutout.parameters import CutoutParameters
 from dlperf.problems.shared_parameters import check_images
-from dlperf.trial import Context, DataUsed, StoredTrial, TrialResult
+from dlperf.training.early_stopping import Schedule
+from dlperf.trial import Context, StoredTrial, TrialResult
 
 
 def run_trial(parameters: CutoutParameters, context: Context) -> TrialResult:
@@ -27,42 +28,34 @@ def run_trial(parameters: CutoutParameters, context: Context) -> TrialResult:
     with context.clock.account("setup"):
         # TensorFlow is imported here, so that help and bad input need not wait for it.
         from dlperf.problems.cutout.figures import example_figure
-        from dlperf.problems.cutout.recipe import compiled_epoch, saved_model, split
-        from dlperf.training.early_stopping import Schedule
-        from dlperf.training.loop import evaluate, train
+        from dlperf.problems.cutout.recipe import prepare
+        from dlperf.training.loop import Target, train_and_test
 
         dataset = data.load(parameters.dataset, parameters.data_dir)
-        train_split, validation_split = split(dataset, parameters)
-        compiled = compiled_epoch(parameters, *train_split)
-        test = compiled.hold(dataset.test_images, dataset.test_labels)
-        validation = test if parameters.notebook else compiled.hold(*validation_split)
-    splits = {"train": len(train_split[0]), "validation": len(validation_split[0]), "test": len(dataset.test_images)}
-    if parameters.notebook:
-        del splits["validation"]  # its test set is its validation set
-    with context.clock.account("tracking"):
-        context.report.data(DataUsed(dataset.name, dataset.digest, dataset.source, splits))
-    context.facts(
-        {"num_params": str(compiled.model.count_params())},
-        {"dlperf.validation": "test" if parameters.notebook else "split"},
+        prepared = prepare(parameters, dataset)
+    result = train_and_test(
+        prepared,
+        schedule(parameters),
+        context,
+        target=Target("validation_accuracy", parameters.target_accuracy),
+        facts={},
+        validation="test" if parameters.notebook else "split",
+        save_model=parameters.save_model,
     )
-    schedule = Schedule(
+    with context.clock.account("reporting"):
+        result.figures["cutout_examples"] = example_figure(parameters, dataset)
+    return result
+
+
+def schedule(parameters: CutoutParameters) -> Schedule:
+    """Return the protocol's schedule."""
+    return Schedule(
         epochs=parameters.epochs,
         learning_rate=parameters.learning_rate_at,
         patience=parameters.patience,
         only_last_plateau=not parameters.notebook,
         restore_best_weights=not parameters.notebook and parameters.patience > 0,
     )
-    training = train(compiled, {"validation": validation}, schedule, context)
-    tested = evaluate(compiled, test, context)
-    metrics = {
-        **training.metrics(parameters.target_accuracy, schedule.monitor),
-        **tested.metrics("test"),
-        "num_params": compiled.model.count_params(),
-    }
-    with context.clock.account("reporting"):
-        figures = {"cutout_examples": example_figure(parameters, dataset)}
-        saved = saved_model(parameters, compiled.model, train_split[0], dataset) if parameters.save_model else None
-    return TrialResult(metrics, {"dlperf.target_reached": str("epochs_to_target" in metrics).lower()}, figures, saved)
 
 
 def summarize(trials: Sequence[StoredTrial[CutoutParameters]]) -> Summary:

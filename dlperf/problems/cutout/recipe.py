@@ -14,8 +14,9 @@ from dlperf.models.resnet import resnet
 from dlperf.training import augment
 from dlperf.training.compiled_epoch import configure_runtime
 from dlperf.training.image_epoch import ImageEpoch
+from dlperf.training.loop import Prepared
 from dlperf.training.objectives import Classification
-from dlperf.trial import SavedModel
+from dlperf.trial import DataUsed, SavedModel
 
 if TYPE_CHECKING:
     from dlperf.data.dataset import ImageDataset
@@ -28,6 +29,27 @@ _SHIFT_SHARE = 0.1
 _CROP_PADDING = 4
 # Images, uint8 (N, 32, 32, 3), and labels, int32 (N,).
 Split = tuple[np.ndarray, np.ndarray]
+
+
+def prepare(parameters: CutoutParameters, dataset: ImageDataset) -> Prepared:
+    """Put the protocol's network, optimizer and augmentation together on the images.
+
+    Raises:
+        TrialFailed: If this process already computes with another number of threads.
+    """
+    train, validation = split(dataset, parameters)
+    compiled = compiled_epoch(parameters, *train)
+    test = compiled.hold(dataset.test_images, dataset.test_labels)
+    counts = {"train": len(train[0]), "validation": len(validation[0]), "test": test.examples}
+    if parameters.notebook:
+        del counts["validation"]  # its test set is its validation set
+    return Prepared(
+        compiled,
+        {"validation": test if parameters.notebook else compiled.hold(*validation)},
+        test,
+        DataUsed(dataset.name, dataset.digest, dataset.source, counts),
+        save=lambda: saved_model(parameters, compiled.model, train[0], dataset),
+    )
 
 
 def split(dataset: ImageDataset, parameters: CutoutParameters) -> tuple[Split, Split]:

@@ -18,7 +18,8 @@ from dlperf.problem import Problem, Summary
 from dlperf.problems.optimizers.parameters import CLASSES, FEATURES, UNITS, OptimizersParameters
 from dlperf.problems.optimizers.search import next_trials
 from dlperf.problems.shared_parameters import check_images
-from dlperf.trial import Context, DataUsed, SavedModel, StoredTrial, TrialResult
+from dlperf.training.early_stopping import Schedule
+from dlperf.trial import Context, StoredTrial, TrialResult
 
 
 def check(trials: Sequence[OptimizersParameters]) -> None:
@@ -45,35 +46,24 @@ def run_trial(parameters: OptimizersParameters, context: Context) -> TrialResult
     """
     with context.clock.account("setup"):
         # TensorFlow is imported here, so that help and bad input need not wait for it.
-        from dlperf.problems.optimizers.recipe import prepared, saved_model
-        from dlperf.training.early_stopping import Schedule
-        from dlperf.training.loop import evaluate, train
+        from dlperf.problems.optimizers.recipe import prepare
+        from dlperf.training.loop import Target, train_and_test
 
-        dataset = data.load(parameters.dataset, parameters.data_dir)
-        compiled, held, test = prepared(parameters, dataset)
-    splits = {"train": parameters.train_size, "validation": parameters.validation_size}
-    if parameters.notebook:
-        del splits["validation"]
-    if test:
-        splits["test"] = test.examples
-    with context.clock.account("tracking"):
-        context.report.data(DataUsed(dataset.name, dataset.digest, dataset.source, splits))
-    context.facts(
-        {"num_params": str(compiled.model.count_params()), "update_rule": parameters.update_rule},
-        {"dlperf.validation": "none" if parameters.notebook else "split"},
+        prepared = prepare(parameters, data.load(parameters.dataset, parameters.data_dir))
+    schedule = Schedule(
+        epochs=parameters.epochs,
+        learning_rate=lambda epoch: parameters.learning_rate,
+        monitor="train_loss" if parameters.notebook else "validation_cross_entropy",
     )
-    monitor = "train_loss" if parameters.notebook else "validation_cross_entropy"
-    schedule = Schedule(epochs=parameters.epochs, learning_rate=lambda epoch: parameters.learning_rate, monitor=monitor)
-    training = train(compiled, held, schedule, context)
-    metrics = {
-        **training.metrics(parameters.target_cross_entropy, "train_subset_cross_entropy"),
-        **(evaluate(compiled, test, context).metrics("test") if test else {}),
-        "num_params": compiled.model.count_params(),
-    }
-    with context.clock.account("reporting"):
-        example = dataset.test_images[:2].astype("float32")
-        model = SavedModel(saved_model(parameters, compiled.model), example) if parameters.save_model else None
-    return TrialResult(metrics, {"dlperf.target_reached": str("epochs_to_target" in metrics).lower()}, model=model)
+    return train_and_test(
+        prepared,
+        schedule,
+        context,
+        target=Target("train_subset_cross_entropy", parameters.target_cross_entropy),
+        facts={"update_rule": parameters.update_rule},
+        validation="none" if parameters.notebook else "split",
+        save_model=parameters.save_model,
+    )
 
 
 def summarize(trials: Sequence[StoredTrial[OptimizersParameters]]) -> Summary:

@@ -13,20 +13,19 @@ from dlperf.problems.optimizers.parameters import CLASSES, DROPOUT, FEATURES, UN
 from dlperf.problems.optimizers.update_rules import RULES
 from dlperf.training.compiled_epoch import HeldSplit, configure_runtime
 from dlperf.training.dense_epoch import DenseEpoch
+from dlperf.training.loop import Prepared
 from dlperf.training.objectives import Classification, Split
+from dlperf.trial import DataUsed, SavedModel
 
 if TYPE_CHECKING:
     from dlperf.data.dataset import ImageDataset
     from dlperf.problems.optimizers.parameters import OptimizersParameters
 
 
-def prepared(
-    parameters: OptimizersParameters, dataset: ImageDataset
-) -> tuple[DenseEpoch, dict[Split, HeldSplit], HeldSplit | None]:
+def prepare(parameters: OptimizersParameters, dataset: ImageDataset) -> Prepared:
     """Put network and update rule together on the images, uint8, which the compiled program reads where they lie.
 
-    Returns:
-        The compiled epoch, what is evaluated after each epoch, and the test set unless the trial must not read it.
+    A trial that only tries its learning rate has no test set.
 
     Raises:
         TrialFailed: If this process already computes with another number of threads.
@@ -53,9 +52,20 @@ def prepared(
     held: dict[Split, HeldSplit] = {"train_subset": compiled.hold(images[subset], labels[subset])}
     if parameters.validation_size:
         held["validation"] = compiled.hold(images[validation], labels[validation])
-    if parameters.stage == "search":
-        return compiled, held, None
-    return compiled, held, compiled.hold(dataset.test_images.reshape(-1, FEATURES), dataset.test_labels)
+    counts = {"train": parameters.train_size}
+    if not parameters.notebook:
+        counts["validation"] = parameters.validation_size
+    test = None
+    if parameters.stage != "search":
+        test = compiled.hold(dataset.test_images.reshape(-1, FEATURES), dataset.test_labels)
+        counts["test"] = test.examples
+    return Prepared(
+        compiled,
+        held,
+        test,
+        DataUsed(dataset.name, dataset.digest, dataset.source, counts),
+        save=lambda: SavedModel(saved_model(parameters, compiled.model), dataset.test_images[:2].astype("float32")),
+    )
 
 
 def network(parameters: OptimizersParameters, optimizer: keras.optimizers.Optimizer | None = None) -> keras.Model:

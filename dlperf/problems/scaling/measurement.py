@@ -46,8 +46,7 @@ class Measurement:
         with context.clock.account("setup"):
             used = data_used(parameters)
             job = self._open.enter_context(self._job())
-        with context.clock.account("tracking"):
-            context.report.data(used)
+        context.data(used)
         context.facts({"gradient_bytes": str(job.ready[0]["gradient_bytes"])}, {"dlperf.emulated": parameters.emulated})
         with context.clock.account("compile"):
             self._warm_up_seconds = job.command("warm_up")[0]["seconds"]
@@ -64,8 +63,7 @@ class Measurement:
             self._done += 1
             with context.clock.account("checkpoint"):
                 self._save(job)
-            with context.clock.account("tracking"):
-                context.report.epochs(self._done, [self._told(done)])
+            context.epochs(self._done, [self._told(done)])
             if takes_turns:
                 yield
         with context.clock.account("evaluation"):
