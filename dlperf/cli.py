@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import abc
 import contextlib
-import difflib
 import os
 import signal
 import sys
@@ -20,7 +19,7 @@ import click
 
 from dlperf import __version__, entry_points
 from dlperf.declaration import Description
-from dlperf.errors import BadInput, DlperfError, Ended
+from dlperf.errors import BadInput, DlperfError, Ended, did_you_mean
 from dlperf.parameters import Parameters, describe, parse
 from dlperf.problem import Comparison, Demo, Problem
 from dlperf.remote.parameters import SUMMARY as REMOTE_SUMMARY
@@ -260,9 +259,7 @@ class _Dlperf(click.Group):
         """Find the sub-command, or name the closest."""
         name = args[0]
         if name not in _SUBCOMMANDS and not name.startswith("-"):
-            closest = difflib.get_close_matches(name, _SUBCOMMANDS, n=1)
-            hint = f"; did you mean {closest[0]}?" if closest else ""
-            ctx.fail(f"unknown entry point {name}{hint} (valid: {', '.join(_SUBCOMMANDS)})")
+            ctx.fail(f"unknown entry point {name}{did_you_mean(name, _SUBCOMMANDS)} (valid: {', '.join(_SUBCOMMANDS)})")
         ctx.meta[_ARGUMENTS] = args[1:]
         return super().resolve_command(ctx, args)
 

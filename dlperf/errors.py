@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 import signal
+from collections.abc import Iterable
 
 # user:password@ of an address, also where the password has a slash in it; ssh://user@host has no secret.
 _LOGIN = re.compile(r"(?<!ssh)://[^\s/]*@|://[^\s/@:]*:\S*@")
@@ -69,6 +71,19 @@ class Ended(BaseException):
     def exit_status(self) -> int:
         """128 plus the signal's number, as shells report it: 130 for Ctrl-C, 143 for SIGTERM."""
         return 128 + int(self.signal_number)
+
+
+def did_you_mean(name: str, known: Iterable[str], *, prefix: str = "", cutoff: float = 0.6) -> str:
+    """Return "; did you mean X?" for the known name that is closest to an unknown one; "" where none is close.
+
+    Args:
+        name: What was given.
+        known: The names there are.
+        prefix: Stands before a name in what the user writes.
+        cutoff: How alike they must be, 0 to 1.
+    """
+    closest = difflib.get_close_matches(name, list(known), n=1, cutoff=cutoff)
+    return f"; did you mean {prefix}{closest[0]}?" if closest else ""
 
 
 def without_logins(text: str) -> str:

@@ -17,7 +17,6 @@ text that is logged and the types with which runs are read back (MLflow returns 
 
 from __future__ import annotations
 
-import difflib
 import functools
 import itertools
 import shlex
@@ -28,7 +27,7 @@ from typing import Any, Generic, Self, TypeVar
 from pydantic import BaseModel, ConfigDict
 
 from dlperf.declaration import Description, Value, text
-from dlperf.errors import BadInput
+from dlperf.errors import BadInput, did_you_mean
 
 P = TypeVar("P", bound="Parameters")
 
@@ -335,6 +334,5 @@ def refuse_unknown(names: Sequence[str], raw: Mapping[str, str]) -> None:
     """
     for name, written in raw.items():
         if name not in names:
-            closest = difflib.get_close_matches(name.replace("-", "_").lower(), names, n=1)
-            hint = f"; did you mean {closest[0]}?" if closest else ""
+            hint = did_you_mean(name.replace("-", "_").lower(), names)
             raise BadInput(name, written, f"unknown parameter{hint} (valid: {', '.join(names)})")

@@ -75,6 +75,22 @@ class Summary:
 
 
 @dataclass(frozen=True)
+class Distributed(Generic[P]):
+    """What a problem has besides whose trials run on the workers of several hosts.
+
+    Attributes:
+        measure: What `run_trial` does, yielding where other trials of a sweep may have a turn: a sweep of measurements
+            that are compared takes turns in this process.
+        logged_elsewhere: Whether this is a host whose trials another one logs.
+        take_part: Takes part in them.
+    """
+
+    measure: Callable[[P, Context], Generator[None, None, TrialResult]]
+    logged_elsewhere: Callable[[Sequence[P]], bool]
+    take_part: Callable[[Sequence[P]], None]
+
+
+@dataclass(frozen=True)
 class Problem(Generic[P]):
     """One problem of the project.
 
@@ -89,7 +105,7 @@ class Problem(Generic[P]):
         varying_rarely: Parameters that name it too where they differ from their default.
         grouped_by: What a comparison takes means by; what the problem varies, random seeds left out, unless given.
         monitor: The metric of epochs that early stopping goes by; "" where there is none.
-        check: Verifies before any run exists that trials can be run: the data is there and well formed. Raises BadInput
+        verify: Verifies before any run exists that trials can be run: the data is there and well formed. Raises BadInput
             or EnvironmentMissing.
         data_digest: Hash of the data a trial uses.
         data_drawn: The data follow from the random seed, and their hash with it.
@@ -97,10 +113,7 @@ class Problem(Generic[P]):
         summarize: Tables and figures of finished trials; a pure function of what is stored.
         work: Estimated scalar multiplications a trial takes, for `dry_run`.
         demo: Parameters of the reduced start in the demo, as text.
-        measure: What `run_trial` does, yielding where other trials of a sweep may have a turn: a sweep of measurements
-            that are compared takes turns in this process.
-        follows: Whether this is a host whose trials another one logs.
-        follow: Takes part in them.
+        distributed: How its trials run over several hosts and in turns; None where they do not.
         next_trials: Of a sweep: the trials that can be run by now, given those that were asked for and those that have
             finished so far; called until it names no new one.
     """
@@ -112,7 +125,7 @@ class Problem(Generic[P]):
     compared: tuple[str, ...]
     required: tuple[str, ...]
     curves: tuple[str, ...]
-    check: Callable[[Sequence[P]], None]
+    verify: Callable[[Sequence[P]], None]
     data_digest: Callable[[P], str]
     run_trial: Callable[[P, Context], TrialResult]
     summarize: Callable[[Sequence[StoredTrial[P]]], Summary]
@@ -122,9 +135,7 @@ class Problem(Generic[P]):
     data_drawn: bool = False
     grouped_by: tuple[str, ...] = ()
     monitor: str = ""
-    measure: Callable[[P, Context], Generator[None, None, TrialResult]] | None = None
-    follows: Callable[[Sequence[P]], bool] = lambda trials: False
-    follow: Callable[[Sequence[P]], None] = lambda trials: None
+    distributed: Distributed[P] | None = None
     next_trials: Callable[[Sequence[P], Sequence[StoredTrial[P]]], Sequence[P]] = lambda asked, finished: asked
 
     def trial_name(self, parameters: P) -> str:

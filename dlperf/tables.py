@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from dlperf.accounting.layers import LayerTable
 
 
+READABLE_ROWS = 500
+"""Longer tables are files for programs only."""
+
+
 def layer_frame(table: LayerTable) -> pd.DataFrame:
     """Lay out a table of layers, with a last row of totals.
 
@@ -50,6 +54,14 @@ def cell(value: Any) -> str:
     if isinstance(value, numbers.Real) and not isinstance(value, bool):
         return f"{float(value):,.0f}" if abs(float(value)) >= 1000 else f"{float(value):.4g}"
     return str(value)
+
+
+def files(frame: pd.DataFrame) -> dict[str, str]:
+    """Write a frame as the texts of its files by ending: csv, and where it is not too long to read md and tex."""
+    texts = {"csv": frame.to_csv(index=False)}
+    if len(frame) <= READABLE_ROWS:
+        texts |= {"md": markdown(frame), "tex": latex(frame)}
+    return texts
 
 
 def markdown(frame: pd.DataFrame) -> str:

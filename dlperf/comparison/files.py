@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-READABLE_ROWS = 500
-
 
 @dataclass
 class Picture:
@@ -81,10 +79,8 @@ def write(folder: Path, sections: Sequence[Section], *, figures: bool) -> dict[s
 
 def _table(folder: Path, name: str, table: pd.DataFrame) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    table.to_csv(folder / f"{name}.csv", index=False)
-    if len(table) <= READABLE_ROWS:
-        (folder / f"{name}.md").write_text(tables.markdown(table))
-        (folder / f"{name}.tex").write_text(tables.latex(table))
+    for ending, text in tables.files(table).items():
+        (folder / f"{name}.{ending}").write_text(text)
 
 
 def _picture(folder: Path, path: str, figure: Figure) -> Picture:

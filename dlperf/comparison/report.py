@@ -20,7 +20,7 @@ from markupsafe import Markup
 from dlperf import tables
 from dlperf.analysis.settings import Setting
 from dlperf.claims.verdicts import AGREES, DIFFERS, counted, verdict_table
-from dlperf.comparison.files import READABLE_ROWS, Page
+from dlperf.comparison.files import Page
 from dlperf.comparison.sections import Section
 
 
@@ -44,7 +44,7 @@ def write(folder: Path, sections: Sequence[Section], pages: Mapping[str, Sequenc
     total = counted(verdict for section in sections for verdict in section.verdicts)
     for name in ("report.html", "report.md"):
         template = _templates().get_template(f"{name}.j2")
-        (folder / name).write_text(template.render(problems=shown, counted=total, readable=READABLE_ROWS))
+        (folder / name).write_text(template.render(problems=shown, counted=total, readable=tables.READABLE_ROWS))
 
 
 def _problem(section: Section, pages: Sequence[Page], uri: str) -> dict[str, Any]:

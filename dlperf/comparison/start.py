@@ -17,6 +17,7 @@ from dlperf.comparison import files, report
 from dlperf.comparison.parameters import CompareParameters
 from dlperf.comparison.sections import Section, check_names, section
 from dlperf.errors import BadInput, NothingFound
+from dlperf.folders import writable_folder
 from dlperf.parameters import Given, parse, sweep_texts
 from dlperf.problem import Comparison
 from dlperf.tracking import query
@@ -45,7 +46,7 @@ def start(comparison: Comparison, raw: Mapping[str, str]) -> int:
     """
     given = parse(CompareParameters, raw)
     asked, first = given.trials, given.trials[0]
-    output = _writable(first.output)
+    output = writable_folder("output", Path(first.output).expanduser().absolute()) if first.output else None
     uri = reach(first.tracking_uri)
     with outages(uri), ExitStack() as stack:
         # What `mlflow run` made for this program lies where its environment says, the trials where the user says.
@@ -173,20 +174,3 @@ def _filled(names: Sequence[str]) -> Iterator[str]:
         line = f"{line},{name}" if line else name
     if line:
         yield line
-
-
-def _writable(output: str) -> Path | None:
-    """Return the folder to write to, made if it was not there.
-
-    Raises:
-        BadInput: If it cannot be written to.
-    """
-    if not output:
-        return None
-    folder = Path(output).expanduser().absolute()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()
-    except OSError as error:
-        raise BadInput("output", output, f"must be a folder that can be written to ({error.strerror})") from error
-    return folder

@@ -110,6 +110,12 @@ def split_rows(total: int, held_out: int, size: int, random_seed: int) -> tuple[
     return order[:size], order[total - held_out :]
 
 
+def shuffled_order(examples: int, random_seed: int, epoch: int) -> NDArray[np.int32]:
+    """Return the order in which an epoch (from 1) visits its examples, int32 (examples,); nothing before changes it."""
+    generator = np.random.Generator(np.random.Philox(key=[random_seed, epoch]))
+    return generator.permutation(examples).astype(np.int32)
+
+
 def digest_of(*arrays: NDArray[np.uint8] | NDArray[np.int32]) -> str:
     """Fingerprint of arrays: their shapes and their content, the same on every machine.
 

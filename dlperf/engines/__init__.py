@@ -30,7 +30,7 @@ def run(problem: Problem[Any], tasks: Sequence[Task], listener: Listener, *, alo
     if not tasks:
         return
     parameters: Any = tasks[0].parameters
-    if problem.measure and not alone:
+    if problem.distributed and not alone:
         from dlperf.engines import interleaved
 
         interleaved.run(problem, tasks, listener)

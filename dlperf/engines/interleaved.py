@@ -25,7 +25,8 @@ class _Turn:
 
 def run(problem: Problem[Any], tasks: Sequence[Task], listener: Listener) -> None:
     """Give each task a round in turn until all have ended."""
-    assert problem.measure is not None
+    assert problem.distributed is not None
+    measure = problem.distributed.measure
     turns: list[_Turn] = []
     try:
         for task in tasks:
@@ -35,7 +36,7 @@ def run(problem: Problem[Any], tasks: Sequence[Task], listener: Listener) -> Non
             clock = Clock()
             clock.carry(task.accounts)
             context = Context(task.name, report, clock, task.state_file, task.show_progress)
-            turns.append(_Turn(task, clock, problem.measure(task.parameters, context), ExitStack()))
+            turns.append(_Turn(task, clock, measure(task.parameters, context), ExitStack()))
             turns[-1].waiting.enter_context(clock.account("waiting"))
         while turns:
             turns = [turn for turn in turns if _go_on(turn, listener)]

@@ -96,7 +96,7 @@ class ImageParameters(TrainingParameters):
         return self.train_examples or data.train_size(self.dataset) - self.validation_size
 
 
-def check_images(trials: Sequence[ImageParameters]) -> None:
+def verify_images(trials: Sequence[ImageParameters]) -> None:
     """Verify the data before a run exists.
 
     Raises:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from dlperf import entry_points
 from dlperf.declaration import parameter
-from dlperf.errors import BadInput
+from dlperf.errors import BadInput, did_you_mean
 from dlperf.parameters import Parameters, describe, parse, refuse_unknown
 
 _RUN_ID = re.compile(r"[0-9a-f]{32}")
@@ -79,8 +78,7 @@ class RemoteParameters(Parameters):
         if len(wanted) > 1:
             raise BadInput(wanted[1], getattr(self, wanted[1]), f"cannot be given together with {wanted[0]}")
         if self.entry_point and self.entry_point not in entry_points.NAMES:
-            closest = difflib.get_close_matches(self.entry_point, entry_points.NAMES, n=1)
-            hint = f"; did you mean {closest[0]}?" if closest else ""
+            hint = did_you_mean(self.entry_point, entry_points.NAMES)
             raise BadInput("entry_point", self.entry_point, f"must be one of {', '.join(entry_points.NAMES)}{hint}")
         rules = {
             "attach": (_RUN_ID, "must be a run id: 32 of the characters 0-9 and a-f"),
@@ -194,7 +192,7 @@ def _refuse_unknown(entry_point: str, rest: Mapping[str, str]) -> None:
         refuse_unknown([*own_names, *declared], rest)
     else:
         # It may be a parameter of whatever entry point was meant, unless it is almost one of these.
-        likely = {name: text for name, text in rest.items() if difflib.get_close_matches(name, own_names, cutoff=0.8)}
+        likely = {name: text for name, text in rest.items() if did_you_mean(name, own_names, cutoff=0.8)}
         refuse_unknown(own_names, likely)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from urllib.parse import urlsplit
 
 from dlperf.errors import BadInput, EnvironmentMissing
+from dlperf.tracking.query import pages
 from dlperf.tracking.run import Run
 from dlperf.tracking.store import Store
 
@@ -66,7 +67,7 @@ def settle(store: Store, run_id: str, status: str, reason: str) -> bool:
     found = store.client.get_run(run_id)
     for open_status in _OPEN:
         below = f"tags.`mlflow.parentRunId` = '{run_id}' and attributes.status = '{open_status}'"
-        for child in store.client.search_runs([found.info.experiment_id], below):
+        for child in list(pages(store.client.search_runs, [found.info.experiment_id], below)):
             settle(store, child.info.run_id, status, reason)
     if found.info.status not in _OPEN:
         return False

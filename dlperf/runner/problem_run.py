@@ -38,7 +38,7 @@ def run_problem(store: Store, run: Run, problem: Problem[P], raw: Mapping[str, s
         with run:
             clock = Clock()
             with clock.account("setup"):
-                trial_run.check(problem, given.trials)
+                trial_run.verify(problem, given.trials)
             if len(given.trials) == 1:
                 summary = _run_single(store, run, problem, given, clock)
             else:

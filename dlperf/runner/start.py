@@ -36,11 +36,11 @@ def start(problem: Problem[Any] | Demo, raw: Mapping[str, str]) -> int:
     """
     if isinstance(problem, Problem):
         trials = parse(problem.parameters, raw).trials
-        if not trials[0].dry_run and problem.follows(trials):
-            problem.follow(_unfinished(problem, trials, raw))
+        if not trials[0].dry_run and problem.distributed and problem.distributed.logged_elsewhere(trials):
+            problem.distributed.take_part(_unfinished(problem, trials, raw))
             return 0
         if trials[0].dry_run or not os.environ.get("MLFLOW_RUN_ID"):
-            trial_run.check(problem, trials)  # what cannot run is to leave no run behind
+            trial_run.verify(problem, trials)  # what cannot run is to leave no run behind
         if trials[0].dry_run:
             dry_run.show(problem, trials)
             return 0

@@ -114,7 +114,7 @@ class SweepRuns(Generic[P]):
     def add(self, trials: Sequence[P]) -> list[Task]:
         """Take in trials; return those that are new and have not finished in an earlier start."""
         tasks = []
-        one_by_one = not (engines.side_by_side(trials[0]) or self._problem.measure)
+        one_by_one = not (engines.side_by_side(trials[0]) or self._problem.distributed)
         children = self._store.children(self._parent)
         for trial in trials:
             name = self._problem.trial_name(trial)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from dlperf import terminal
 from dlperf.clock import Clock
 from dlperf.engines.execution import Outcome
 from dlperf.errors import BadInput
+from dlperf.folders import writable_folder
 from dlperf.parameters import Given, P, Parameters, texts
 from dlperf.problem import Problem, Summary
 from dlperf.runner.resume import identity_tags
@@ -70,24 +70,18 @@ def finish(store: Store, run: Run, problem: Problem[P], outcome: Outcome, *, sho
     return summary
 
 
-def check(problem: Problem[P], trials: Sequence[P]) -> None:
+def verify(problem: Problem[P], trials: Sequence[P]) -> None:
     """Verify before anything is trained that the data and a place for the state are there.
 
     Raises:
         BadInput: If they are not.
     """
-    problem.check(trials)
+    problem.verify(trials)
     given = getattr(trials[0], "state_dir", "")
     # A relative folder would lie in the temporary clone in which MLflow runs a project from Git.
     if given and not Path(given).expanduser().is_absolute():
         raise BadInput("state_dir", given, "must be an absolute path")
-    folder = _state_dir(trials[0])
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()
-    except OSError as error:
-        name = "state_dir" if given else "DLPERF_STATE_DIR"
-        raise BadInput(name, folder, f"must be a folder that can be written to ({error.strerror})") from error
+    writable_folder("state_dir" if given else "DLPERF_STATE_DIR", _state_dir(trials[0]))
 
 
 def state_folder(run: Run, parameters: Parameters) -> Path:

@@ -197,16 +197,23 @@ def _typed(problem: Problem[P], run: Any, curves: Curves) -> StoredTrial[P]:
 
 def _search(client: MlflowClient, conditions: str, given: str = "") -> Iterator[Any]:
     """Yield the runs of all experiments, newest first."""
-    experiments = [each.experiment_id for each in _pages(client.search_experiments)]
+    experiments = [each.experiment_id for each in pages(client.search_experiments)]
     try:
-        yield from _pages(client.search_runs, experiments, conditions, max_results=1000)
+        yield from pages(client.search_runs, experiments, conditions, max_results=1000)
     except MlflowException as error:
         if given and error.error_code == "INVALID_PARAMETER_VALUE":
             raise BadInput("filter", given, f"MLflow cannot use it: {one_line(error)}") from error
         raise
 
 
-def _pages(ask: Any, *arguments: Any, **options: Any) -> Iterator[Any]:
+def pages(ask: Any, *arguments: Any, **options: Any) -> Iterator[Any]:
+    """Yield what a search of MLflow's client gives, page after page.
+
+    Args:
+        ask: A method of the client that takes `page_token`.
+        *arguments: What it takes besides.
+        **options: Likewise, by name.
+    """
     token = None
     while True:
         page = ask(*arguments, **options, page_token=token)

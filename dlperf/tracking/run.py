@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     import matplotlib.figure
     import pandas as pd
 
-_READABLE_ROWS = 500
 _MADE_UP_NAME = re.compile(r"[a-z]+-[a-z]+-\d+")
 
 
@@ -235,10 +234,7 @@ class Run:
 
     def table(self, name: str, table: pd.DataFrame) -> None:
         """Log one table as tables/NAME.csv, and where it is not too long to read as .md and .tex."""
-        texts = {"csv": table.to_csv(index=False)}
-        if len(table) <= _READABLE_ROWS:
-            texts |= {"md": tables.markdown(table), "tex": tables.latex(table)}
-        for ending, text in texts.items():
+        for ending, text in tables.files(table).items():
             self._client.log_text(self.id, text, f"tables/{name}.{ending}")
 
     def figure(self, name: str, figure: matplotlib.figure.Figure) -> None:

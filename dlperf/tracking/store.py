@@ -121,11 +121,5 @@ class Store:
         return query.read_trials(self.client, problem, run_ids)
 
     def _search(self, filter_string: str) -> list[Any]:
-        found: list[Any] = []
-        token = None
-        while True:
-            page = self.client.search_runs([self.experiment_id], filter_string, max_results=1000, page_token=token)
-            found += page
-            token = page.token
-            if not token:
-                return found
+        # All of them before any is changed: what no longer matches would move those after it to earlier pages.
+        return list(query.pages(self.client.search_runs, [self.experiment_id], filter_string, max_results=1000))

@@ -49,6 +49,16 @@ def configure_runtime(threads: int) -> None:
     _runtime_threads = threads
 
 
+def fresh_runtime(threads: int) -> None:
+    """Configure the runtime, and forget what earlier trials of this process have left in Keras: graphs and names.
+
+    Raises:
+        TrialFailed: If this process already computes with another number of threads, which cannot be changed.
+    """
+    configure_runtime(threads)
+    keras.backend.clear_session()
+
+
 @dataclass(frozen=True)
 class Segment:
     """Progress inside an epoch: `done` of `total` steps after `seconds`, with the sums so far."""
@@ -147,12 +157,6 @@ def on_device(array: np.ndarray) -> tf.Tensor:
     # DLPack refuses read-only arrays, which the data sets are; no compiled epoch writes into its data.
     pointer = ctypes.cast(array.ctypes.data, ctypes.POINTER(ctypes.c_uint8))
     return tf.experimental.dlpack.from_dlpack(np.ctypeslib.as_array(pointer, array.shape).__dlpack__())
-
-
-def shuffled(examples: int, random_seed: int, epoch: int) -> tf.Tensor:
-    """Return the order in which an epoch visits its examples, int32 (examples,)."""
-    order = np.random.Generator(np.random.Philox(key=[random_seed, epoch])).permutation(examples)
-    return tf.constant(order, tf.int32)
 
 
 def no_totals() -> Totals:

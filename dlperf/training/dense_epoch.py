@@ -15,6 +15,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from dlperf.data.dataset import shuffled_order
 from dlperf.training.compiled_epoch import (
     CompiledEpoch,
     HeldSplit,
@@ -23,7 +24,6 @@ from dlperf.training.compiled_epoch import (
     no_totals,
     on_device,
     segments,
-    shuffled,
 )
 from dlperf.training.objectives import Objective, Sums
 
@@ -101,7 +101,7 @@ class DenseEpoch(CompiledEpoch):
 
     def train_epoch(self, epoch: int) -> Iterator[Segment]:
         """Train through epoch number `epoch` (from 1), yielding after every segment; the last one is complete."""
-        order = tf.gather(self._rows, shuffled(self._examples, self._random_seed, epoch))
+        order = tf.gather(self._rows, shuffled_order(self._examples, self._random_seed, epoch))
         full = self._examples // self._batch_size
 
         def run(first: int, last: int, *totals: tf.Tensor) -> Totals:

@@ -10,7 +10,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from dlperf.training.compiled_epoch import CompiledEpoch, HeldSplit, Segment, Totals, no_totals, segments, shuffled
+from dlperf.data.dataset import shuffled_order
+from dlperf.training.compiled_epoch import CompiledEpoch, HeldSplit, Segment, Totals, no_totals, segments
 from dlperf.training.objectives import Objective, Sums
 
 # (images uint8 (rows, H, W, C), image index int32 (rows,), copy index int32 (rows,), uniform float32 (rows, DRAWS))
@@ -117,7 +118,7 @@ class ImageEpoch(CompiledEpoch):
 
     def train_epoch(self, epoch: int) -> Iterator[Segment]:
         """Train through epoch number `epoch` (from 1), yielding after every segment; the last one is complete."""
-        ids = shuffled(self._ids, self._random_seed, epoch)
+        ids = tf.constant(shuffled_order(self._ids, self._random_seed, epoch))
 
         def run(first: int, last: int, *totals: tf.Tensor) -> Totals:
             return self._train_steps(ids, first, last, np.int64(epoch), *totals)

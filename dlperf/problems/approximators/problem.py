@@ -94,7 +94,7 @@ PROBLEM = Problem(
     ),
     monitor="validation_rmse",
     grouped_by=("num_layers",),
-    check=lambda trials: None,
+    verify=lambda trials: None,
     data_digest=lambda parameters: samples(parameters.random_seed, parameters.notebook).digest,
     data_drawn=True,
     run_trial=run_trial,

@@ -9,7 +9,7 @@ import numpy as np
 
 from dlperf.data.eggholder import BOUND, Points, Samples
 from dlperf.models.mlp import regression_mlp
-from dlperf.training.compiled_epoch import configure_runtime
+from dlperf.training.compiled_epoch import fresh_runtime
 from dlperf.training.dense_epoch import DenseEpoch
 from dlperf.training.loop import Prepared
 from dlperf.training.objectives import Regression
@@ -27,8 +27,7 @@ def prepare(parameters: ApproximatorsParameters, samples: Samples) -> Prepared:
     Raises:
         TrialFailed: If this process already computes with another number of threads.
     """
-    configure_runtime(parameters.threads)
-    keras.utils.clear_session()  # an earlier trial of this process would leave its graphs in memory
+    fresh_runtime(parameters.threads)
     mean, unit = (0.0, 1.0) if parameters.notebook else (samples.train.targets.mean(), samples.train.targets.std())
     bound = 1.0 if parameters.notebook else float(BOUND)
 

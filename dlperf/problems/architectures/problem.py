@@ -16,7 +16,7 @@ from dlperf.problems.architectures.parameters import SUBJECTS, TOTALS, Architect
 from dlperf.trial import Context, StoredTrial, TrialResult
 
 
-def check(trials: Sequence[ArchitecturesParameters]) -> None:
+def verify(trials: Sequence[ArchitecturesParameters]) -> None:
     """Verify before a run exists that Keras models are there.
 
     Raises:
@@ -78,7 +78,7 @@ PROBLEM = Problem(
     compared=("num_params", "activations", "multiplications"),
     curves=(),
     required=TOTALS,
-    check=check,
+    verify=verify,
     data_digest=data_digest,
     run_trial=run_trial,
     summarize=summarize,

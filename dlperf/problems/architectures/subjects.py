@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import sys
 import zipfile
@@ -18,7 +17,7 @@ from dlperf.accounting.layers import LayerTable
 from dlperf.accounting.receptive_field import filter_stack, receptive_field
 from dlperf.clock import Clock
 from dlperf.environment import cores
-from dlperf.errors import BadInput, one_line
+from dlperf.errors import BadInput, did_you_mean, one_line
 from dlperf.keras_accounting.compiled_program import CompiledCount, count_compiled
 from dlperf.keras_accounting.gradient_support import gradient_support, support_side
 from dlperf.keras_accounting.layer_counts import Count, counts
@@ -26,7 +25,7 @@ from dlperf.keras_accounting.model_table import complete_inputs, layer_table
 from dlperf.models import alexnet as alexnet_model
 from dlperf.models import filter_stack as filter_stack_model
 from dlperf.models import inception as inception_model
-from dlperf.training.compiled_epoch import configure_runtime
+from dlperf.training.compiled_epoch import configure_runtime, fresh_runtime
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -84,8 +83,7 @@ def counted(parameters: ArchitecturesParameters, clock: Clock) -> list[Account]:
         BadInput: If a Keras model cannot be built for the input shape.
     """
     with clock.account("setup"):
-        configure_runtime(cores())  # as the training problems do: a process cannot change it
-        keras.backend.clear_session()  # layers are named by what the session has built before
+        fresh_runtime(cores())  # as the training problems do: a process cannot change it
     if parameters.keras_model:
         return [_keras_model(parameters, clock)]
     return list(_SUBJECTS[parameters.subject](parameters, clock))
@@ -103,8 +101,7 @@ def check_keras_model(parameters: ArchitecturesParameters) -> None:
         return
     known = [name for name in dir(keras.applications) if name[0].isupper()]
     if parameters.keras_model not in known:
-        closest = difflib.get_close_matches(parameters.keras_model, known, n=1, cutoff=0.5)
-        hint = f"; did you mean keras:{closest[0]}?" if closest else ""
+        hint = did_you_mean(parameters.keras_model, known, prefix="keras:", cutoff=0.5)
         raise BadInput(
             "subject", parameters.subject, f"keras.applications has no such model{hint} ({', '.join(known)})"
         )

@@ -14,7 +14,7 @@ from dlperf import data
 from dlperf.accounting.resnet import count_resnet
 from dlperf.problem import Problem, Summary
 from dlperf.problems.cutout.parameters import CutoutParameters
-from dlperf.problems.shared_parameters import check_images
+from dlperf.problems.shared_parameters import verify_images
 from dlperf.training.early_stopping import Schedule
 from dlperf.trial import Context, StoredTrial, TrialResult
 
@@ -89,7 +89,7 @@ PROBLEM = Problem(
         "test_error",
     ),
     monitor="validation_accuracy",
-    check=check_images,
+    verify=verify_images,
     data_digest=lambda parameters: data.load(parameters.dataset, parameters.data_dir).digest,
     run_trial=run_trial,
     summarize=summarize,

@@ -12,7 +12,7 @@ from keras import ops
 from dlperf.data.dataset import split_rows
 from dlperf.models.resnet import resnet
 from dlperf.training import augment
-from dlperf.training.compiled_epoch import configure_runtime
+from dlperf.training.compiled_epoch import fresh_runtime
 from dlperf.training.image_epoch import ImageEpoch
 from dlperf.training.loop import Prepared
 from dlperf.training.objectives import Classification
@@ -68,8 +68,7 @@ def compiled_epoch(parameters: CutoutParameters, images: np.ndarray, labels: np.
     Raises:
         TrialFailed: If this process already computes with another number of threads.
     """
-    configure_runtime(parameters.threads)
-    keras.utils.clear_session()  # an earlier trial of this process would leave its graphs in memory
+    fresh_runtime(parameters.threads)
     augmentation, preparation = pipelines(parameters, images)
     return ImageEpoch(
         network(parameters),

@@ -17,12 +17,12 @@ from dlperf.errors import BadInput
 from dlperf.problem import Problem, Summary
 from dlperf.problems.optimizers.parameters import CLASSES, FEATURES, UNITS, OptimizersParameters
 from dlperf.problems.optimizers.search import next_trials
-from dlperf.problems.shared_parameters import check_images
+from dlperf.problems.shared_parameters import verify_images
 from dlperf.training.early_stopping import Schedule
 from dlperf.trial import Context, StoredTrial, TrialResult
 
 
-def check(trials: Sequence[OptimizersParameters]) -> None:
+def verify(trials: Sequence[OptimizersParameters]) -> None:
     """Verify the data, and that no two trials are one, before a run exists.
 
     Raises:
@@ -31,7 +31,7 @@ def check(trials: Sequence[OptimizersParameters]) -> None:
     """
     if trials[0].notebook and {"nadam", "rmsprop_nesterov"} <= {trial.optimizer for trial in trials}:
         raise BadInput("optimizer", "nadam,rmsprop_nesterov", "both are Nadam with protocol=notebook: give one of them")
-    check_images(trials)
+    verify_images(trials)
     first = trials[0]
     if first.search_examples > first.train_size:
         allowed = f"must be at most {first.train_size}, the images to train on; 0 takes train_examples"
@@ -99,7 +99,7 @@ PROBLEM = Problem(
     ),
     monitor="validation_cross_entropy",
     varying_rarely=("stage",),
-    check=check,
+    verify=verify,
     data_digest=lambda parameters: data.load(parameters.dataset, parameters.data_dir).digest,
     run_trial=run_trial,
     next_trials=next_trials,

@@ -11,7 +11,7 @@ from dlperf.data.dataset import split_rows
 from dlperf.models.mlp import classifying_mlp
 from dlperf.problems.optimizers.parameters import CLASSES, DROPOUT, FEATURES, UNITS
 from dlperf.problems.optimizers.update_rules import RULES
-from dlperf.training.compiled_epoch import HeldSplit, configure_runtime
+from dlperf.training.compiled_epoch import HeldSplit, fresh_runtime
 from dlperf.training.dense_epoch import DenseEpoch
 from dlperf.training.loop import Prepared
 from dlperf.training.objectives import Classification, Split
@@ -30,8 +30,7 @@ def prepare(parameters: OptimizersParameters, dataset: ImageDataset) -> Prepared
     Raises:
         TrialFailed: If this process already computes with another number of threads.
     """
-    configure_runtime(parameters.threads)
-    keras.utils.clear_session()  # an earlier trial of this process would leave its graphs in memory
+    fresh_runtime(parameters.threads)
     optimizer = RULES[parameters.update_rule](parameters.learning_rate)
     images, labels = dataset.train_images.reshape(-1, FEATURES), dataset.train_labels
     train, validation = split_rows(

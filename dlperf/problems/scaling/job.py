@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 import dlperf
+from dlperf.data.dataset import shuffled_order
 from dlperf.errors import EnvironmentMissing, TrialFailed
 
 # With any strategy a step spent half its time in page faults until glibc's allocator was told to keep its memory; it
@@ -65,8 +66,8 @@ def rows_of(
     """
     per_epoch = -(-examples // batch_size)
     epoch, step = divmod(number, per_epoch)
-    order = np.random.Generator(np.random.Philox(key=[random_seed, epoch + 1])).permutation(examples)
-    batch = order[step * batch_size : (step + 1) * batch_size].astype(np.int32)
+    order = shuffled_order(examples, random_seed, epoch + 1)
+    batch = order[step * batch_size : (step + 1) * batch_size]
     parts = np.array_split(batch, replicas)
     return parts[first : first + local], len(batch)
 

@@ -15,19 +15,19 @@ from dlperf import data
 from dlperf.accounting.resnet import count_resnet
 from dlperf.environment import gpu_count
 from dlperf.errors import EnvironmentMissing
-from dlperf.problem import Problem, Summary
+from dlperf.problem import Distributed, Problem, Summary
 from dlperf.problems.scaling.parameters import ScalingParameters, addresses
 from dlperf.trial import Context, DataUsed, StoredTrial, TrialResult
 
 _MULTIPLICATIONS = {"resnet50": 79e6, "convnet": 1.4e6}  # of an image, roughly; ResNets of 6n + 2 are counted
 
 
-def follows(trials: Sequence[ScalingParameters]) -> bool:
+def logged_elsewhere(trials: Sequence[ScalingParameters]) -> bool:
     """Return whether this is one of several hosts, and not the first, which logs."""
     return bool(addresses(trials[0].hosts)) and trials[0].host > 0
 
 
-def follow(trials: Sequence[ScalingParameters]) -> None:
+def take_part(trials: Sequence[ScalingParameters]) -> None:
     """Take part in the trials without logging anything.
 
     Raises:
@@ -36,7 +36,7 @@ def follow(trials: Sequence[ScalingParameters]) -> None:
     """
     from dlperf.problems.scaling.measurement import Measurement
 
-    check(trials)
+    verify(trials)
     for trial in trials:
         measurement = Measurement(trial, Context(PROBLEM.trial_name(trial), _Silent()))
         try:
@@ -59,7 +59,7 @@ class _Silent:
         """Tell nobody."""
 
 
-def check(trials: Sequence[ScalingParameters]) -> None:
+def verify(trials: Sequence[ScalingParameters]) -> None:
     """Verify devices and data before a run exists.
 
     Raises:
@@ -149,12 +149,10 @@ PROBLEM = Problem(
         *("peak_memory_mb", "cpu_ms_per_step", "minor_faults_per_step"),
     ),
     varying_rarely=("collective", "all_reduce"),
-    check=check,
+    verify=verify,
     data_digest=data_digest,
     run_trial=run_trial,
-    measure=measure,
-    follow=follow,
-    follows=follows,
+    distributed=Distributed(measure, logged_elsewhere, take_part),
     summarize=summarize,
     work=work,
     demo={"model": "convnet", "dataset": "digits", "steps": "5", "repeats": "2", "batch_size": "128"},
