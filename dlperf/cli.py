@@ -23,8 +23,7 @@ from dlperf.errors import BadInput, DlperfError, Ended, did_you_mean
 from dlperf.parameters import Parameters, describe, parse
 from dlperf.problem import Comparison, Demo, Problem
 from dlperf.remote.parameters import SUMMARY as REMOTE_SUMMARY
-from dlperf.remote.parameters import RemoteParameters
-from dlperf.remote.parameters import read as read_remote
+from dlperf.remote.parameters import RemoteParameters, read_arguments
 
 _SUBCOMMANDS = (*entry_points.NAMES, "remote")
 _ARGUMENTS = "dlperf.arguments"
@@ -109,9 +108,9 @@ class _Command(click.Command, abc.ABC):
             return self._refuse(error)
         try:
             # Here and not above: the second imports MLflow, and takes seconds in which a signal may come.
-            from dlperf.interruption import answering
+            from dlperf.interruption import signals_raised
 
-            with answering():
+            with signals_raised():
                 return self.start(raw)
         except DlperfError as error:
             self._complain(error)
@@ -211,7 +210,7 @@ class _Remote(_Command):
 
     def check(self, raw: dict[str, str]) -> None:
         """Read what is `remote`'s, and the entry point's with the declarations that the host will read them with."""
-        self.wanted = read_remote(raw)
+        self.wanted = read_arguments(raw)
 
     def start(self, raw: dict[str, str]) -> int:
         """Start, follow or stop the container."""
@@ -301,6 +300,6 @@ def _metavar(description: Description) -> str:
 
 def _help(description: Description) -> str:
     """The help text of one option: meaning, what is allowed, default."""
-    if description.follows:
-        return f"{description.meaning} [default: follows from {description.follows}]"
+    if description.derived_from:
+        return f"{description.meaning} [default: follows from {description.derived_from}]"
     return f"{description.meaning} [default: {description.default}]" if description.default else description.meaning

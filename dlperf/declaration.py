@@ -39,7 +39,7 @@ def parameter(
     separator: str = ",",
     operational: bool = False,
     selects: bool = False,
-    follows: str = "",
+    derived_from: str = "",
     ge: float | None = None,
     gt: float | None = None,
     le: float | None = None,
@@ -48,7 +48,7 @@ def parameter(
     """Declare a field of a `Parameters` model.
 
     Args:
-        default: The fixed default. A parameter with `grid` may have a tuple of them. None of either with `follows`.
+        default: The fixed default. A parameter with `grid` may have a tuple of them, one with `derived_from` has none.
         help: What the parameter means, without its type, bounds, choices and default, which are added from here.
         unit: What a number counts ("pixels", "seconds"), "" for none.
         grid: The parameter takes a list on the command line and spans the grid of trials.
@@ -57,8 +57,8 @@ def parameter(
             key, and may differ when a run is resumed.
         selects: The parameter says which trials there are, not what one of them does (`max_layers`): it is left out of
             the trial's key, but stays as it is when a run is resumed.
-        follows: There is no fixed default: it follows from this ("protocol and m", "the machine"), and the model's
-            `following` computes it; the values of a grid come from `spanning`.
+        derived_from: There is no fixed default: it follows from this ("protocol and m", "the machine"), and the model's
+            `derived_defaults` computes it; the values of a grid come from `default_grid`.
         ge: The value is at least this.
         gt: The value is above this.
         le: The value is at most this.
@@ -68,15 +68,15 @@ def parameter(
         The Pydantic field, as the right-hand side of the declaration.
 
     Raises:
-        TypeError: Neither or both of `default` and `follows` are given, or several defaults without `grid`.
+        TypeError: Neither or both of `default` and `derived_from` are given, or several defaults without `grid`.
     """
-    if (default is _NO_DEFAULT) != bool(follows):
+    if (default is _NO_DEFAULT) != bool(derived_from):
         raise TypeError("a parameter has either a default or says what its value follows from")
-    defaults: list[Any] = [] if follows else list(default) if isinstance(default, tuple) else [default]
+    defaults: list[Any] = [] if derived_from else list(default) if isinstance(default, tuple) else [default]
     if isinstance(default, tuple) and not (grid and defaults):
         raise TypeError("only a parameter that spans the grid can have several defaults, and at least one")
     return Field(
-        **({} if follows else {"default": defaults[0]}),
+        **({} if derived_from else {"default": defaults[0]}),
         description=help,
         ge=ge,
         gt=gt,
@@ -88,7 +88,7 @@ def parameter(
             "separator": separator,
             "operational": operational,
             "selects": selects,
-            "follows": follows,
+            "derived_from": derived_from,
             "defaults": defaults,
         },
     )
@@ -104,7 +104,7 @@ class Description:
         choices: The accepted texts; empty where any value of the type is one.
         bounds: Pairs of "at least", "above", "at most" or "below" and the bound.
         defaults: The fixed default (several where the grid spans them); empty where the value follows from others.
-        follows: What the default follows from; "" where it is fixed.
+        derived_from: What the default follows from; "" where it is fixed.
         unit: What a number counts; "" for none.
         help: What the parameter means.
         grid: It takes a list and spans the grid.
@@ -118,7 +118,7 @@ class Description:
     choices: tuple[str, ...]
     bounds: tuple[tuple[str, float], ...]
     defaults: tuple[Value, ...]
-    follows: str
+    derived_from: str
     unit: str
     help: str
     grid: bool
@@ -144,7 +144,7 @@ class Description:
         metadata = field.json_schema_extra
         choices = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
         kind = str if choices and all(isinstance(choice, str) for choice in choices) else field.annotation
-        if kind not in _TYPES or not isinstance(metadata, dict) or "follows" not in metadata:
+        if kind not in _TYPES or not isinstance(metadata, dict) or "derived_from" not in metadata:
             raise TypeError(f"{owner}.{name}: declare it as int, float, bool, str or Literal, with parameter()")
         settings: dict[str, Any] = metadata
         bounds = [
@@ -159,7 +159,7 @@ class Description:
             choices=choices,
             bounds=tuple(bounds),
             defaults=tuple(settings["defaults"]),
-            follows=settings["follows"],
+            derived_from=settings["derived_from"],
             unit=settings["unit"],
             help=field.description or "",
             grid=settings["grid"],
@@ -197,7 +197,7 @@ class Description:
     @property
     def default(self) -> str | None:
         """The fixed default as text (a list where the grid spans several); None where it follows from others."""
-        return None if self.follows else self.join(self.defaults)
+        return None if self.derived_from else self.join(self.defaults)
 
     @property
     def meaning(self) -> str:

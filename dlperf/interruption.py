@@ -24,7 +24,7 @@ _pending: list[Ended] = []
 
 
 @contextmanager
-def answering() -> Iterator[None]:
+def signals_raised() -> Iterator[None]:
     """Raise `Ended` in the main thread on SIGINT, SIGTERM, SIGHUP, or when the launching `mlflow run` dies.
 
     A further signal more than ten seconds later ends the process at once. To be entered once, in the main thread.
@@ -63,7 +63,7 @@ def answering() -> Iterator[None]:
 
 
 @contextmanager
-def held() -> Iterator[None]:
+def signals_deferred() -> Iterator[None]:
     """Let what is in the block be done whole: a signal is answered at its end."""
     global _held
     _held += 1

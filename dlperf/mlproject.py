@@ -68,7 +68,7 @@ def _entry_point(name: str) -> Iterator[str]:
             indent=4,
         )
     for each in undeclared:
-        source = f"follows from {each.follows}" if each.follows else "empty unless given"
+        source = f"follows from {each.derived_from}" if each.derived_from else "empty unless given"
         yield from _comment(f"- {each.name}: {source}. {each.meaning}", indent=4, hanging="  ")
     command = " ".join([f"python entrypoints/{name}.py", *(f"--{each.name} {{{each.name}}}" for each in declared)])
     yield "    command: >-"

@@ -6,10 +6,10 @@ text that is logged and the types with which runs are read back (MLflow returns 
     class Cutout(Parameters):
         m: int = parameter(0, ge=0, grid=True, help="copies of each image")
         protocol: Literal["notebook", "corrected"] = parameter("notebook", help="a named set of defaults")
-        epochs: int = parameter(follows="protocol", ge=1, help="passes over the training set")
+        epochs: int = parameter(derived_from="protocol", ge=1, help="passes over the training set")
 
         @classmethod
-        def following(cls, given):
+        def derived_defaults(cls, given):
             return {"epochs": 200 if given["protocol"] == "notebook" else 100}
 
     parse(Cutout, {"m": "0,4"}).trials  # two instances of Cutout, with epochs filled in
@@ -62,20 +62,20 @@ class Parameters(BaseModel):
                     raise TypeError(f"{cls.__name__}.{description.name}: the default {default!r} has another type")
 
     @classmethod
-    def following(cls, given: Mapping[str, Any]) -> dict[str, Any]:
-        """Hook: the values of the parameters declared with `follows`.
+    def derived_defaults(cls, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Hook: the values of the parameters declared with `derived_from`.
 
         Args:
-            given: Typed values of every parameter with a fixed default, and of those with `follows` that were given.
+            given: Typed values of every parameter with a fixed default, and of those with `derived_from` that are given.
 
         Returns:
-            A value for every parameter declared with `follows`. Those that were given win over it.
+            A value for every parameter declared with `derived_from`. Those that were given win over it.
         """
         return {}
 
     @classmethod
-    def spanning(cls, given: Mapping[str, Any]) -> dict[str, tuple[Value, ...]]:
-        """Hook: the values of the parameters declared with both `follows` and `grid` where they are not given.
+    def default_grid(cls, given: Mapping[str, Any]) -> dict[str, tuple[Value, ...]]:
+        """Hook: the values of the parameters declared with both `derived_from` and `grid` where they are not given.
 
         Args:
             given: Typed values at one point of the grid: of the parameters that are given or have a fixed default, and
@@ -308,8 +308,8 @@ def _points(cls: type[Parameters], lists: Mapping[str, tuple[Value, ...]]) -> li
     """The points of the grid; a list that follows from others may differ from point to point, and varies fastest."""
     points = [dict(zip(lists, point, strict=True)) for point in itertools.product(*lists.values())]
     for each in describe(cls):
-        if each.grid and each.follows and each.name not in lists:
-            points = [{**point, each.name: value} for point in points for value in cls.spanning(point)[each.name]]
+        if each.grid and each.derived_from and each.name not in lists:
+            points = [{**point, each.name: value} for point in points for value in cls.default_grid(point)[each.name]]
     return points
 
 
@@ -318,7 +318,7 @@ def _complete(cls: type[P], values: Mapping[str, Value]) -> P:
     descriptions = _descriptions(cls)
     known = {name: each.defaults[0] for name, each in descriptions.items() if each.defaults} | dict(values)
     missing = [name for name in descriptions if name not in known]
-    followed = cls.following(known) if missing else {}
+    followed = cls.derived_defaults(known) if missing else {}
     return cls(**known, **{name: followed[name] for name in missing})
 
 

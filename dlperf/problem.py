@@ -105,8 +105,8 @@ class Problem(Generic[P]):
         varying_rarely: Parameters that name it too where they differ from their default.
         grouped_by: What a comparison takes means by; what the problem varies, random seeds left out, unless given.
         monitor: The metric of epochs that early stopping goes by; "" where there is none.
-        verify: Verifies before any run exists that trials can be run: the data is there and well formed. Raises BadInput
-            or EnvironmentMissing.
+        verify: Verifies before any run exists that trials can be run: the data is there and well formed. Raises
+            BadInput or EnvironmentMissing.
         data_digest: Hash of the data a trial uses.
         data_drawn: The data follow from the random seed, and their hash with it.
         run_trial: Runs one trial.

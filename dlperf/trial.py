@@ -118,7 +118,7 @@ class StoredTrial(Generic[P]):
     Attributes:
         run_id: Its run.
         parameters: Typed parameters.
-        params: All logged parameters as text, those that follow from the built network included.
+        logged_params: All logged parameters as text, those that follow from the built network included.
         metrics: Final metrics by name.
         history: Epoch metrics by name, one value per epoch in order; read when they are asked for.
         tags: Tags by name.
@@ -127,7 +127,7 @@ class StoredTrial(Generic[P]):
 
     run_id: str
     parameters: P
-    params: Mapping[str, str]
+    logged_params: Mapping[str, str]
     metrics: Mapping[str, float]
     history: Mapping[str, Sequence[float]]
     tags: Mapping[str, str]

@@ -58,12 +58,9 @@ def claim(**given: Any) -> Claim:
     )
 
 
-def verdict(one: Claim, trials: list[StoredTrial[Any]], monkeypatch: pytest.MonkeyPatch, **options: Any) -> Any:
-    from dlperf.claims import verdicts as module
-
-    monkeypatch.setattr(module, "claims", lambda problem: [one])
+def verdict(one: Claim, trials: list[StoredTrial[Any]], **options: Any) -> Any:
     found = sorted_out(entry_points.load_problem(one.problem), trials)
-    (answer,) = verdicts(one.problem, found, **options)
+    (answer,) = verdicts([one], found, **options)
     return answer
 
 
@@ -245,24 +242,24 @@ def test_measures_of_curves() -> None:
     assert not measures.needs_curves("train_seconds")
 
 
-def test_verdicts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_verdicts() -> None:
     given = {"where": {"m": 2}, "measure": "test_error", "rule": {"equals": "published", "absolute": 0.1}}
     one = claim(**given, needs={"dataset": "cifar10", "epochs": 100})
-    assert verdict(one, [], monkeypatch).verdict == NOT_MEASURED
-    assert verdict(one, [stored("cutout", 0)], monkeypatch).verdict == NOT_MEASURED  # m=0
+    assert verdict(one, []).verdict == NOT_MEASURED
+    assert verdict(one, [stored("cutout", 0)]).verdict == NOT_MEASURED  # m=0
     right = stored("cutout", 1, metrics={"test_error": 2.05})
-    assert verdict(one, [right], monkeypatch).verdict == AGREES
-    assert verdict(one, [stored("cutout", 1, metrics={"test_error": 2.2})], monkeypatch).verdict == DIFFERS
+    assert verdict(one, [right]).verdict == AGREES
+    assert verdict(one, [stored("cutout", 1, metrics={"test_error": 2.2})]).verdict == DIFFERS
     demo = stored("cutout", 1, metrics={"test_error": 2.0}, dataset="digits", epochs=5)
-    answer = verdict(one, [demo], monkeypatch)
+    answer = verdict(one, [demo])
     assert (answer.verdict, answer.reason) == (NOT_COMPARABLE, "demo data (digits, not cifar10); epochs=5, not 100")
     assert answer.finding.value == 2.0
-    assert verdict(one, [demo, right], monkeypatch).verdict == AGREES  # what compares is judged by itself
+    assert verdict(one, [demo, right]).verdict == AGREES  # what compares is judged by itself
     timed = claim(**given, needs={"hardware": "the notebook's GPU"})
-    assert "other hardware (made CPU" in verdict(timed, [right], monkeypatch).reason
-    assert verdict(claim(**given, kinds=2), [right], monkeypatch).reason == "1 of 2 different trials are there"
+    assert "other hardware (made CPU" in verdict(timed, [right]).reason
+    assert verdict(claim(**given, kinds=2), [right]).reason == "1 of 2 different trials are there"
     curve = claim(**given | {"measure": "validation_error@1"})
-    assert verdict(curve, [right], monkeypatch, curves=False).verdict == NOT_MEASURED
+    assert verdict(curve, [right], curves=False).verdict == NOT_MEASURED
 
 
 def test_operational_parameters_are_no_further_points() -> None:
@@ -278,20 +275,20 @@ def test_operational_parameters_are_no_further_points() -> None:
     assert rules.tested(one, alike, None) == rules.tested(one, apart, None)
 
 
-def test_emulated_trials_give_no_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_emulated_trials_give_no_verdict() -> None:
     one = claim(id="scaling/one", problem="scaling", measure="step_seconds", rule={"at_most": "published"})
     trial = stored("scaling", 1, metrics={"step_seconds": 1.0})
-    assert verdict(one, [trial], monkeypatch).verdict == AGREES
+    assert verdict(one, [trial]).verdict == AGREES
     emulated = stored("scaling", 1, {"dlperf.emulated": "4 workers on 2 cores"}, metrics={"step_seconds": 1.0})
-    answer = verdict(one, [emulated], monkeypatch)
+    answer = verdict(one, [emulated])
     assert (answer.verdict, answer.reason) == (NOT_COMPARABLE, "emulated (4 workers on 2 cores)")
 
 
-def test_settings_that_contradict_each_other_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_that_contradict_each_other_are_told() -> None:
     one = claim(measure="test_error", rule={"at_most": "published"})
     here = [stored("cutout", n, metrics={"test_error": 1.0}) for n in (1, 7)]
     elsewhere = stored("cutout", 13, {"dlperf.hardware": "another"}, metrics={"test_error": 3.0})
-    answer = verdict(one, [*here, elsewhere], monkeypatch)
+    answer = verdict(one, [*here, elsewhere])
     assert (answer.verdict, answer.finding.n, answer.finding.value) == (AGREES, 2, 1.0)
     assert answer.reason == "1 against 2 (-50.0%); but setting 2: 3 against 2 (+50.0%)"
 
@@ -301,7 +298,7 @@ def test_every_claim_gets_one_of_the_four_verdicts() -> None:
         trials = [stored(problem, number) for number in range(150)]
         trials += [stored(problem, number, {"dlperf.hardware": "another"}) for number in range(3)]
         trials = [replace(trial, run_id=str(place)) for place, trial in enumerate(trials)]
-        found = verdicts(problem, sorted_out(entry_points.load_problem(problem), trials))
+        found = verdicts(ledger.claims(problem), sorted_out(entry_points.load_problem(problem), trials))
         assert [each.claim.id for each in found] == [each.id for each in ledger.claims(problem)]
         assert sum(counted(found).values()) == len(found)
         assert len(verdict_table(found)) == len(found)

@@ -23,11 +23,11 @@ class Example(Parameters):
     m: int = parameter(0, ge=0, grid=True, help="copies of each image")
     depth: int = parameter(44, ge=8, help="layers")
     train_examples: int = parameter(0, ge=0, unit="images", help="size of the training set")
-    epochs: int = parameter(follows="m", ge=1, help="passes over the training set")
+    epochs: int = parameter(derived_from="m", ge=1, help="passes over the training set")
     dry_run: bool = parameter(False, operational=True, help="list the trials only")
 
     @classmethod
-    def following(cls, given: object) -> dict[str, int]:
+    def derived_defaults(cls, given: object) -> dict[str, int]:
         """Epochs, whatever was given."""
         return {"epochs": 1}
 

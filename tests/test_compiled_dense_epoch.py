@@ -42,7 +42,7 @@ def test_trains_the_network_that_fit_trains(name: str) -> None:
 
     ours, theirs = dense_epoch(optimizer()), network(fast=False)
     theirs.compile(optimizer(), "mse", metrics=[keras.metrics.RootMeanSquaredError("rmse")])
-    held = ours.hold(INPUTS[:333], TARGETS[:333])
+    held = ours.to_device(INPUTS[:333], TARGETS[:333])
     ours.compile()
     for epoch in (1, 2, 3):
         order = permutation(epoch)
@@ -132,7 +132,7 @@ def test_trains_the_classifier_that_fit_trains_and_tells_the_penalty_apart() -> 
     cross_entropy = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     theirs.compile(keras.optimizers.Adam(0.01), cross_entropy, metrics=["accuracy"])
     inputs = PIXELS.astype("float32") / 255
-    held = ours.hold(PIXELS[:330], LABELS[:330])
+    held = ours.to_device(PIXELS[:330], LABELS[:330])
     ours.compile()
     for epoch in (1, 2, 3):
         order = rows[np.random.Generator(np.random.Philox(key=[3, epoch])).permutation(len(rows))]

@@ -124,7 +124,7 @@ def test_evaluation_equals_the_eager_model() -> None:
     images = RNG.integers(0, 256, (613, 8, 8, 3), dtype=np.uint8)  # 250 + 250 + 113
     labels = RNG.integers(0, 10, 613)
     ours = engine()
-    sums = list(ours.evaluate(ours.hold(images, labels)))[-1].sums
+    sums = list(ours.evaluate(ours.to_device(images, labels)))[-1].sums
     logits = ours.model(images.astype("float32") / 255.0)
     entropy = keras.losses.SparseCategoricalCrossentropy(from_logits=True)(labels, logits)
     assert sums.mean_loss == pytest.approx(float(entropy + sum(ours.model.losses)), rel=1e-5)

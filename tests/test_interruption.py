@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from dlperf.errors import Ended
-from dlperf.interruption import answering, launcher_chain
+from dlperf.interruption import launcher_chain, signals_raised
 
 ROOT = Path(__file__).resolve().parent.parent
 SHOW = "from dlperf.interruption import launcher_chain; print(len(launcher_chain()))"
@@ -28,7 +28,7 @@ def test_signals_are_raised_once(number: signal.Signals) -> None:
         finally:
             os.kill(os.getpid(), number)  # the second one must not break the clean-up
 
-    with pytest.raises(Ended) as ended, answering():
+    with pytest.raises(Ended) as ended, signals_raised():
         asked_twice()
     assert ended.value.exit_status == 128 + number
     assert signal.getsignal(number) == before
@@ -38,7 +38,7 @@ def test_signals_are_raised_once(number: signal.Signals) -> None:
 def test_nohup_is_respected() -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        with answering():
+        with signals_raised():
             os.kill(os.getpid(), signal.SIGHUP)
     finally:
         signal.signal(signal.SIGHUP, before)

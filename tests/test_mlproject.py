@@ -26,10 +26,10 @@ class Example(Parameters):
     dry_run: bool = parameter(False, help="list the trials only")
     title: str = parameter('it\'s "1e-1": {m} #2 \\ $HOME', help="anything")
     data_dir: str = parameter("", help="folder of the data")
-    epochs: int = parameter(follows="m", ge=1, help="passes over the training set")
+    epochs: int = parameter(derived_from="m", ge=1, help="passes over the training set")
 
     @classmethod
-    def following(cls, given: object) -> dict[str, int]:
+    def derived_defaults(cls, given: object) -> dict[str, int]:
         """Epochs, whatever was given."""
         return {"epochs": 1}
 

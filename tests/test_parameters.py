@@ -34,12 +34,12 @@ class Example(Parameters):
     learning_rate: float = parameter(0.1, gt=0, lt=10, grid=True, help="step size")
     shift: float = parameter(0.0, help="any number")
     dropout: bool = parameter((False, True), grid=True, help="with dropout")
-    epochs: int = parameter(follows="protocol and m", ge=1, help="passes over the training set")
+    epochs: int = parameter(derived_from="protocol and m", ge=1, help="passes over the training set")
     cutout_length: int = parameter(16, ge=0, le=32, unit="pixels", help="side of the square")
     data_dir: str = parameter("", operational=True, help="folder of the data")
 
     @classmethod
-    def following(cls, given: Mapping[str, Any]) -> dict[str, Any]:
+    def derived_defaults(cls, given: Mapping[str, Any]) -> dict[str, Any]:
         """Epochs from typed values of the others."""
         return {"epochs": (200 if given["protocol"] == "notebook" else 100) + given["m"]}
 
@@ -229,7 +229,7 @@ def test_wrong_declarations_show_when_they_are_made() -> None:
     with pytest.raises(TypeError, match="either a default"):
         parameter(help="neither")
     with pytest.raises(TypeError, match="either a default"):
-        parameter(4, follows="m", help="both")
+        parameter(4, derived_from="m", help="both")
     with pytest.raises(TypeError, match="several defaults"):
         parameter((1, 2), help="no grid")
     with pytest.raises(TypeError, match="with parameter"):

@@ -20,7 +20,7 @@ import pytest
 from dlperf import cli
 from dlperf.errors import BadInput, EnvironmentMissing, without_logins
 from dlperf.remote import docker_engine, image, logs, runs, start
-from dlperf.remote.parameters import Address, dry, read
+from dlperf.remote.parameters import Address, is_dry_run, read_arguments
 from dlperf.remote.tracking_address import TrackingAddress, why_unreachable
 from dlperf.tracking import owner
 
@@ -95,16 +95,16 @@ def test_the_help_has_the_entry_points_parameters_too(capsys: pytest.CaptureFixt
 
 
 def test_own_parameters_stay_and_the_others_are_passed_on() -> None:
-    parameters, rest = read({"host": "ssh://gpuhost", "entry_point": "cutout", "gpus": "all", "m": "0,4"})
+    parameters, rest = read_arguments({"host": "ssh://gpuhost", "entry_point": "cutout", "gpus": "all", "m": "0,4"})
     assert (parameters.tag, parameters.variant, rest) == ("dlperf:gpu", "gpu", {"m": "0,4"})
-    parameters, rest = read({"host": "ssh://gpuhost", "entry_point": "cutout", "tag": "registry/dlperf:1"})
+    parameters, rest = read_arguments({"host": "ssh://gpuhost", "entry_point": "cutout", "tag": "registry/dlperf:1"})
     assert (parameters.tag, parameters.variant, rest) == ("registry/dlperf:1", "cpu", {})
 
 
 def test_only_what_lists_its_trials_needs_no_run() -> None:
-    assert dry("cutout", {"dry_run": "True"})
-    assert not dry("cutout", {"dry_run": "false"})
-    assert not dry("main", {})
+    assert is_dry_run("cutout", {"dry_run": "True"})
+    assert not is_dry_run("cutout", {"dry_run": "false"})
+    assert not is_dry_run("main", {})
 
 
 @pytest.mark.parametrize(
@@ -293,10 +293,10 @@ def test_room_is_needed_for_what_is_to_come(monkeypatch: pytest.MonkeyPatch) -> 
             return there
 
         client = SimpleNamespace(images=SimpleNamespace(get=get))
-        parameters, _ = read({"host": "ssh://gpuhost", "entry_point": "cutout", **given})
+        parameters, _ = read_arguments({"host": "ssh://gpuhost", "entry_point": "cutout", **given})
         return image.room_needed(client, parameters)
 
-    parameters, _ = read({"host": "ssh://gpuhost", "entry_point": "cutout"})
+    parameters, _ = read_arguments({"host": "ssh://gpuhost", "entry_point": "cutout"})
     before = SimpleNamespace(labels=image._Recipe.of(parameters).labels)
     commits.append("2" * 40)
     assert image._Recipe.of(parameters).labels[image._CONTEXT_LABEL] != before.labels[image._CONTEXT_LABEL]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import sys
@@ -23,6 +24,7 @@ from dlperf.parameters import parse
 from dlperf.problems.scaling.job import Job, rows_of
 from dlperf.problems.scaling.parameters import ScalingParameters
 from dlperf.problems.scaling.problem import summarize
+from dlperf.problems.scaling.worker_config import WorkerConfig
 from dlperf.trial import StoredTrial
 from tests.desk import Desk, eventually, processes_of
 
@@ -91,13 +93,20 @@ def test_the_batches_do_not_depend_on_the_number_of_workers() -> None:
     assert batch(1) == batch(2) == batch(4)
 
 
-def config(index: int, strategy: str, **other: Any) -> dict[str, Any]:
-    return {
-        **{"index": index, "cores": [index % cores()], "threads": 1, "device": "cpu", "devices": ["/cpu:0"]},
+def config(index: int, strategy: str, **other: Any) -> WorkerConfig:
+    given = {
+        **{"index": index, "cores": (index % cores(),), "threads": 1, "device": "cpu", "devices": ("/cpu:0",)},
         **{"strategy": strategy, "collective": "ring", "all_reduce": "", "model": "convnet", "dataset": "synthetic"},
         **{"data_dir": "", "train_examples": 500, "batch_size": 64, "learning_rate": 0.05, "random_seed": 0},
         **other,
     }
+    return WorkerConfig(**given)
+
+
+def test_a_configuration_survives_the_pipe() -> None:
+    one = config(1, "mirrored", devices=("/cpu:0", "/cpu:1"))
+    assert WorkerConfig.from_json(one.to_json()) == one
+    assert one.shared() == config(0, "mirrored", devices=("/cpu:0", "/cpu:1")).shared()
 
 
 def losses(strategy: str, workers: int, **other: Any) -> list[float]:
@@ -143,7 +152,7 @@ def test_the_first_workers_state_reaches_all(tmp_path: Path) -> None:
         whole = [a["losses"] for a in job.command("train", first=3, steps=3)]
     with Job("job", configs, cluster=True) as job:
         for index, (path, rounds) in enumerate(((state, 1), ("", 0))):
-            job._send(index, {"do": "restore", "path": path, "rounds": rounds})
+            job._send(index, json.dumps({"do": "restore", "path": path, "rounds": rounds}))
         assert job._collect(range(2), 60) == [{"rounds": 1}, {"rounds": 1}]
         resumed = [a["losses"] for a in job.command("train", first=3, steps=3)]
     assert resumed == whole
@@ -162,9 +171,10 @@ def _with_fingerprints(*fingerprints: int) -> None:
 
     sent = scaling_job.Job._send
 
-    def send(self: Job, index: int, message: dict[str, Any]) -> None:
-        changed = {**message, "fingerprint": fingerprints[index]} if "fingerprint" in message else message
-        sent(self, index, changed)
+    def send(self: Job, index: int, line: str) -> None:
+        if "fingerprint" in line:
+            line = replace(WorkerConfig.from_json(line), fingerprint=fingerprints[index]).to_json()
+        sent(self, index, line)
 
     with mock.patch.object(scaling_job.Job, "_send", send):
         Job("job", [config(index, "multi_worker") for index in range(2)], cluster=True).__enter__()

@@ -15,7 +15,7 @@ import pytest
 from dlperf import entry_points
 from dlperf.errors import BadInput, Ended, EnvironmentMissing
 from dlperf.parameters import parse, texts
-from dlperf.runner.resume import begun, identity_tags, resumed_raw
+from dlperf.runner.resume import identity_tags, original_arguments, was_started
 from dlperf.tracking.owner import this_process
 from dlperf.tracking.run import Run
 from dlperf.tracking.store import Store
@@ -159,18 +159,18 @@ def test_a_resumed_run_that_finishes_loses_its_failure(store: Store) -> None:
 
 def test_a_resumed_run_keeps_its_parameters(store: Store) -> None:
     run = reread(store, begin(store, {"m": "8", "epochs": "7"}))
-    assert begun(run)
+    assert was_started(run)
     # What `mlflow run --run-id` passes: the declared defaults, m=4 among them.
-    raw = resumed_raw(PROBLEM, run, {"m": "4", "depth": "44", "protocol": "notebook"})
+    raw = original_arguments(PROBLEM, run, {"m": "4", "depth": "44", "protocol": "notebook"})
     assert (raw["m"], raw["epochs"]) == ("8", "7")
     assert raw["threads"] == run.params["threads"]  # kept from the machine it began on
-    moved = parse(PROBLEM.parameters, resumed_raw(PROBLEM, run, {"epochs": "7", "data_dir": "/moved"}))
+    moved = parse(PROBLEM.parameters, original_arguments(PROBLEM, run, {"epochs": "7", "data_dir": "/moved"}))
     assert moved.trials[0].data_dir == "/moved"
     run.begin(PROBLEM, "cutout m=8", "trial", texts(moved.trials[0]), {})  # not refused: it defines nothing
     with pytest.raises(BadInput, match=r"epochs=9: run .* has epochs=7, and a resumed run keeps its parameters"):
-        resumed_raw(PROBLEM, run, {"epochs": "9"})
+        original_arguments(PROBLEM, run, {"epochs": "9"})
     with pytest.raises(BadInput, match=r"learning_rate=0\.5: run .* has learning_rate=0\.001"):
-        resumed_raw(PROBLEM, run, {"learning_rate": "0.5"})
+        original_arguments(PROBLEM, run, {"learning_rate": "0.5"})
 
 
 def test_children_prefer_the_finished_run_of_a_trial(store: Store) -> None:

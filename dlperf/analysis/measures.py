@@ -23,8 +23,8 @@ def fact(trial: StoredTrial[Any], name: str) -> Any:
         return trial.tags.get("dlperf.hardware", "")
     if hasattr(trial.parameters, name):
         return getattr(trial.parameters, name)
-    if name in trial.params:
-        return _number(trial.params[name])
+    if name in trial.logged_params:
+        return _number(trial.logged_params[name])
     return trial.metrics.get(name)
 
 

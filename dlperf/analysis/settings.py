@@ -72,9 +72,9 @@ def _fixed(parameters: P, varying: set[str]) -> dict[str, str]:
     known = {
         each.name: getattr(parameters, each.name)
         for each in describe(type(parameters))
-        if not each.follows or each.name in varying
+        if not each.derived_from or each.name in varying
     }
-    followed = type(parameters).following(known)
+    followed = type(parameters).derived_defaults(known)
     return {
         name: _DEFAULT if name in followed and name not in known and text(followed[name]) == value else value
         for name, value in values.items()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from dlperf.analysis.measures import fact, is_one_of, matches, needs_curves, value_text
 from dlperf.analysis.settings import Setting
 from dlperf.claims.closed_forms import closed_form
-from dlperf.claims.ledger import Claim, claims
+from dlperf.claims.ledger import Claim
 from dlperf.claims.rules import Finding, tested
 from dlperf.parameters import defining
 from dlperf.tables import cell
@@ -56,15 +56,15 @@ class Verdict:
     reason: str
 
 
-def verdicts(problem: str, found: Sequence[Setting[Any]], *, curves: bool = True) -> list[Verdict]:
-    """Return the verdict on each claim about a problem.
+def verdicts(claims: Iterable[Claim], found: Sequence[Setting[Any]], *, curves: bool = True) -> list[Verdict]:
+    """Return the verdict on each claim.
 
     Args:
-        problem: Its name.
+        claims: Claims about one problem.
         found: Its trials by setting.
         curves: Read the epochs' curves; without, claims that need them are not measured.
     """
-    return [_verdict(claim, found, curves=curves) for claim in claims(problem)]
+    return [_verdict(claim, found, curves=curves) for claim in claims]
 
 
 def verdict_table(found: Sequence[Verdict]) -> pd.DataFrame:

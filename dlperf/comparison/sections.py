@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from dlperf.analysis.measures import fact
 from dlperf.analysis.settings import Setting, settings
+from dlperf.claims.ledger import claims
 from dlperf.claims.verdicts import Verdict, verdicts
 from dlperf.comparison import audit, groups
 from dlperf.errors import BadInput
@@ -73,7 +74,7 @@ def section(problem: Problem[Any], found: Found[Any], asked: Sequence[ComparePar
     """Compare the trials that were found of a problem."""
     first = asked[0]
     sorted_out = settings(problem, found.trials)
-    made = Section(problem, found, verdicts=verdicts(problem.name, sorted_out, curves=first.curves))
+    made = Section(problem, found, verdicts=verdicts(claims(problem.name), sorted_out, curves=first.curves))
     if found.trials:
         patiences = list(dict.fromkeys(each.patience for each in asked))
         made.settings = [_setting_section(problem, each, first, patiences) for each in sorted_out]
@@ -89,7 +90,7 @@ def check_names(found: Sequence[tuple[Problem[Any], Found[Any]]], asked: Compare
     """
     trials = [trial for _, each in found for trial in each.trials]
     metrics = {name for trial in trials for name in trial.metrics} | {*_ALWAYS}
-    facts = {name for trial in trials for name in (*type(trial.parameters).model_fields, *trial.params)}
+    facts = {name for trial in trials for name in (*type(trial.parameters).model_fields, *trial.logged_params)}
     for parameter, given, valid in (("metric", asked.metric, metrics), ("group_by", asked.group_by, facts)):
         for name in names_in(given):
             if name not in valid:

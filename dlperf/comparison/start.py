@@ -22,7 +22,7 @@ from dlperf.parameters import Given, parse, sweep_texts
 from dlperf.problem import Comparison
 from dlperf.tracking import query
 from dlperf.tracking.run import Run
-from dlperf.tracking.server import outages, reach
+from dlperf.tracking.server import reach, tracking_errors
 from dlperf.tracking.store import Store
 
 _SHOWN_ROWS = 40
@@ -48,7 +48,7 @@ def start(comparison: Comparison, raw: Mapping[str, str]) -> int:
     asked, first = given.trials, given.trials[0]
     output = writable_folder("output", Path(first.output).expanduser().absolute()) if first.output else None
     uri = reach(first.tracking_uri)
-    with outages(uri), ExitStack() as stack:
+    with tracking_errors(uri), ExitStack() as stack:
         # What `mlflow run` made for this program lies where its environment says, the trials where the user says.
         store = Store(uri)
         logs_to = Store() if os.environ.get("MLFLOW_RUN_ID") else store

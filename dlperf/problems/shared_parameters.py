@@ -51,7 +51,7 @@ class TrainingParameters(EngineParameters, RunParameters):
         "assignment and the papers ask for; any parameter given wins over it",
     )
     threads: int = parameter(
-        follows="the machine",
+        derived_from="the machine",
         ge=1,
         le=1024,
         help="threads that compute: its share of the cores unless given; results are equal to the bit only for the "
@@ -60,7 +60,7 @@ class TrainingParameters(EngineParameters, RunParameters):
     save_model: bool = parameter(False, operational=True, help="log the trained model as an MLflow model")
 
     @classmethod
-    def following(cls, given: Mapping[str, Any]) -> dict[str, Any]:
+    def derived_defaults(cls, given: Mapping[str, Any]) -> dict[str, Any]:
         """Share the machine's cores between the processes."""
         return {"threads": max(1, cores() // given["processes"])}
 

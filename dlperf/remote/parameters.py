@@ -50,7 +50,7 @@ class RemoteParameters(Parameters):
         help="build the image on the host from this checkout, unless it is there; transfer it from this machine's "
         "engine; or keep what the host has",
     )
-    tag: str = parameter(follows="gpus", help="name of the image: dlperf, with GPUs dlperf:gpu")
+    tag: str = parameter(derived_from="gpus", help="name of the image: dlperf, with GPUs dlperf:gpu")
     base_image: str = parameter("python:3.11-slim", help="the image that image=build starts from")
     network: Literal["auto", "bridge", "host"] = parameter(
         "auto", help="the container's network: auto is host where a tunnel leads to the tracking server, else bridge"
@@ -59,7 +59,7 @@ class RemoteParameters(Parameters):
     stop: str = parameter("", help="run id: end its container and its run")
 
     @classmethod
-    def following(cls, given: Mapping[str, Any]) -> dict[str, Any]:
+    def derived_defaults(cls, given: Mapping[str, Any]) -> dict[str, Any]:
         """GPUs need the image with CUDA, which has a name of its own."""
         return {"tag": "dlperf:gpu" if given["gpus"] else "dlperf"}
 
@@ -151,7 +151,7 @@ def own(raw: Mapping[str, str]) -> dict[str, str]:
     return {name: text for name, text in raw.items() if name in RemoteParameters.model_fields}
 
 
-def read(raw: Mapping[str, str]) -> tuple[RemoteParameters, dict[str, str]]:
+def read_arguments(raw: Mapping[str, str]) -> tuple[RemoteParameters, dict[str, str]]:
     """Read everything that was given, before anything is sent.
 
     Args:
@@ -196,7 +196,7 @@ def _refuse_unknown(entry_point: str, rest: Mapping[str, str]) -> None:
         refuse_unknown(own_names, likely)
 
 
-def dry(entry_point: str, rest: Mapping[str, str]) -> bool:
+def is_dry_run(entry_point: str, rest: Mapping[str, str]) -> bool:
     """Whether the entry point is to list its trials only, so that there is no run."""
     names = {each.name for each in describe(entry_points.load(entry_point).parameters)}
     return "dry_run" in names and rest.get("dry_run", "").lower() == "true"

@@ -13,7 +13,7 @@ from dlperf.remote import container as containers
 from dlperf.remote import docker_engine, image, logs
 from dlperf.remote.link import Link
 from dlperf.remote.logs import say
-from dlperf.remote.parameters import Address, RemoteParameters, dry
+from dlperf.remote.parameters import Address, RemoteParameters, is_dry_run
 from dlperf.remote.tracking_address import TrackingAddress, check_reachable, why_unreachable
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def run(parameters: RemoteParameters, arguments: Mapping[str, str]) -> int:
         EnvironmentMissing: If something is missing; nothing is left running on the host then, unless it says so.
         Ended: If a signal came; a container that was started goes on.
     """
-    if parameters.entry_point and dry(parameters.entry_point, arguments):
+    if parameters.entry_point and is_dry_run(parameters.entry_point, arguments):
         with _connected(parameters) as host:
             return _list_trials(host, _check(host, parameters), parameters, arguments)
     address = TrackingAddress.of(os.environ.get("MLFLOW_TRACKING_URI", ""))
@@ -71,11 +71,11 @@ def _connected(parameters: RemoteParameters) -> Iterator[Host]:
 @contextmanager
 def _tracked() -> Iterator[Store]:
     """Open the tracking server; what it fails with in the block becomes one line."""
-    from dlperf.tracking.server import outages
+    from dlperf.tracking.server import tracking_errors
     from dlperf.tracking.store import Store
 
     store = Store()
-    with outages(store.uri):
+    with tracking_errors(store.uri):
         yield store
 
 
@@ -258,9 +258,9 @@ def _settle(store: Store, run_id: str, status: str, reason: str) -> bool:
         EnvironmentMissing: If the tracking server does not answer.
     """
     from dlperf.remote import runs
-    from dlperf.tracking.server import outages
+    from dlperf.tracking.server import tracking_errors
 
-    with outages(store.uri):
+    with tracking_errors(store.uri):
         return runs.settle(store, run_id, status, reason)
 
 

@@ -9,7 +9,7 @@ from dlperf.parameters import texts
 from dlperf.problem import Demo
 from dlperf.runner.problem_run import read_arguments, run_problem
 from dlperf.runner.resume import identity_tags
-from dlperf.runner.sweep import raise_failures, told
+from dlperf.runner.sweep import raise_failures, report_failure
 from dlperf.tracking.run import Run
 from dlperf.tracking.store import Store
 
@@ -31,5 +31,5 @@ def run_demo(store: Store, run: Run, demo: Demo, raw: Mapping[str, str]) -> None
                 declared = {name: text for name, text in given.given.items() if name in problem.parameters.model_fields}
                 run_problem(store, child, problem, {**problem.demo, **declared})
             except Exception as error:
-                failures[name] = told(name, error)
+                failures[name] = report_failure(name, error)
         raise_failures(failures, len(demo.problems))

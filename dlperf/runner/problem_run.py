@@ -12,7 +12,7 @@ from dlperf.errors import BadInput
 from dlperf.parameters import Given, P, parse
 from dlperf.problem import Demo, Problem, Summary
 from dlperf.runner import trial_run
-from dlperf.runner.resume import begun, resumed_raw
+from dlperf.runner.resume import original_arguments, was_started
 from dlperf.runner.sweep import SweepFailed, run_sweep
 from dlperf.tracking.run import Run
 from dlperf.tracking.store import Store
@@ -20,7 +20,7 @@ from dlperf.tracking.store import Store
 
 def read_arguments(run: Run, problem: Problem[P] | Demo, raw: Mapping[str, str]) -> Given[Any] | None:
     """Return what is to be run in `run`, or None if it is finished; what contradicts a begun run leaves it as it is."""
-    given = parse(problem.parameters, resumed_raw(problem, run, raw) if begun(run) else raw)
+    given = parse(problem.parameters, original_arguments(problem, run, raw) if was_started(run) else raw)
     if run.finished:
         print(f"run {run.id} is finished: nothing is left to do")
         return None

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from dlperf.tracking.run import Run
 
 
-def resumed_raw(problem: Problem[Any] | Demo, run: Run, raw: Mapping[str, str]) -> dict[str, str]:
+def original_arguments(problem: Problem[Any] | Demo, run: Run, raw: Mapping[str, str]) -> dict[str, str]:
     """Return what was given when `run` first started, if `raw` does not contradict it.
 
     `mlflow run --run-id` passes the declared defaults again, so a value equal to its default says nothing.
@@ -33,7 +33,7 @@ def resumed_raw(problem: Problem[Any] | Demo, run: Run, raw: Mapping[str, str]) 
     defaults = declared_defaults(problem.parameters)
     for each in describe(problem.parameters):
         now = raw.get(each.name, "")
-        if each.follows == "the machine" and each.name in run.params:
+        if each.derived_from == "the machine" and each.name in run.params:
             given[each.name] = run.params[each.name]
         if not now or same_value(problem.parameters, each.name, now, defaults.get(each.name, "")):
             continue
@@ -47,7 +47,7 @@ def resumed_raw(problem: Problem[Any] | Demo, run: Run, raw: Mapping[str, str]) 
     return given
 
 
-def begun(run: Run | None) -> bool:
+def was_started(run: Run | None) -> bool:
     """Whether a dlperf program has begun this run before, so that it is to be resumed."""
     return run is not None and "dlperf.given" in run.tags
 

@@ -13,8 +13,8 @@ from dlperf.problem import Demo, Problem
 from dlperf.runner import dry_run, trial_run
 from dlperf.runner.demo import run_demo
 from dlperf.runner.problem_run import run_problem
-from dlperf.runner.resume import begun, resumed_raw
-from dlperf.tracking.server import outages
+from dlperf.runner.resume import original_arguments, was_started
+from dlperf.tracking.server import tracking_errors
 from dlperf.tracking.store import Store
 
 
@@ -45,7 +45,7 @@ def start(problem: Problem[Any] | Demo, raw: Mapping[str, str]) -> int:
             dry_run.show(problem, trials)
             return 0
     store = Store()
-    with outages(store.uri):
+    with tracking_errors(store.uri):
         run = store.adopted() or store.create(problem.name)
         store.end_stale_runs()
         if isinstance(problem, Demo):
@@ -61,11 +61,11 @@ def _unfinished(problem: Problem[P], trials: Sequence[P], raw: Mapping[str, str]
     if not os.environ.get("MLFLOW_RUN_ID"):
         return trials
     store = Store()
-    with outages(store.uri):
+    with tracking_errors(store.uri):
         run = store.adopted()
-        if run is None or not begun(run):
+        if run is None or not was_started(run):
             return trials
-        trials = parse(problem.parameters, resumed_raw(problem, run, raw)).trials
+        trials = parse(problem.parameters, original_arguments(problem, run, raw)).trials
         if len(trials) == 1:
             return [] if run.finished else trials
         finished = {key for key, child in store.children(run).items() if child.finished}
@@ -75,5 +75,5 @@ def _unfinished(problem: Problem[P], trials: Sequence[P], raw: Mapping[str, str]
 def refuse(error: BadInput) -> None:
     """End the run that `mlflow run` made for this program, which cannot use what it was given."""
     run = Store().adopted()
-    if run and not begun(run):
+    if run and not was_started(run):
         run.end("FAILED", str(error))

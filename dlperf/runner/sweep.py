@@ -12,17 +12,18 @@ from typing import Generic
 
 from dlperf import engines, environment
 from dlperf.analysis.settings import settings
+from dlperf.claims.ledger import claims
 from dlperf.claims.verdicts import verdict_table, verdicts
 from dlperf.clock import Clock
 from dlperf.engines.execution import Outcome, Task
 from dlperf.errors import DlperfError, EnvironmentMissing, TrialFailed, one_line
-from dlperf.interruption import held
+from dlperf.interruption import signals_deferred
 from dlperf.parameters import Given, P, describe, from_texts, sweep_texts, texts
 from dlperf.problem import Problem, Summary
 from dlperf.runner import trial_run
 from dlperf.runner.resume import identity_tags
 from dlperf.tracking.run import Run
-from dlperf.tracking.server import outages
+from dlperf.tracking.server import tracking_errors
 from dlperf.tracking.store import Store
 from dlperf.trial import StoredTrial
 
@@ -56,7 +57,7 @@ def run_sweep(store: Store, parent: Run, problem: Problem[P], given: Given[P]) -
         raise_failures(failures, sweep.total)
     summary = problem.summarize(stored)
     parent.summary(summary)
-    parent.table("claims", verdict_table(verdicts(problem.name, settings(problem, stored))))
+    parent.table("claims", verdict_table(verdicts(claims(problem.name), settings(problem, stored))))
     for run_id, metrics in summary.trial_metrics.items():
         store.compare(run_id, metrics)
     wall = sum(trial.metrics["wall_seconds"] for trial in stored)
@@ -126,7 +127,7 @@ class SweepRuns(Generic[P]):
                 print(f"{name}: finished before, skipped")
                 self._finished.add(name)
             else:
-                self._given[name] = _own(self._asked, trial)
+                self._given[name] = own_arguments(self._asked, trial)
                 self._work[name] = self._problem.work(trial)
                 tasks.append(Task(self._problem.name, trial, name, show_progress=one_by_one))
             if child:
@@ -147,9 +148,9 @@ class SweepRuns(Generic[P]):
         """Let the trial's run stand as RUNNING."""
         name, stack = task.name, ExitStack()
         try:
-            with outages(self._store.uri):
+            with tracking_errors(self._store.uri):
                 clock = Clock()
-                with clock.account("tracking"), held():  # a run that exists is one that `abandon` knows
+                with clock.account("tracking"), signals_deferred():  # a run that exists is one that `abandon` knows
                     run = self._runs.get(name) or self._store.create(name, parent=self._parent)
                     self._runs[name] = stack.enter_context(run)
                     self._active[name] = stack
@@ -171,7 +172,7 @@ class SweepRuns(Generic[P]):
             return
         run = self._runs[task.name]
         try:
-            with outages(self._store.uri), self._active.pop(task.name):
+            with tracking_errors(self._store.uri), self._active.pop(task.name):
                 trial_run.finish(self._store, run, self._problem, outcome)
         except Exception as error:
             self._failed(task, error)
@@ -179,7 +180,7 @@ class SweepRuns(Generic[P]):
         trial_run.forget_state(run, task.parameters)
         self._finished.add(task.name)
         if not task.show_progress:
-            self._tell(task)
+            self._print_progress(task)
 
     def abandon(self, error: BaseException) -> None:
         """End the runs of the trials that are still running."""
@@ -194,9 +195,9 @@ class SweepRuns(Generic[P]):
         if isinstance(error, EnvironmentMissing):
             raise error
         self._work_done += self._work[task.name]
-        self.failures[task.name] = told(task.name, error)
+        self.failures[task.name] = report_failure(task.name, error)
 
-    def _tell(self, task: Task) -> None:
+    def _print_progress(self, task: Task) -> None:
         """Print a line for a finished trial, with the time left as the finished ones' work lets expect."""
         self._work_done += self._work[task.name]
         done, elapsed = len(self._finished) + len(self.failures), time.monotonic() - self._began
@@ -207,7 +208,7 @@ class SweepRuns(Generic[P]):
         print(f"{task.name}: finished, {done} of {len(self._names)}{still}", flush=True)
 
 
-def told(name: str, error: Exception) -> Exception:
+def report_failure(name: str, error: Exception) -> Exception:
     """Tell a failure when it happens: in one line, or with its traceback where it is a bug."""
     if not isinstance(error, DlperfError):
         traceback.print_exception(error)
@@ -215,10 +216,10 @@ def told(name: str, error: Exception) -> Exception:
     return error
 
 
-def _own(given: Given[P], trial: P) -> Given[P]:
+def own_arguments(given: Given[P], trial: P) -> Given[P]:
     """What the sweep was given, as it applies to one trial: its run can be gone on with by itself."""
     values = texts(trial)
-    spanned = (each.name for each in describe(type(trial)) if each.grid and each.follows)
+    spanned = (each.name for each in describe(type(trial)) if each.grid and each.derived_from)
     own = {name: values[name] for name in [*given.given, *spanned]}
     # A trial of an earlier round may differ from what was asked for in further parameters.
     asked = texts(from_texts(type(trial), own))

@@ -187,7 +187,7 @@ def _typed(problem: Problem[P], run: Any, curves: Curves) -> StoredTrial[P]:
     return StoredTrial(
         run_id=run.info.run_id,
         parameters=from_texts(problem.parameters, params),
-        params=params,
+        logged_params=params,
         metrics=run.data.metrics,
         history=_History(curves, run.info.run_id, names),
         tags=run.data.tags,

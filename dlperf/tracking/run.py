@@ -20,12 +20,12 @@ from dlperf import tables
 from dlperf.environment import command
 from dlperf.environment import describe as describe_environment
 from dlperf.errors import BadInput, Ended, EnvironmentMissing, one_line
-from dlperf.interruption import held
+from dlperf.interruption import signals_deferred
 from dlperf.metric_names import EPOCH_METRICS
 from dlperf.parameters import describe, same_value, unquoted
 from dlperf.problem import Comparison, Demo, Problem, Summary
 from dlperf.tracking.owner import is_another, this_process
-from dlperf.tracking.server import outages
+from dlperf.tracking.server import tracking_errors
 from dlperf.trial import DataUsed, SavedModel
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ class Run:
     def __enter__(self) -> Self:
         """Let the run stand as RUNNING, owned by this process."""
         try:
-            with held():
+            with signals_deferred():
                 self.set_tags({"dlperf.version": dlperf.__version__, "dlperf.process": this_process()})
                 for tag in {"dlperf.ended", "dlperf.failure"} & self.tags.keys():
                     self._client.delete_tag(self.id, tag)
@@ -97,7 +97,7 @@ class Run:
         """End the run FINISHED, FAILED with the reason, or KILLED."""
         killed = isinstance(error, Ended | KeyboardInterrupt)
         try:
-            with held():
+            with signals_deferred():
                 if error is None:
                     self.end("FINISHED")
                 else:
@@ -165,7 +165,7 @@ class Run:
             source=json.dumps({"uri": used.source}),
             profile=json.dumps({f"{split}_examples": count for split, count in used.splits.items()}),
         )
-        with outages(self._uri):
+        with tracking_errors(self._uri):
             self._client.log_inputs(
                 self.id, datasets=[DatasetInput(data_set, [InputTag("mlflow.data.context", "training")])]
             )
@@ -174,7 +174,7 @@ class Run:
     def facts(self, params: Mapping[str, str], tags: Mapping[str, str], environment: Mapping[str, Any]) -> None:
         """Log parameters and tags that are known once the network is built, and what the run runs on."""
         logged = self.params
-        with outages(self._uri):
+        with tracking_errors(self._uri):
             self._client.log_batch(self.id, params=[Param(k, v) for k, v in params.items() if k not in logged])
             self.set_tags(tags)
             # What the user typed, not what started the worker that told the rest.

@@ -44,7 +44,7 @@ def reach(uri: str) -> str:
 
 
 @contextlib.contextmanager
-def outages(uri: str) -> Iterator[None]:
+def tracking_errors(uri: str) -> Iterator[None]:
     """Turn what MLflow raises in the block into one line about the tracking server.
 
     Raises:

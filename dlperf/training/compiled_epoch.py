@@ -70,7 +70,7 @@ class Segment:
 
 
 @dataclass(frozen=True)
-class HeldSplit:
+class DeviceSplit:
     """Inputs and targets on the device, to evaluate on; there may be rows after the first `examples`, as padding."""
 
     inputs: tf.Tensor
@@ -108,11 +108,11 @@ class CompiledEpoch(abc.ABC):
         """Train through epoch number `epoch` (from 1), yielding after every segment; the last one is complete."""
 
     @abc.abstractmethod
-    def hold(self, inputs: np.ndarray, targets: np.ndarray) -> HeldSplit:
+    def to_device(self, inputs: np.ndarray, targets: np.ndarray) -> DeviceSplit:
         """Put a split on the device, to evaluate on it."""
 
     @abc.abstractmethod
-    def evaluate(self, split: HeldSplit) -> Iterator[Segment]:
+    def evaluate(self, split: DeviceSplit) -> Iterator[Segment]:
         """Evaluate in inference mode, yielding after every segment."""
 
     def set_learning_rate(self, value: float) -> None:

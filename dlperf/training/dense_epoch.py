@@ -18,7 +18,7 @@ import tensorflow as tf
 from dlperf.data.dataset import shuffled_order
 from dlperf.training.compiled_epoch import (
     CompiledEpoch,
-    HeldSplit,
+    DeviceSplit,
     Segment,
     Totals,
     no_totals,
@@ -116,19 +116,19 @@ class DenseEpoch(CompiledEpoch):
 
         return segments(run, self.steps, sums)
 
-    def hold(self, inputs: np.ndarray, targets: np.ndarray) -> HeldSplit:
+    def to_device(self, inputs: np.ndarray, targets: np.ndarray) -> DeviceSplit:
         """Put inputs (N, features) and their targets (N,) on the device, and compile the evaluation on them."""
         examples, padding = len(inputs), -len(inputs) % _EVALUATION_ROWS
         if padding:
             inputs, targets = (
                 np.concatenate([each, np.zeros((padding, *each.shape[1:]), each.dtype)]) for each in (inputs, targets)
             )
-        split = HeldSplit(tf.identity(inputs), tf.identity(targets), examples)
+        split = DeviceSplit(tf.identity(inputs), tf.identity(targets), examples)
         bounds = tf.constant(split.examples), tf.constant(0), tf.constant(0)
         self._evaluate_batches(split.inputs, split.targets, *bounds, *no_totals())
         return split
 
-    def evaluate(self, split: HeldSplit) -> Iterator[Segment]:
+    def evaluate(self, split: DeviceSplit) -> Iterator[Segment]:
         """Evaluate in inference mode, yielding after every segment."""
 
         def run(first: int, last: int, *totals: tf.Tensor) -> Totals:

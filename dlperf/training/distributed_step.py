@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import keras
 import numpy as np
@@ -18,21 +18,21 @@ import tensorflow as tf
 from dlperf.training.compiled_epoch import on_device
 from dlperf.training.objectives import Objective
 
-Strategy = Literal["none", "mirrored", "multi_worker"]
-Collective = Literal["auto", "ring", "nccl"]
-AllReduce = Literal["nccl", "hierarchical_copy", "reduction_to_one_device"]
-
 
 def strategy_of(
-    name: Strategy, *, devices: Sequence[str] = (), collective: Collective = "auto", all_reduce: AllReduce | None = None
+    name: str, *, devices: Sequence[str] = (), collective: str = "auto", all_reduce: str = ""
 ) -> tf.distribute.Strategy | None:
     """Make the strategy; of MultiWorkerMirroredStrategy the workers are those of TF_CONFIG, which have to be up.
 
     Args:
-        name: "none" is the plain loop, on one device.
+        name: "none", the plain loop on one device, "mirrored" or "multi_worker".
         devices: Of MirroredStrategy.
-        collective: How the workers of MultiWorkerMirroredStrategy reduce.
-        all_reduce: How the devices of MirroredStrategy reduce; TensorFlow's choice unless given.
+        collective: How the workers of MultiWorkerMirroredStrategy reduce: "auto", "ring" or "nccl".
+        all_reduce: How the devices of MirroredStrategy reduce: "nccl", "hierarchical_copy", "reduction_to_one_device",
+            or "" for TensorFlow's choice.
+
+    Raises:
+        KeyError: A name is none of these.
     """
     if name == "none":
         return None

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from dlperf.data.dataset import shuffled_order
-from dlperf.training.compiled_epoch import CompiledEpoch, HeldSplit, Segment, Totals, no_totals, segments
+from dlperf.training.compiled_epoch import CompiledEpoch, DeviceSplit, Segment, Totals, no_totals, segments
 from dlperf.training.objectives import Objective, Sums
 
 # (images uint8 (rows, H, W, C), image index int32 (rows,), copy index int32 (rows,), uniform float32 (rows, DRAWS))
@@ -129,11 +129,11 @@ class ImageEpoch(CompiledEpoch):
 
         return segments(run, self.steps, sums)
 
-    def hold(self, inputs: np.ndarray, targets: np.ndarray) -> HeldSplit:
+    def to_device(self, inputs: np.ndarray, targets: np.ndarray) -> DeviceSplit:
         """Put images, uint8 (N, H, W, C), and their labels (N,) on the device, to evaluate on them."""
-        return HeldSplit(tf.constant(inputs), tf.constant(targets, tf.int32), len(inputs))
+        return DeviceSplit(tf.constant(inputs), tf.constant(targets, tf.int32), len(inputs))
 
-    def evaluate(self, split: HeldSplit) -> Iterator[Segment]:
+    def evaluate(self, split: DeviceSplit) -> Iterator[Segment]:
         """Evaluate in inference mode, yielding after every segment."""
 
         def run(first: int, last: int, *totals: tf.Tensor) -> Totals:

@@ -13,7 +13,7 @@ import numpy as np
 from dlperf import metric_names
 from dlperf.errors import TrialFailed
 from dlperf.training import checkpoint
-from dlperf.training.compiled_epoch import CompiledEpoch, HeldSplit, Segment
+from dlperf.training.compiled_epoch import CompiledEpoch, DeviceSplit, Segment
 from dlperf.training.early_stopping import EarlyStopping, Schedule
 from dlperf.training.objectives import Split, Sums
 from dlperf.training.progress import Progress
@@ -104,8 +104,8 @@ class Prepared:
     """
 
     compiled: CompiledEpoch
-    validated: Mapping[Split, HeldSplit]
-    test: HeldSplit | None
+    validated: Mapping[Split, DeviceSplit]
+    test: DeviceSplit | None
     data: DataUsed
     save: Callable[[], SavedModel]
 
@@ -157,7 +157,7 @@ def train_and_test(
     return TrialResult(metrics, {"dlperf.target_reached": str("epochs_to_target" in metrics).lower()}, model=model)
 
 
-def train(compiled: CompiledEpoch, held: Mapping[Split, HeldSplit], schedule: Schedule, context: Context) -> Training:
+def train(compiled: CompiledEpoch, held: Mapping[Split, DeviceSplit], schedule: Schedule, context: Context) -> Training:
     """Train to the schedule's end, going on from the state on disk where there is one.
 
     After each epoch every split of `held` is evaluated, in inference mode; its name stands before its metrics.
@@ -203,7 +203,7 @@ def train(compiled: CompiledEpoch, held: Mapping[Split, HeldSplit], schedule: Sc
     return training
 
 
-def evaluate(compiled: CompiledEpoch, split: HeldSplit, context: Context) -> Sums:
+def evaluate(compiled: CompiledEpoch, split: DeviceSplit, context: Context) -> Sums:
     """Evaluate on `split` with the weights as they are, on the clock's evaluation account."""
     with context.clock.account("evaluation"):
         return _drain(compiled.evaluate(split)).sums
@@ -211,7 +211,7 @@ def evaluate(compiled: CompiledEpoch, split: HeldSplit, context: Context) -> Sum
 
 def _one_epoch(
     compiled: CompiledEpoch,
-    held: Mapping[Split, HeldSplit],
+    held: Mapping[Split, DeviceSplit],
     epoch: int,
     schedule: Schedule,
     context: Context,

@@ -72,7 +72,7 @@ def _command(process: psutil.Process) -> list[str]:
         return []
 
 
-def begun(caller: Caller, process: subprocess.Popen[str]) -> str:
+def was_started(caller: Caller, process: subprocess.Popen[str]) -> str:
     """The run of a start that trains by now."""
     lines = wait_for_line(process, "epoch 1/")
     (run_id,) = {found[1] for line in lines if (found := re.search(r"run (\w{32}) is in", line))}
@@ -101,7 +101,7 @@ def test_a_run_on_the_host_keeps_the_tracking_contract(caller: Caller) -> None:
 
 def test_a_container_outlives_ctrl_c_and_is_found_again_and_stopped(caller: Caller) -> None:
     process = caller.start(*caller.cutout(*LONG))
-    run_id = begun(caller, process)
+    run_id = was_started(caller, process)
     process.send_signal(signal.SIGINT)
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 130
@@ -149,7 +149,7 @@ def test_a_container_outlives_ctrl_c_and_is_found_again_and_stopped(caller: Call
 
 def test_a_lost_connection_leaves_the_container_which_ends_its_run_when_it_is_found_again(caller: Caller) -> None:
     process = caller.start(*caller.cutout("--m", "2", "--epochs", "12"))
-    run_id = begun(caller, process)
+    run_id = was_started(caller, process)
     (connection,) = (each for each in psutil.Process(process.pid).children() if "-M" in _command(each))
     connection.kill()
     output, _ = process.communicate(timeout=60)
@@ -170,7 +170,7 @@ def test_a_lost_connection_leaves_the_container_which_ends_its_run_when_it_is_fo
 def test_a_pulled_cable_is_told_and_the_container_goes_on(caller: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
     """With less patience than `remote` has: its 40 seconds would be waited out here."""
     process = caller.start(*caller.cutout(*LONG))
-    run_id = begun(caller, process)
+    run_id = was_started(caller, process)
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=60)
 
@@ -220,7 +220,7 @@ def test_a_caller_that_has_vanished_does_not_keep_the_port_of_its_tunnel(
 
 def test_a_container_that_was_removed_by_hand_leaves_no_run_running(caller: Caller) -> None:
     process = caller.start(*caller.cutout(*LONG))
-    run_id = begun(caller, process)
+    run_id = was_started(caller, process)
     caller.host.ssh(f"docker rm --force dlperf-cutout-{run_id}")
     output, _ = process.communicate(timeout=60)
     assert process.returncode in (1, 137), output
@@ -233,7 +233,7 @@ def test_a_tracking_server_that_dies_under_a_start_costs_nothing(caller: Caller,
     with served(tmp_path, store) as desk:
         caller.server = desk
         process = caller.start(*caller.cutout("--m", "2", "--epochs", "12"))
-        run_id = begun(caller, process)
+        run_id = was_started(caller, process)
     output, _ = process.communicate(timeout=120)
     assert process.returncode == 3, output
     assert f"dlperf remote: the tracking server {desk.uri} failed: " in output

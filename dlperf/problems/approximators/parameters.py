@@ -26,15 +26,15 @@ class ApproximatorsParameters(TrainingParameters):
     """Parameters of the approximators problem."""
 
     processes: int = parameter(
-        follows="the machine", ge=1, le=1024, operational=True,
+        derived_from="the machine", ge=1, le=1024, operational=True,
         help="trials that run side by side, each in a process of its own: one per core unless given",
     )  # fmt: skip
     threads: int = parameter(
-        follows="the machine", ge=1, le=1024,
+        derived_from="the machine", ge=1, le=1024,
         help="threads that compute a network: 1 unless given; results are equal to the bit only for the same number",
     )  # fmt: skip
     units: str = parameter(
-        follows="max_units and max_layers",
+        derived_from="max_units and max_layers",
         grid=True,
         separator=";",
         help="hidden units of one network, as 64,128; all networks of powers of two from 16 unless given",
@@ -50,11 +50,11 @@ class ApproximatorsParameters(TrainingParameters):
     )
     batch_size: int = parameter(1000, ge=1, le=70_000, unit="examples", help="examples per step")
     epochs: int = parameter(
-        follows="protocol", ge=1, le=100_000, unit="epochs", help="passes over the training set, at most"
+        derived_from="protocol", ge=1, le=100_000, unit="epochs", help="passes over the training set, at most"
     )
-    learning_rate: float = parameter(follows="protocol", ge=1e-9, help="initial learning rate")
+    learning_rate: float = parameter(derived_from="protocol", ge=1e-9, help="initial learning rate")
     patience: int = parameter(
-        follows="protocol",
+        derived_from="protocol",
         ge=0,
         unit="epochs",
         help="stop after so many epochs without a lower validation RMSE; 0 never stops; the best weights are restored",
@@ -62,7 +62,7 @@ class ApproximatorsParameters(TrainingParameters):
     target_rmse: float = parameter(150.0, gt=0, help="epochs and seconds to this validation RMSE are reported")
 
     @classmethod
-    def following(cls, given: Mapping[str, Any]) -> dict[str, Any]:
+    def derived_defaults(cls, given: Mapping[str, Any]) -> dict[str, Any]:
         """Defaults of the protocol; one thread, because networks run side by side."""
         notebook = given["protocol"] == "notebook"
         return {
@@ -75,7 +75,7 @@ class ApproximatorsParameters(TrainingParameters):
         }
 
     @classmethod
-    def spanning(cls, given: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
+    def default_grid(cls, given: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
         """All networks within the bounds."""
         found = networks(given["max_units"], given["max_layers"], _SMALLEST)
         return {"units": tuple(",".join(map(str, units)) for units in found)}

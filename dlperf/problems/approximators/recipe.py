@@ -47,8 +47,8 @@ def prepare(parameters: ApproximatorsParameters, samples: Samples) -> Prepared:
         batch_size=parameters.batch_size,
         random_seed=parameters.random_seed,
     )
-    test = compiled.hold(*scaled(samples.test))
-    validation = test if parameters.notebook else compiled.hold(*scaled(samples.validation))
+    test = compiled.to_device(*scaled(samples.test))
+    validation = test if parameters.notebook else compiled.to_device(*scaled(samples.validation))
 
     def in_original_units() -> SavedModel:
         layers = keras.layers

@@ -46,18 +46,20 @@ class ArchitecturesParameters(EngineParameters):
     preset: Literal["assignment", "3a", "3b", "4a", "4b", "4c", "4d", "4e", "5a", "5b"] = parameter(
         "assignment", help="numbers of the Inception module: the assignment's, or those of one of GoogLeNet's modules"
     )
-    module_size: int = parameter(follows="preset", ge=1, le=1024, unit="pixels", help="side of the module's input")
-    module_channels: int = parameter(follows="preset", ge=1, le=8192, help="channels of the module's input")
-    conv_1x1: int = parameter(follows="preset", ge=1, le=8192, help="filters of the 1 x 1 branch")
-    reduce_3x3: int = parameter(follows="preset", ge=1, le=8192, help="1 x 1 filters before the 3 x 3 branch")
-    conv_3x3: int = parameter(follows="preset", ge=1, le=8192, help="filters of the 3 x 3 branch")
-    reduce_5x5: int = parameter(follows="preset", ge=1, le=8192, help="1 x 1 filters before the 5 x 5 branch")
-    conv_5x5: int = parameter(follows="preset", ge=1, le=8192, help="filters of the 5 x 5 branch")
-    pool_projection: int = parameter(follows="preset", ge=1, le=8192, help="1 x 1 filters after the pooling branch")
+    module_size: int = parameter(derived_from="preset", ge=1, le=1024, unit="pixels", help="side of the module's input")
+    module_channels: int = parameter(derived_from="preset", ge=1, le=8192, help="channels of the module's input")
+    conv_1x1: int = parameter(derived_from="preset", ge=1, le=8192, help="filters of the 1 x 1 branch")
+    reduce_3x3: int = parameter(derived_from="preset", ge=1, le=8192, help="1 x 1 filters before the 3 x 3 branch")
+    conv_3x3: int = parameter(derived_from="preset", ge=1, le=8192, help="filters of the 3 x 3 branch")
+    reduce_5x5: int = parameter(derived_from="preset", ge=1, le=8192, help="1 x 1 filters before the 5 x 5 branch")
+    conv_5x5: int = parameter(derived_from="preset", ge=1, le=8192, help="filters of the 5 x 5 branch")
+    pool_projection: int = parameter(
+        derived_from="preset", ge=1, le=8192, help="1 x 1 filters after the pooling branch"
+    )
     dry_run: bool = parameter(False, operational=True, help="list the subjects, count nothing")
 
     @classmethod
-    def following(cls, given: Mapping[str, Any]) -> dict[str, Any]:
+    def derived_defaults(cls, given: Mapping[str, Any]) -> dict[str, Any]:
         """Take the numbers of the preset."""
         module = PRESETS[given["preset"]]
         own = {name: getattr(module, name) for name in Module.__annotations__}

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Account:
+class CountedNetwork:
     """One network, counted three ways.
 
     Attributes:
@@ -76,7 +76,7 @@ def _local_response_normalization(call: Any) -> Count:
     return Count(f"over {call.operation.depth} channels")
 
 
-def counted(parameters: ArchitecturesParameters, clock: Clock) -> list[Account]:
+def counted(parameters: ArchitecturesParameters, clock: Clock) -> list[CountedNetwork]:
     """Count the subject; the last account is the one that stands for it.
 
     Raises:
@@ -107,14 +107,14 @@ def check_keras_model(parameters: ArchitecturesParameters) -> None:
         )
 
 
-def _alexnet(parameters: ArchitecturesParameters, clock: Clock) -> Iterator[Account]:
+def _alexnet(parameters: ArchitecturesParameters, clock: Clock) -> Iterator[CountedNetwork]:
     for variant, (groups, bias) in alexnet.VARIANTS.items():
         with clock.account("setup"):
             model = alexnet_model.alexnet(groups=groups, dense_bias=bias)
         yield _account(variant, alexnet.alexnet(variant), model, clock)
 
 
-def _vgg19(parameters: ArchitecturesParameters, clock: Clock) -> Iterator[Account]:
+def _vgg19(parameters: ArchitecturesParameters, clock: Clock) -> Iterator[CountedNetwork]:
     with clock.account("setup"):
         model = keras.applications.VGG19(weights=None)
     for name, bias in (("without_biases", False), ("with_biases", True)):
@@ -128,7 +128,7 @@ def _without_bias(layer: keras.Layer) -> keras.Layer:
     return type(layer).from_config({**config, "use_bias": False} if "use_bias" in config else config)
 
 
-def _stacked_filters(parameters: ArchitecturesParameters, clock: Clock) -> Iterator[Account]:
+def _stacked_filters(parameters: ArchitecturesParameters, clock: Clock) -> Iterator[CountedNetwork]:
     size, channels = parameters.stack_size, parameters.stack_channels
     layers, kernel = parameters.stack_layers, parameters.stack_filter
     seen = receptive_field(layers, kernel)
@@ -149,8 +149,8 @@ def _stacked_filters(parameters: ArchitecturesParameters, clock: Clock) -> Itera
         yield account
 
 
-def _inception(parameters: ArchitecturesParameters, clock: Clock) -> Iterator[Account]:
-    def module_account(name: str, module: inception.Module, *, reduced: bool) -> Account:
+def _inception(parameters: ArchitecturesParameters, clock: Clock) -> Iterator[CountedNetwork]:
+    def module_account(name: str, module: inception.Module, *, reduced: bool) -> CountedNetwork:
         with clock.account("setup"):
             model = inception_model.inception(module, reduced=reduced)
         account = _account(name, inception.inception(module, reduced=reduced), model, clock)
@@ -170,7 +170,7 @@ def _inception(parameters: ArchitecturesParameters, clock: Clock) -> Iterator[Ac
     yield reduced
 
 
-_SUBJECTS: dict[str, Callable[[ArchitecturesParameters, Clock], Iterator[Account]]] = {
+_SUBJECTS: dict[str, Callable[[ArchitecturesParameters, Clock], Iterator[CountedNetwork]]] = {
     "alexnet": _alexnet,
     "vgg19": _vgg19,
     "stacked_filters": _stacked_filters,
@@ -178,15 +178,15 @@ _SUBJECTS: dict[str, Callable[[ArchitecturesParameters, Clock], Iterator[Account
 }
 
 
-def _account(name: str, closed: LayerTable, model: keras.Model, clock: Clock) -> Account:
+def _account(name: str, closed: LayerTable, model: keras.Model, clock: Clock) -> CountedNetwork:
     with clock.account("evaluation"):
         built = layer_table(model)
     with clock.account("compile"):
         compiled = count_compiled(model, complete_inputs(model))
-    return Account(name, closed, model.count_params(), built, compiled)
+    return CountedNetwork(name, closed, model.count_params(), built, compiled)
 
 
-def _keras_model(parameters: ArchitecturesParameters, clock: Clock) -> Account:
+def _keras_model(parameters: ArchitecturesParameters, clock: Clock) -> CountedNetwork:
     with clock.account("setup"):
         model = _built(parameters)
     try:
@@ -202,7 +202,7 @@ def _keras_model(parameters: ArchitecturesParameters, clock: Clock) -> Account:
         except ValueError as error:
             print(f"dlperf {parameters.subject}: not measured: {one_line(error)}", file=sys.stderr)
             compiled = None
-    return Account("model", closed, model.count_params(), None, compiled)
+    return CountedNetwork("model", closed, model.count_params(), None, compiled)
 
 
 def _built(parameters: ArchitecturesParameters) -> keras.Model:

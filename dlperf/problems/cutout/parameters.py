@@ -30,28 +30,30 @@ class CutoutParameters(ImageParameters):
     )
     depth: int = parameter(44, help="layers of the ResNet, 6n + 2")
     copies_in: Literal["epoch", "batch"] = parameter(
-        follows="protocol",
+        derived_from="protocol",
         help="epoch: m copies of the data set, m times the steps (the notebook); batch: the m copies of an image stand "
         "in one batch of m x batch_size, the steps stay (Hoffer et al.)",
     )
     micro_batch: int = parameter(
-        follows="m, batch_size and copies_in",
+        derived_from="m, batch_size and copies_in",
         ge=1,
         le=65536,
         unit="images",
         help="larger batches are split into chunks of this size, at most, with accumulated gradients, so that memory "
         "does not grow with m; batch-normalisation statistics are those of a chunk",
     )
-    cutout_length: int = parameter(follows="protocol", ge=1, le=64, unit="pixels", help="side of the masked square")
-    epochs: int = parameter(
-        follows="protocol and m", ge=1, le=100_000, unit="epochs", help="passes over the training set, at most"
+    cutout_length: int = parameter(
+        derived_from="protocol", ge=1, le=64, unit="pixels", help="side of the masked square"
     )
-    learning_rate: float = parameter(follows="protocol", ge=1e-9, help="initial learning rate")
+    epochs: int = parameter(
+        derived_from="protocol and m", ge=1, le=100_000, unit="epochs", help="passes over the training set, at most"
+    )
+    learning_rate: float = parameter(derived_from="protocol", ge=1e-9, help="initial learning rate")
     weight_decay: float = parameter(
-        follows="protocol", ge=0, help="added to the gradient: weight_decay x weight, for kernels only"
+        derived_from="protocol", ge=0, help="added to the gradient: weight_decay x weight, for kernels only"
     )
     patience: int = parameter(
-        follows="protocol",
+        derived_from="protocol",
         ge=0,
         unit="epochs",
         help="stop after so many epochs without a better validation accuracy; 0 never stops; in the corrected protocol "
@@ -62,13 +64,13 @@ class CutoutParameters(ImageParameters):
     )
 
     @classmethod
-    def following(cls, given: Mapping[str, Any]) -> dict[str, Any]:
+    def derived_defaults(cls, given: Mapping[str, Any]) -> dict[str, Any]:
         """Defaults of the protocol."""
         notebook = given["protocol"] == "notebook"
         copies_in = given.get("copies_in", "epoch" if notebook else "batch")
         rows = given["batch_size"] * (given["m"] or 1 if copies_in == "batch" else 1)
         return {
-            **super().following(given),
+            **super().derived_defaults(given),
             "copies_in": copies_in,
             "micro_batch": min(rows, max(_MICRO_BATCH, given["batch_size"])),
             "cutout_length": 12 if notebook else 16,

@@ -39,13 +39,13 @@ def prepare(parameters: CutoutParameters, dataset: ImageDataset) -> Prepared:
     """
     train, validation = split(dataset, parameters)
     compiled = compiled_epoch(parameters, *train)
-    test = compiled.hold(dataset.test_images, dataset.test_labels)
+    test = compiled.to_device(dataset.test_images, dataset.test_labels)
     counts = {"train": len(train[0]), "validation": len(validation[0]), "test": test.examples}
     if parameters.notebook:
         del counts["validation"]  # its test set is its validation set
     return Prepared(
         compiled,
-        {"validation": test if parameters.notebook else compiled.hold(*validation)},
+        {"validation": test if parameters.notebook else compiled.to_device(*validation)},
         test,
         DataUsed(dataset.name, dataset.digest, dataset.source, counts),
         save=lambda: saved_model(parameters, compiled.model, train[0], dataset),

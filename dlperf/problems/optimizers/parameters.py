@@ -40,7 +40,7 @@ class OptimizersParameters(ImageParameters):
     """Parameters of the optimizers problem."""
 
     optimizer: Literal["adagrad", "rmsprop", "rmsprop_nesterov", "nadam", "adadelta", "adam"] = parameter(
-        follows="protocol",
+        derived_from="protocol",
         grid=True,
         help="update rule: the notebook's five (adagrad, rmsprop, nadam, adadelta, adam), all six with "
         "protocol=corrected; with protocol=notebook rmsprop_nesterov is Nadam, as the notebook had it",
@@ -49,7 +49,7 @@ class OptimizersParameters(ImageParameters):
         (False, True), grid=True, help="drop 0.2 of the inputs and 0.5 of the units of each hidden layer"
     )
     learning_rate: float = parameter(
-        follows="protocol and optimizer",
+        derived_from="protocol and optimizer",
         grid=True,
         gt=0,
         help="learning rate: Keras's default, or a grid with protocol=corrected, which tries each of several for "
@@ -58,10 +58,10 @@ class OptimizersParameters(ImageParameters):
     batch_size: int = parameter(128, ge=1, le=8192, unit="images", help="images per step")
     epochs: int = parameter(200, ge=1, le=100_000, unit="epochs", help="passes over the training set")
     l2: float = parameter(
-        follows="protocol", ge=0, help="weight of the squares of the hidden layers' kernels and biases in the loss"
+        derived_from="protocol", ge=0, help="weight of the squares of the hidden layers' kernels and biases in the loss"
     )
     search_epochs: int = parameter(
-        follows="epochs", ge=1, le=100_000, selects=True, unit="epochs",
+        derived_from="epochs", ge=1, le=100_000, selects=True, unit="epochs",
         help="passes over the training set for each learning rate that is tried; a tenth of epochs unless given",
     )  # fmt: skip
     search_examples: int = parameter(
@@ -75,20 +75,20 @@ class OptimizersParameters(ImageParameters):
     )
 
     @classmethod
-    def following(cls, given: Mapping[str, Any]) -> dict[str, Any]:
+    def derived_defaults(cls, given: Mapping[str, Any]) -> dict[str, Any]:
         """Defaults of the protocol."""
         notebook = given["protocol"] == "notebook"
         optimizer = given.get("optimizer", _NOTEBOOK_OPTIMIZERS[0])
         return {
-            **super().following(given),
+            **super().derived_defaults(given),
             "optimizer": optimizer,
-            "learning_rate": cls.spanning({**given, "optimizer": optimizer})["learning_rate"][0],
+            "learning_rate": cls.default_grid({**given, "optimizer": optimizer})["learning_rate"][0],
             "l2": 0.01 if notebook else 0.0001,
             "search_epochs": max(1, given["epochs"] // 10),
         }
 
     @classmethod
-    def spanning(cls, given: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
+    def default_grid(cls, given: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
         """The protocol's optimizers, and at each its learning rates."""
         notebook = given["protocol"] == "notebook"
         found: dict[str, tuple[Any, ...]] = {"optimizer": _NOTEBOOK_OPTIMIZERS if notebook else tuple(_LEARNING_RATES)}

@@ -11,7 +11,7 @@ from dlperf.data.dataset import split_rows
 from dlperf.models.mlp import classifying_mlp
 from dlperf.problems.optimizers.parameters import CLASSES, DROPOUT, FEATURES, UNITS
 from dlperf.problems.optimizers.update_rules import RULES
-from dlperf.training.compiled_epoch import HeldSplit, fresh_runtime
+from dlperf.training.compiled_epoch import DeviceSplit, fresh_runtime
 from dlperf.training.dense_epoch import DenseEpoch
 from dlperf.training.loop import Prepared
 from dlperf.training.objectives import Classification, Split
@@ -48,15 +48,15 @@ def prepare(parameters: OptimizersParameters, dataset: ImageDataset) -> Prepared
         rows=train,
     )
     subset = train[: parameters.subset_size]
-    held: dict[Split, HeldSplit] = {"train_subset": compiled.hold(images[subset], labels[subset])}
+    held: dict[Split, DeviceSplit] = {"train_subset": compiled.to_device(images[subset], labels[subset])}
     if parameters.validation_size:
-        held["validation"] = compiled.hold(images[validation], labels[validation])
+        held["validation"] = compiled.to_device(images[validation], labels[validation])
     counts = {"train": parameters.train_size}
     if not parameters.notebook:
         counts["validation"] = parameters.validation_size
     test = None
     if parameters.stage != "search":
-        test = compiled.hold(dataset.test_images.reshape(-1, FEATURES), dataset.test_labels)
+        test = compiled.to_device(dataset.test_images.reshape(-1, FEATURES), dataset.test_labels)
         counts["test"] = test.examples
     return Prepared(
         compiled,

@@ -13,7 +13,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ import numpy as np
 import dlperf
 from dlperf.data.dataset import shuffled_order
 from dlperf.errors import EnvironmentMissing, TrialFailed
+from dlperf.problems.scaling.worker_config import WorkerConfig
 
 # With any strategy a step spent half its time in page faults until glibc's allocator was told to keep its memory; it
 # reads this before Python starts.
@@ -35,7 +37,7 @@ _PACKAGE = Path(dlperf.__file__).resolve().parent
 # What the workers of all hosts must have alike.
 _TRAINED_BY = (
     "training/distributed_step.py",
-    *(f"problems/scaling/{name}.py" for name in ("worker", "job", "recipe", "images")),
+    *(f"problems/scaling/{name}.py" for name in ("worker", "worker_config", "job", "recipe", "images")),
 )
 _START_SECONDS = 180.0
 _PEER_GONE = ("UnavailableError", "InternalError", "AbortedError", "CancelledError")  # of a collective, by type
@@ -84,14 +86,12 @@ def free_ports(count: int) -> list[int]:
 class Job:
     """Workers of this machine; as a context manager it ends them all however the block ends."""
 
-    def __init__(
-        self, name: str, configs: Sequence[Mapping[str, Any]], *, cluster: bool, hosts: Sequence[str] = ()
-    ) -> None:
+    def __init__(self, name: str, configs: Sequence[WorkerConfig], *, cluster: bool, hosts: Sequence[str] = ()) -> None:
         """Start a process for each configuration.
 
         Args:
             name: How errors call the job.
-            configs: What `scaling_worker` takes, one per worker.
+            configs: One per worker.
             cluster: The workers find each other through TF_CONFIG; else each is alone.
             hosts: Addresses of all workers of the cluster where others than these belong to it; on this machine's
                 loopback interface unless given.
@@ -101,18 +101,17 @@ class Job:
         """
         self._name = name
         self._logs = [tempfile.TemporaryFile() for _ in configs]  # noqa: SIM115 - closed in `end`
-        self._hosts, self._own = hosts, [config["index"] for config in configs]
+        self._hosts, self._own = hosts, [config.index for config in configs]
         addresses = list(hosts) or [f"127.0.0.1:{port}" for port in free_ports(len(configs) if cluster else 0)]
         for index in self._own if hosts else ():
             _refuse_used_port(hosts[index])
-        common = {key: value for key, value in configs[0].items() if key not in ("index", "cores")}
-        fingerprint = _fingerprint(common)
+        fingerprint = _fingerprint(configs[0])
         self._workers = []
         for number, (config, log) in enumerate(zip(configs, self._logs, strict=True)):
             environment = {**os.environ, **ALLOCATOR, "TF_CPP_MIN_LOG_LEVEL": "3"}
             environment.pop("TF_CONFIG", None)
             if cluster:
-                task = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": config["index"]}}
+                task = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": config.index}}
                 environment["TF_CONFIG"] = json.dumps(task)
             process = subprocess.Popen(
                 [sys.executable, "-m", "dlperf.problems.scaling.worker"],
@@ -124,7 +123,7 @@ class Job:
                 cwd=_PACKAGE.parent,
             )
             self._workers.append(process)
-            self._send(number, {**config, "fingerprint": fingerprint})
+            self._send(number, replace(config, fingerprint=fingerprint).to_json())
 
     def __enter__(self) -> Job:
         """Wait until every worker is ready.
@@ -154,7 +153,7 @@ class Job:
         """
         chosen = list(range(len(self._workers))) if only is None else list(only)
         for index in chosen:
-            self._send(index, {"do": do, **arguments})
+            self._send(index, json.dumps({"do": do, **arguments}))
         return self._collect(chosen, None)
 
     def end(self) -> None:
@@ -175,12 +174,12 @@ class Job:
         for log in self._logs:
             log.close()
 
-    def _send(self, index: int, message: Mapping[str, Any]) -> None:
+    def _send(self, index: int, line: str) -> None:
         stdin = self._workers[index].stdin
         assert stdin is not None
         # One that has died is noticed where its answer is awaited.
         with contextlib.suppress(BrokenPipeError):
-            stdin.write(json.dumps(message).encode() + b"\n")
+            stdin.write(line.encode() + b"\n")
             stdin.flush()
 
     def _collect(self, indices: Sequence[int] | range, timeout: float | None) -> list[dict[str, Any]]:
@@ -202,11 +201,11 @@ class Job:
                         raise TrialFailed(f"{self._name}: {self._called(key.data)} {self._fate(key.data)}")
                     answer = json.loads(line)
                     if "error" in answer:
-                        raise TrialFailed(f"{self._name}: {self._told(key.data, answer['error'])}")
+                        raise TrialFailed(f"{self._name}: {self._blamed(key.data, answer['error'])}")
                     answers[key.data] = answer
         return [answers[index] for index in indices]
 
-    def _told(self, index: int, error: str) -> str:
+    def _blamed(self, index: int, error: str) -> str:
         """Say which worker's error it is: one whose peer has died only tells of an aborted collective."""
         time.sleep(0.5)
         for other, worker in enumerate(self._workers):
@@ -260,9 +259,9 @@ def _await_host(address: str, index: int) -> None:
             return
 
 
-def _fingerprint(common: Mapping[str, Any]) -> int:
+def _fingerprint(config: WorkerConfig) -> int:
     """Return a number that differs where code or parameters differ."""
-    state = hashlib.sha256(json.dumps(common, sort_keys=True).encode())
+    state = hashlib.sha256(json.dumps(config.shared(), sort_keys=True).encode())
     for name in _TRAINED_BY:
         state.update((_PACKAGE / name).read_bytes())
     return int.from_bytes(state.digest()[:4], "big") >> 1

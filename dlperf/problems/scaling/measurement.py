@@ -15,6 +15,7 @@ from dlperf.errors import TrialFailed
 from dlperf.problems.scaling.images import data_used
 from dlperf.problems.scaling.job import Job
 from dlperf.problems.scaling.parameters import ASSIGNED_EPOCHS, addresses
+from dlperf.problems.scaling.worker_config import WorkerConfig
 from dlperf.training import checkpoint
 from dlperf.trial import Context, TrialResult
 
@@ -63,7 +64,7 @@ class Measurement:
             self._done += 1
             with context.clock.account("checkpoint"):
                 self._save(job)
-            context.epochs(self._done, [self._told(done)])
+            context.epochs(self._done, [self._epoch_metrics(done)])
             if takes_turns:
                 yield
         with context.clock.account("evaluation"):
@@ -114,25 +115,27 @@ class Measurement:
         share = [[own[index % len(own)]] for index in range(several)]
         if (p.strategy == "mirrored" or hosts) and not independent:
             share = [own]
-        devices = [f"/{p.device}:{index}" for index in range(p.workers)] if p.strategy == "mirrored" else ["/cpu:0"]
+        devices = (
+            tuple(f"/{p.device}:{index}" for index in range(p.workers)) if p.strategy == "mirrored" else ("/cpu:0",)
+        )
         configs = [
-            {
-                "index": 0 if independent else p.host + index,
-                "cores": share[index] if p.device == "cpu" else [],
-                "threads": len(share[index]),
-                "device": p.device,
-                "devices": ["/cpu:0"] if independent else devices,
-                "strategy": "none" if independent else p.strategy,
-                "collective": p.collective,
-                "all_reduce": "" if p.all_reduce == "default" else p.all_reduce,
-                "model": p.model,
-                "dataset": p.dataset,
-                "data_dir": p.data_dir,
-                "train_examples": p.examples,
-                "batch_size": p.global_batch // p.workers if independent else p.global_batch,
-                "learning_rate": p.learning_rate,
-                "random_seed": p.random_seed,
-            }
+            WorkerConfig(
+                index=0 if independent else p.host + index,
+                cores=tuple(share[index]) if p.device == "cpu" else (),
+                threads=len(share[index]),
+                device=p.device,
+                devices=("/cpu:0",) if independent else devices,
+                strategy="none" if independent else p.strategy,
+                collective=p.collective,
+                all_reduce="" if p.all_reduce == "default" else p.all_reduce,
+                model=p.model,
+                dataset=p.dataset,
+                data_dir=p.data_dir,
+                train_examples=p.examples,
+                batch_size=p.global_batch // p.workers if independent else p.global_batch,
+                learning_rate=p.learning_rate,
+                random_seed=p.random_seed,
+            )
             for index in range(several)
         ]
         cluster = p.strategy == "multi_worker" and not independent
@@ -154,7 +157,7 @@ class Measurement:
             "peak_memory_mb": max(answer["peak_memory_mb"] for answer in answers),
         }
 
-    def _told(self, done: Mapping[str, Any]) -> dict[str, float]:
+    def _epoch_metrics(self, done: Mapping[str, Any]) -> dict[str, float]:
         seconds = statistics.median(done["step_seconds"])
         return {
             "train_loss": done["loss"],

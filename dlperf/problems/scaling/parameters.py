@@ -29,14 +29,14 @@ class ScalingParameters(RunParameters):
         help="strong: the workers share batch_size; weak: each has batch_size_per_worker",
     )
     workers: int = parameter(
-        follows="the machine",
+        derived_from="the machine",
         ge=1,
         le=4096,
         grid=True,
         help="replicas that train together: 1, 2, 4, ... up to the cores, or the GPUs, unless given",
     )
     strategy: Literal["none", "mirrored", "multi_worker"] = parameter(
-        follows="workers and device",
+        derived_from="workers and device",
         grid=True,
         help="none: a plain loop, for one worker; mirrored: one process for all devices; multi_worker: a process for "
         "each; one worker is measured both plain and with the strategy of several",
@@ -75,13 +75,13 @@ class ScalingParameters(RunParameters):
     price_per_hour: float = parameter(0.45, ge=0, operational=True, help="price of a worker; a K80 was 0.45 dollars")
 
     @classmethod
-    def following(cls, given: Mapping[str, Any]) -> dict[str, Any]:
+    def derived_defaults(cls, given: Mapping[str, Any]) -> dict[str, Any]:
         """One worker, and the strategy of several."""
         workers = given.get("workers", 1)
-        return {"workers": workers, "strategy": cls.spanning({**given, "workers": workers})["strategy"][-1]}
+        return {"workers": workers, "strategy": cls.default_grid({**given, "workers": workers})["strategy"][-1]}
 
     @classmethod
-    def spanning(cls, given: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
+    def default_grid(cls, given: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
         """Powers of two up to what the machine has; one worker without and with the strategy of several."""
         gpu = given["device"] == "gpu"
         available = max(1, gpu_count() if gpu else cores())

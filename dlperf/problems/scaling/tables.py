@@ -124,7 +124,7 @@ def law_table(trials: Trials) -> pd.DataFrame:
             speedups.setdefault(workers, []).extend(
                 scaling_laws.speedup(mode, one, many, workers) for one, many in rounds
             )
-        ring = scaling_laws.ring_law(mode, _step(ones[0]), int(ones[0].params.get("gradient_bytes", 0)))
+        ring = scaling_laws.ring_law(mode, _step(ones[0]), int(ones[0].logged_params.get("gradient_bytes", 0)))
         first = scaling_laws.AMDAHL if mode == "strong" else scaling_laws.GUSTAFSON
         fitted = [(law, scaling_laws.fit(law, speedups, PREDICTED_WORKERS)) for law in (first, scaling_laws.USL, ring)]
         least = min((found.error for _, found in fitted if found), default=np.nan)

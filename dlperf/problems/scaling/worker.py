@@ -15,6 +15,8 @@ import threading
 import time
 from typing import Any
 
+from dlperf.problems.scaling.worker_config import WorkerConfig
+
 _WARM_UP_STEPS = 2
 
 
@@ -22,9 +24,9 @@ def main() -> None:
     """Serve commands until standard input closes."""
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a library prints is no answer
-    config = json.loads(sys.stdin.readline())
-    if config["cores"]:
-        os.sched_setaffinity(0, config["cores"])  # before TensorFlow counts them
+    config = WorkerConfig.from_json(sys.stdin.readline())
+    if config.cores:
+        os.sched_setaffinity(0, config.cores)  # before TensorFlow counts them
     commands: queue.Queue[dict[str, Any]] = queue.Queue()
     threading.Thread(target=_read, args=(commands,), daemon=True).start()
     try:
@@ -56,7 +58,7 @@ def _answer(answers: Any, answer: dict[str, Any]) -> None:
 class _Worker:
     """The replicas of this process, and the commands they take."""
 
-    def __init__(self, config: dict[str, Any]) -> None:
+    def __init__(self, config: WorkerConfig) -> None:
         import keras
         import tensorflow as tf
 
@@ -65,28 +67,28 @@ class _Worker:
         from dlperf.training.distributed_step import DistributedStep, agree, strategy_of
         from dlperf.training.objectives import Classification
 
-        tf.config.threading.set_intra_op_parallelism_threads(config["threads"])
+        tf.config.threading.set_intra_op_parallelism_threads(config.threads)
         tf.config.threading.set_inter_op_parallelism_threads(1)
-        devices = config["devices"]
-        if config["device"] == "cpu" and len(devices) > 1:
+        devices = config.devices
+        if config.device == "cpu" and len(devices) > 1:
             cpu = tf.config.list_physical_devices("CPU")[0]
             tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * len(devices))
         for gpu in tf.config.list_physical_devices("GPU"):
             tf.config.experimental.set_memory_growth(gpu, enable=True)
-        keras.utils.set_random_seed(config["random_seed"])
+        keras.utils.set_random_seed(config.random_seed)
         strategy = strategy_of(
-            config["strategy"],
+            config.strategy,
             devices=devices,
-            collective=config["collective"],
-            all_reduce=config["all_reduce"] or None,
+            collective=config.collective,
+            all_reduce=config.all_reduce,
         )
-        if config["strategy"] == "multi_worker":
-            agree(strategy, config["fingerprint"])
-        images, labels = examples(config["dataset"], config["data_dir"], config["train_examples"])
+        if config.strategy == "multi_worker":
+            agree(strategy, config.fingerprint)
+        images, labels = examples(config.dataset, config.data_dir, config.train_examples)
         self.config = config
         self.step = DistributedStep(
             strategy,
-            lambda: network(config["model"], config["learning_rate"], config["random_seed"]),
+            lambda: network(config.model, config.learning_rate, config.random_seed),
             images,
             labels,
             objective=Classification(),
@@ -100,7 +102,7 @@ class _Worker:
         for _ in range(_WARM_UP_STEPS):
             self._train(0)
             self.step.load(self._rows(0)[0])
-            if self.config["strategy"] != "none":
+            if self.config.strategy != "none":
                 self.step.reduce()
         seconds = time.perf_counter() - begun
         self.step.restore(before)
@@ -147,12 +149,12 @@ class _Worker:
 
         from dlperf.training import checkpoint
 
-        if self.config["index"] == 0 and path:
+        if self.config.index == 0 and path:
             stored = checkpoint.load(Path(path))
             assert stored is not None
             arrays, _ = stored
             self.step.restore([arrays[f"variable_{i}"] for i in range(len(arrays))])
-        if self.config["strategy"] == "multi_worker":
+        if self.config.strategy == "multi_worker":
             rounds = self.step.share_first(rounds)
         return {"rounds": rounds}
 
@@ -166,12 +168,12 @@ class _Worker:
         config = self.config
         return rows_of(
             number,
-            examples=config["train_examples"],
-            batch_size=config["batch_size"],
+            examples=config.train_examples,
+            batch_size=config.batch_size,
             replicas=self.step.replicas,
-            first=config["index"] * self.step.local_replicas if config["strategy"] == "multi_worker" else 0,
+            first=config.index * self.step.local_replicas if config.strategy == "multi_worker" else 0,
             local=self.step.local_replicas,
-            random_seed=config["random_seed"],
+            random_seed=config.random_seed,
         )
 
 

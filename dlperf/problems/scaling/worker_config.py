@@ -1,0 +1,62 @@
+"""What one worker of a distributed training is told before it starts: one line of JSON."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class WorkerConfig:
+    """The configuration of a worker.
+
+    Attributes:
+        index: Its number in the cluster, from 0; 0 of one that is alone.
+        cores: The cores it is pinned to; empty pins it to none.
+        threads: Threads that compute an operation.
+        device: "cpu" or "gpu".
+        devices: Its devices, as TensorFlow names them; several for MirroredStrategy.
+        strategy: "none", "mirrored" or "multi_worker".
+        collective: How the workers of multi_worker reduce.
+        all_reduce: How the devices of mirrored reduce; "" leaves it to TensorFlow.
+        model: The network's name.
+        dataset: The data set's name.
+        data_dir: Its folder, "" for the usual places.
+        train_examples: Images to train on.
+        batch_size: Images per step over all replicas that train together.
+        learning_rate: Of SGD.
+        random_seed: Weights and order follow from it.
+        fingerprint: A number that differs where code or parameters of workers differ; a job fills it in.
+    """
+
+    index: int
+    cores: tuple[int, ...]
+    threads: int
+    device: str
+    devices: tuple[str, ...]
+    strategy: str
+    collective: str
+    all_reduce: str
+    model: str
+    dataset: str
+    data_dir: str
+    train_examples: int
+    batch_size: int
+    learning_rate: float
+    random_seed: int
+    fingerprint: int = 0
+
+    def shared(self) -> dict[str, Any]:
+        """Return what all workers of a job must have alike."""
+        return {name: value for name, value in asdict(self).items() if name not in ("index", "cores", "fingerprint")}
+
+    def to_json(self) -> str:
+        """Write it as one line."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, line: str) -> WorkerConfig:
+        """Read the line."""
+        values = json.loads(line)
+        return cls(**{**values, "cores": tuple(values["cores"]), "devices": tuple(values["devices"])})
