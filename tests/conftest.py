@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from dlperf.data import cifar10
-from tests.desk import Desk, processes_of
+from tests.support.desk import Desk, processes_of
 
 # Before any test module imports TensorFlow, which reads it once.
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"

@@ -18,9 +18,9 @@ from dlperf.remote import docker_engine
 from dlperf.remote.image import provide
 from dlperf.remote.link import Link
 from dlperf.remote.parameters import Address, RemoteParameters
-from tests.desk import ROOT
-from tests.second_host import SecondHost, why_not
-from tests.served_desk import ServedDesk, served
+from tests.support.desk import ROOT
+from tests.support.second_host import SecondHost, why_not
+from tests.support.served_desk import ServedDesk, served
 
 BASE_IMAGE = os.environ.get("DLPERF_TEST_BASE_IMAGE", "python:3.11-slim")
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from tests.containers.conftest import BASE_IMAGE, Image, docker
-from tests.contract import assert_trial
-from tests.desk import ROOT, SMALL
-from tests.served_desk import ServedDesk
+from tests.support.contract import assert_trial
+from tests.support.desk import ROOT, SMALL
+from tests.support.served_desk import ServedDesk
 
 pytestmark = pytest.mark.container
 CONFINED = ["--read-only", "--tmpfs", "/tmp", "--network", "none", "--cap-drop", "ALL"]

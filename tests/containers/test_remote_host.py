@@ -23,10 +23,10 @@ from dlperf.remote import docker_engine, image, link, logs, tracking_address
 from dlperf.remote.link import Link
 from dlperf.remote.parameters import Address, RemoteParameters
 from tests.containers.conftest import BASE_IMAGE
-from tests.contract import assert_trial
-from tests.desk import ROOT, SMALL, eventually, wait_for_line
-from tests.second_host import ADDRESS, SecondHost
-from tests.served_desk import ServedDesk, served
+from tests.support.contract import assert_trial
+from tests.support.desk import ROOT, SMALL, eventually, wait_for_line
+from tests.support.second_host import ADDRESS, SecondHost
+from tests.support.served_desk import ServedDesk, served
 
 pytestmark = [pytest.mark.container, pytest.mark.slow]
 LONG = ["--m", "2", "--epochs", "2000"]

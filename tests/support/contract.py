@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.desk import Desk
+from tests.support.desk import Desk
 
 FINAL_NAMES = {
     *("train_seconds", "compile_seconds", "evaluation_seconds", "tracking_seconds", "checkpoint_seconds"),

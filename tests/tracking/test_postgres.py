@@ -11,10 +11,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests import postgres
-from tests.contract import assert_trial
-from tests.desk import wait_for_line
-from tests.served_desk import ServedDesk, served
+from tests.support import postgres
+from tests.support.contract import assert_trial
+from tests.support.desk import wait_for_line
+from tests.support.served_desk import ServedDesk, served
 
 pytestmark = [
     pytest.mark.postgres,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dlperf import entry_points
 from dlperf.analysis.settings import settings
 from dlperf.comparison.groups import default_groups, mean_table, setting_table, target_table
-from tests.test_claims import stored
+from tests.support.trials import stored
 
 CUTOUT = entry_points.load_problem("cutout")
 

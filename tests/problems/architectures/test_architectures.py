@@ -14,7 +14,7 @@ from dlperf.parameters import parse
 from dlperf.problems.architectures.parameters import SUBJECTS, ArchitecturesParameters
 from dlperf.problems.architectures.problem import PROBLEM
 from dlperf.problems.architectures.tables import three_ways, together
-from tests.desk import Desk
+from tests.support.desk import Desk
 
 
 def only(**raw: str) -> ArchitecturesParameters:

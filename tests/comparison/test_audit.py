@@ -9,7 +9,7 @@ import pytest
 from dlperf import entry_points
 from dlperf.analysis.settings import settings
 from dlperf.comparison.audit import audit, replay
-from tests.test_claims import stored
+from tests.support.trials import stored
 
 
 @pytest.mark.parametrize(("metric", "sign"), [("validation_accuracy", 1), ("validation_loss", -1)])

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.made_trials import made
 from dlperf import entry_points
 from dlperf.accounting.mlp import networks
 from dlperf.analysis import measures
@@ -28,27 +27,12 @@ from dlperf.claims.verdicts import (
     verdict_table,
     verdicts,
 )
-from dlperf.parameters import from_texts
 from dlperf.trial import StoredTrial
+from tests.support.trials import stored
 
 CLAIMS = ledger.claims()
 FACTS = {"num_layers", "total_units", "num_params", "update_rule", "hardware", "epochs_run"}
 PROBLEMS = ("optimizers", "scaling", "architectures", "cutout", "approximators")
-
-
-def stored(problem: str, number: int = 0, tags: dict[str, str] | None = None, **given: Any) -> StoredTrial[Any]:
-    """Trial `number` of the made ones; `metrics` and `history` replace or add to its own."""
-    metrics, history = given.pop("metrics", {}), given.pop("history", {})
-    trial = made(problem, number, **given)
-    return StoredTrial(
-        f"{problem}-{number}-{sorted(given.items())}",
-        from_texts(entry_points.load_problem(problem).parameters, trial.params),
-        trial.params,
-        {**trial.metrics, **metrics},
-        {**trial.history, **history},
-        {**trial.tags, **(tags or {})},
-        trial.started,
-    )
 
 
 def claim(**given: Any) -> Claim:

@@ -12,7 +12,7 @@ from dlperf.problems.cutout.parameters import CutoutParameters
 from dlperf.problems.cutout.problem import PROBLEM, summarize, work
 from dlperf.problems.shared_parameters import check_images
 from dlperf.trial import StoredTrial
-from tests.trials import told_at_the_end
+from tests.support.trials import told_at_the_end
 
 
 def resolve(**given: object) -> CutoutParameters:

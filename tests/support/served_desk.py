@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.desk import Desk
+from tests.support.desk import Desk
 
 
 @dataclass

@@ -21,7 +21,7 @@ from dlperf import entry_points
 from dlperf.cli import entry_point
 from dlperf.entry_points import PROBLEMS
 from dlperf.tracking import query
-from tests.desk import MLFLOW_RUN, ROOT, Desk
+from tests.support.desk import MLFLOW_RUN, ROOT, Desk
 
 NUMBERS = {"optimizers": 20, "scaling": 10, "architectures": 3, "cutout": 12, "approximators": 8}
 Start = Callable[..., tuple[int, str, str]]

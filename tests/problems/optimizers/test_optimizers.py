@@ -16,8 +16,8 @@ from dlperf.parameters import from_texts, parse, texts
 from dlperf.problems.optimizers.parameters import CLASSES, FEATURES, UNITS, OptimizersParameters
 from dlperf.problems.optimizers.problem import PROBLEM, check, summarize
 from dlperf.trial import StoredTrial
-from tests.desk import Desk, eventually
-from tests.trials import told_at_the_end
+from tests.support.desk import Desk, eventually
+from tests.support.trials import told_at_the_end
 
 SMALL = ["--dataset", "digits", "--epochs", "3"]
 

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.contract import FINAL_NAMES, assert_trial
-from tests.desk import MLFLOW_RUN, ROOT, SMALL, Desk, eventually, processes_of, wait_for_line
+from tests.support.contract import FINAL_NAMES, assert_trial
+from tests.support.desk import MLFLOW_RUN, ROOT, SMALL, Desk, eventually, processes_of, wait_for_line
 
 
 def curves(desk: Desk, run_id: str) -> dict[str, list[tuple[int, float]]]:

@@ -16,10 +16,10 @@ from dlperf.parameters import parse
 from dlperf.problems.architectures.parameters import SUBJECTS
 from dlperf.problems.scaling.parameters import ScalingParameters
 from dlperf.problems.scaling.problem import PROBLEM as SCALING
-from tests import postgres
-from tests.contract import assert_trial
-from tests.desk import MLFLOW_RUN, ROOT, Desk
-from tests.served_desk import served
+from tests.support import postgres
+from tests.support.contract import assert_trial
+from tests.support.desk import MLFLOW_RUN, ROOT, Desk
+from tests.support.served_desk import served
 
 SMALL_NETWORKS = [",".join(map(str, units)) for units in networks(max_units=64, max_layers=2)]
 OPTIMIZERS = [

@@ -23,7 +23,7 @@ from dlperf.parameters import defining, parse, sweep_texts
 from dlperf.problems.approximators.parameters import ApproximatorsParameters
 from dlperf.problems.approximators.problem import PROBLEM, summarize
 from dlperf.trial import StoredTrial
-from tests.desk import MLFLOW_RUN, Desk, eventually, wait_for_line
+from tests.support.desk import MLFLOW_RUN, Desk, eventually, wait_for_line
 
 FINAL = {
     *("train_seconds", "epochs_run", "best_epoch", "best_validation_rmse", "test_rmse", "test_loss", "r_squared"),
