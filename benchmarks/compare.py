@@ -17,9 +17,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.made_trials import insert, made
 from dlperf import environment
 from dlperf.problems.compare import COMPARED
+from tests.made_trials import insert, made
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.made_trials import made
 from dlperf import problems
 from dlperf.accounting.mlp import networks
 from dlperf.claims import ledger, measures, rules
@@ -29,6 +28,7 @@ from dlperf.claims.verdicts import (
 from dlperf.parameters import from_texts
 from dlperf.settings import settings as sorted_out
 from dlperf.trial import StoredTrial
+from tests.made_trials import made
 
 CLAIMS = ledger.claims()
 FACTS = {"num_layers", "total_units", "num_params", "update_rule", "hardware", "epochs_run"}

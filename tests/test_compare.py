@@ -16,11 +16,11 @@ import mlflow
 import pandas as pd
 import pytest
 
-from benchmarks.made_trials import log, made
 from dlperf import problems, tracking_query
 from dlperf.cli import entry_point
 from dlperf.problems.compare import COMPARED
 from tests.desk import MLFLOW_RUN, ROOT, Desk
+from tests.made_trials import log, made
 
 NUMBERS = {"optimizers": 20, "scaling": 10, "architectures": 3, "cutout": 12, "approximators": 8}
 Start = Callable[..., tuple[int, str, str]]
