@@ -24,8 +24,23 @@ from dlperf.problems.compare import COMPARED
 from tests.made_trials import insert, made
 
 
-def make_store(folder: Path, names: Sequence[str], trials: int) -> None:
-    """Make a store with as many trials of each problem."""
+def make_store(folder: Path, names: Sequence[str], trials: int) -> dict[str, int]:
+    """Make a store with as many trials of each problem; return their number.
+
+    In a process of its own: a child's peak memory is at least what its parent takes when it starts it.
+
+    Raises:
+        MeasurementFailed: If it cannot be made.
+    """
+    maker = multiprocessing.get_context("spawn").Process(target=_make_store, args=(folder, names, trials))
+    maker.start()
+    maker.join()
+    if maker.exitcode:
+        raise MeasurementFailed(f"the store could not be made: exit status {maker.exitcode}")
+    return {"trials": len(names) * trials}
+
+
+def _make_store(folder: Path, names: Sequence[str], trials: int) -> None:
     import mlflow
 
     uri = f"sqlite:///{folder}/mlflow.db"
@@ -73,16 +88,12 @@ def main() -> int:
     parser.add_argument("--problems", type=several(str), default=list(COMPARED), help="which, with commas between")
     add_output(parser, "results/compare")
     given = parser.parse_args()
+    if unknown := set(given.problems) - set(COMPARED):
+        parser.error(f"--problems {', '.join(unknown)}: must be of {', '.join(COMPARED)}")
     record = Record(given.output / "benchmark.json", trials_of_each=given.trials)
     with tempfile.TemporaryDirectory() as folder:
-        # In a process of its own: a child's peak memory is at least what its parent takes when it starts it.
-        maker = multiprocessing.get_context("spawn").Process(
-            target=make_store, args=(Path(folder), given.problems, given.trials)
-        )
-        maker.start()
-        maker.join()
-        if maker.exitcode:
-            return 1
+        if record.measure("store", partial(make_store, Path(folder), given.problems, given.trials)) is None:
+            return record.end()
         uri = f"sqlite:///{folder}/mlflow.db"
         for problem in given.problems:
             for kind, arguments in (("final metrics", ("--curves", "false")), ("all figures", ())):
