@@ -1,11 +1,11 @@
-"""Seconds per epoch of problem 5's networks: the notebook's way, ours, and what the multiplications alone would take.
+"""`python -m benchmarks.approximators`, 15 minutes on 2 cores: an epoch of problem 5's networks, and its floor.
 
-`python -m benchmarks.approximators` measures a stratified sample of the 143 networks, both ways on this machine in one
-run, and writes results/approximators/benchmark.json. The notebook's way is one `fit` after another in one process with
-all cores, validating after each epoch; ours is the sweep's engine, a worker per core. Both train the notebook's
-protocol for the same number of epochs; compilation is left out of both. Of each network and repeat the mean over epochs
-is taken, of the repeats the median. Ours has one evaluation more (on the test set, at the end), logs nothing here, and
-its workers are taken to be always busy. Leave the machine alone meanwhile.
+Seconds per epoch of a stratified sample of the 143 networks: the notebook's way, ours, and what the multiplications
+alone would take; both ways on this machine in one run, written to results/approximators. The notebook's way is one
+`fit` after another in one process with all cores, validating after each epoch; ours is the sweep's engine, a worker per
+core. Both train the notebook's protocol for the same number of epochs; compilation is left out of both. Of each network
+and repeat the mean over epochs is taken, of the repeats the median. Ours has one evaluation more (on the test set, at
+the end), logs nothing here, and its workers are taken to be always busy. Leave the machine alone while it runs.
 """
 
 from __future__ import annotations
@@ -19,15 +19,26 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from benchmarks.record import Record, add_output, at_least, in_own_process, several
 from dlperf.accounting.mlp import multiplications, networks
-from dlperf.environment import cores, describe
+from dlperf.environment import cores
 
 TRAINED, VALIDATED, BATCH = 80_000, 20_000, 1000
-RESULT = Path(__file__).resolve().parents[1] / "results" / "approximators" / "benchmark.json"
 Units = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Repeat:
+    """What one repeat measured: a core's multiplications per second, and seconds of an epoch by network."""
+
+    core_rate: float
+    fit_seconds: dict[str, float]
+    our_core_seconds: dict[str, float]
 
 
 def sample(every: int) -> list[Units]:
@@ -93,7 +104,7 @@ def our_seconds(sampled: Sequence[Units], epochs: int) -> dict[str, dict[str, fl
 
     tasks = []
     for units in sampled:
-        name = ",".join(map(str, units))
+        name = _name(units)
         parameters = ApproximatorsParameters.resolve({"units": name, "epochs": epochs, "patience": 0})
         tasks.append(Task(PROBLEM.name, parameters, name))
     with tempfile.TemporaryDirectory() as folder:  # so that checkpoints are written
@@ -120,74 +131,90 @@ def floor_seconds(units: Units, rate: float) -> float:
     return ((3 * forward - 2 * units[0]) * TRAINED + forward * VALIDATED) / rate
 
 
-def main(every: int, epochs: int, repeats: int) -> dict[str, Any]:
-    """Measure, interleaving the two ways; return rows per network and the totals over the sweep."""
-    sampled = sample(every)
-    theirs: dict[str, list[float]] = {}
-    ours: dict[str, list[float]] = {}
-    rates = []
-    for _ in range(repeats):
-        rates.append(core_rate())
-        for units in sampled:
-            name = ",".join(map(str, units))
-            command = [sys.executable, "-m", "benchmarks.approximators", "--network", name, "--epochs", str(epochs)]
-            done = subprocess.run(command, check=True, capture_output=True, text=True)
-            theirs.setdefault(name, []).append(statistics.mean(json.loads(done.stdout.splitlines()[-1])))
-        for name, accounts in our_seconds(sampled, epochs).items():
-            seconds = accounts["train"] + accounts["evaluation"] + accounts["checkpoint"] + accounts["reporting"]
-            ours.setdefault(name, []).append(seconds / epochs)
-    rate = statistics.median(rates)
+def one_repeat(sampled: Sequence[Units], epochs: int) -> dict[str, Any]:
+    """Measure every network both ways; return a `Repeat` as a dictionary."""
+    rate = core_rate()
+    fit = {
+        _name(units): statistics.mean(in_own_process("approximators", "--network", _name(units), "--epochs", epochs))
+        for units in sampled
+    }
+    accounts = our_seconds(sampled, epochs)
+    counted = ("train", "evaluation", "checkpoint", "reporting")
+    ours = {name: sum(accounts[name][account] for account in counted) / epochs for name in fit}
+    return asdict(Repeat(rate, fit, ours))
+
+
+def network_rows(sampled: Sequence[Units], repeats: Sequence[Repeat]) -> list[dict[str, Any]]:
+    """Return the medians over the repeats by network."""
+    rate = statistics.median(repeat.core_rate for repeat in repeats)
     rows = []
     for units in sampled:
-        name = ",".join(map(str, units))
-        notebook, own = statistics.median(theirs[name]), statistics.median(ours[name])
+        name = _name(units)
+        fit = statistics.median(repeat.fit_seconds[name] for repeat in repeats)
+        ours = statistics.median(repeat.our_core_seconds[name] for repeat in repeats)
         floor = floor_seconds(units, rate)
         rows.append(
             {
                 "units": name,
-                "fit_seconds": notebook,
-                "our_core_seconds": own,
+                "fit_seconds": fit,
+                "our_core_seconds": ours,
                 "floor_core_seconds": floor,
-                "ratio_one_worker": notebook / own,
-                "ratio_all_workers": notebook / own * cores(),
-                "over_floor": own / floor,
+                "ratio_one_worker": fit / ours,
+                "ratio_all_workers": fit / ours * cores(),
+                "over_floor": ours / floor,
             }
         )
-    share = len(networks()) / len(sampled)
-    fit, own, floor = (
-        share * sum(row[name] for row in rows) for name in ("fit_seconds", "our_core_seconds", "floor_core_seconds")
+    return rows
+
+
+def sweep_epoch(rows: Sequence[Mapping[str, Any]], rate: float) -> dict[str, float]:
+    """Return an epoch of all 143 networks, as the sampled ones' share of it says."""
+    share = len(networks()) / len(rows)
+    fit, ours, floor = (
+        share * sum(float(row[name]) for row in rows)
+        for name in ("fit_seconds", "our_core_seconds", "floor_core_seconds")
     )
     return {
-        "networks": rows,
-        "sweep_epoch": {
-            "fit_seconds": fit,
-            "our_seconds": own / cores(),
-            "ratio": fit / own * cores(),
-            "our_core_seconds": own,
-            "floor_core_seconds": floor,
-            "floor_core_seconds_of_all_143": sum(floor_seconds(units, rate) for units in networks()),
-            "over_floor": own / floor,
-        },
+        "fit_seconds": fit,
+        "our_seconds": ours / cores(),
+        "ratio": fit / ours * cores(),
+        "our_core_seconds": ours,
+        "floor_core_seconds": floor,
+        "floor_core_seconds_of_all_143": sum(floor_seconds(units, rate) for units in networks()),
+        "over_floor": ours / floor,
         "core_rate_multiplications_per_second": rate,
-        "epochs": epochs,
-        "repeats": repeats,
-        "environment": describe(),
     }
 
 
-if __name__ == "__main__":
+def main() -> int:
+    """Measure the sample and write the figures; or one network the notebook's way in this process, printed as JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--every", type=int, default=10, help="measure one network in so many")
-    parser.add_argument("--epochs", type=int, default=5)
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--network", help="measure the notebook's way on this network and print JSON")
+    parser.add_argument("--every", type=at_least(1), default=10, help="measure one network in so many (default 10)")
+    parser.add_argument("--epochs", type=at_least(1), default=5, help="epochs that are timed (default 5)")
+    parser.add_argument("--repeats", type=at_least(1), default=3, help="repeats of all, both ways in turn (default 3)")
+    parser.add_argument("--network", type=several(at_least(1)), help="measure only the notebook's way on this network")
+    add_output(parser, "results/approximators")
     given = parser.parse_args()
     if given.network:
-        print(json.dumps(notebook_seconds(tuple(map(int, given.network.split(","))), given.epochs)))
-    else:
-        measured = main(given.every, given.epochs, given.repeats)
-        RESULT.parent.mkdir(parents=True, exist_ok=True)
-        RESULT.write_text(json.dumps(measured, indent=2) + "\n")
-        for row in measured["networks"]:
-            print("  ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{v:>12}" for k, v in row.items()))
-        print(json.dumps(measured["sweep_epoch"], indent=2))
+        print(json.dumps(notebook_seconds(tuple(given.network), given.epochs)))
+        return 0
+    sampled = sample(given.every)
+    if not sampled:
+        parser.error(f"--every {given.every}: leaves none of the {len(networks())} networks")
+    record = Record(given.output / "benchmark.json", epochs=given.epochs)
+    for number in range(1, given.repeats + 1):
+        record.measure(f"repeat {number}", partial(one_repeat, sampled, given.epochs))
+    repeats = [Repeat(**figures) for figures in record.figures.values()]
+    if repeats:
+        rows = record.measure("networks", partial(network_rows, sampled, repeats))
+        rate = statistics.median(repeat.core_rate for repeat in repeats)
+        record.measure("epoch of the sweep", partial(sweep_epoch, rows or [], rate))
+    return record.end()
+
+
+def _name(units: Units) -> str:
+    return ",".join(map(str, units))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,7 +1,7 @@
-"""CPU time per augmented image: the notebook's way beside ours, in one process on the same images.
+"""`python -m benchmarks.augmentation`, half a minute on 2 cores: CPU time per image, the notebook's way beside ours.
 
-Run it as `python -m benchmarks.augmentation`. Real CIFAR-10 images where they are found (`dlperf.data`), otherwise
-random ones of the same size: neither way's time depends on what the images show.
+Both in one process on the same images: real CIFAR-10 images where they are found (`dlperf.data`), otherwise random ones
+of the same size, for neither way's time depends on what the images show. benchmarks.cutout repeats it.
 
 What counts: on the notebook's side the draws, shift and flip of `ImageDataGenerator` and the copy into a batch; on
 ours the slice of the batch out of the uint8 images, the copies, the draws and the whole pipeline, cutout included. The
@@ -15,10 +15,13 @@ import argparse
 import json
 import os
 import statistics
+import sys
 import time
 from typing import Literal
 
 import numpy as np
+
+from benchmarks.record import at_least
 
 Protocol = Literal["notebook", "corrected"]
 
@@ -149,16 +152,18 @@ def sample_images(count: int) -> tuple[np.ndarray, str]:
         try:
             return np.asarray(data.load("cifar10").train_images[:count]), "CIFAR-10"
         except DlperfError as error:
-            print(error)
+            print(error, file=sys.stderr)
     return np.random.default_rng(0).integers(0, 256, (count, 32, 32, 3), dtype=np.uint8), "random images"
 
 
 def main() -> None:
     """Measure, and print the table with the two ratios of the project's targets."""
-    parser = argparse.ArgumentParser(description="CPU time per augmented image, the notebook's way beside ours")
-    parser.add_argument("--m", type=int, default=4, help="copies of each image (default 4)")
-    parser.add_argument("--images", type=int, default=4096, help="distinct images (default 4096)")
-    parser.add_argument("--threads", type=int, default=1, help="threads TensorFlow may use (default 1)")
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--m", type=at_least(0), default=4, help="copies of each image (default 4)")
+    parser.add_argument("--images", type=at_least(BATCH_SIZE), default=4096, help="distinct images (default 4096)")
+    parser.add_argument("--threads", type=at_least(1), default=1, help="threads TensorFlow may use (default 1)")
+    parser.add_argument("--seconds", type=float, default=5.0, help="to measure the notebook's way for (default 5)")
+    parser.add_argument("--batches", type=at_least(1), help="of ours, seven times over (default: about 20,000 images)")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON instead of a table")
     arguments = parser.parse_args()
 
@@ -168,9 +173,9 @@ def main() -> None:
 
     tf.config.threading.set_intra_op_parallelism_threads(arguments.threads)
     images, source = sample_images(arguments.images)
-    reference = notebook_way_us(images, arguments.m)
+    reference = notebook_way_us(images, arguments.m, seconds=arguments.seconds)
     protocols: tuple[Protocol, ...] = ("notebook", "corrected")
-    figures = {protocol: ours_us(images, arguments.m, protocol) for protocol in protocols}
+    figures = {protocol: ours_us(images, arguments.m, protocol, arguments.batches) for protocol in protocols}
     if arguments.json:
         print(json.dumps({"notebook_way": reference, **figures}))
         return

@@ -1,30 +1,41 @@
-"""Collectives of MultiWorkerMirroredStrategy between two network namespaces: two hosts with a cable, on one machine.
+"""`python -m benchmarks.collectives`, 4 minutes on 2 cores: ways to reduce between two hosts with a cable.
 
-`python -m benchmarks.collectives` (as root, with iproute2 and taskset) makes two namespaces joined by a veth pair,
-starts the scaling problem in each as on two hosts, each on a core of its own, with every collective, with and without a
-bandwidth limit (`tc tbf`), and writes results/scaling/collectives.csv. TCP between them is real; the memory is one
-machine's.
+As root, with iproute2 and taskset: two network namespaces joined by a veth pair stand for the hosts. The scaling
+problem (MultiWorkerMirroredStrategy) is started in each as on two hosts, each on a core of its own, with every
+collective, with and without a bandwidth limit (`tc tbf`). TCP between them is real; the memory is one machine's. The
+figures are written to results/scaling as collectives.json, .csv and .png.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from functools import partial
 
 import pandas as pd
 from matplotlib.figure import Figure
 
-ROOT = Path(__file__).resolve().parent.parent
-RESULT = ROOT / "results" / "scaling" / "collectives.csv"
-NAMES = ("dlperf0", "dlperf1")
+from benchmarks.record import ROOT, MeasurementFailed, Record, add_output, at_least, failure, several
+
+PROGRAMS = ("ip", "tc", "taskset")
+# Of this process: another one may measure on the same machine.
+NAMES = (f"dlperf{os.getpid()}a", f"dlperf{os.getpid()}b")
 ADDRESSES = ("10.77.0.1", "10.77.0.2")
 HOSTS = ",".join(f"{address}:12345" for address in ADDRESSES)
+
+
+def why_not() -> str:
+    """Why this process cannot make two hosts, "" if it can."""
+    missing = [program for program in PROGRAMS if not shutil.which(program)]
+    if missing:
+        return f"needs {', '.join(missing)} (iproute2 and util-linux)"
+    return "" if os.geteuid() == 0 else "needs root, to make network namespaces"
 
 
 def ip(*arguments: str) -> None:
@@ -54,7 +65,7 @@ def two_hosts(limit: str) -> Iterator[None]:
 
 
 def measure(collective: str, limit: str, steps: int, folder: str, *further: str) -> dict[str, object]:
-    """Train on both hosts; return the row of the first one's table, or why there is none.
+    """Train on both hosts; return the row of the first one's table.
 
     Args:
         collective: How the workers reduce.
@@ -62,6 +73,9 @@ def measure(collective: str, limit: str, steps: int, folder: str, *further: str)
         steps: Steps of each of the three rounds.
         folder: For the store and the states.
         *further: Further arguments of the scaling problem.
+
+    Raises:
+        MeasurementFailed: If the first host's start fails.
     """
     own = {"MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db", "DLPERF_STATE_DIR": f"{folder}/state"}
     command = [sys.executable, "entrypoints/scaling.py", "--mode", "weak", "--hosts", HOSTS, "--collective", collective]
@@ -75,14 +89,14 @@ def measure(collective: str, limit: str, steps: int, folder: str, *further: str)
             for index, name in enumerate(NAMES)
         ]  # fmt: skip
         said = [process.communicate()[1] for process in started]
-    row: dict[str, object] = {"collective": collective, "limit": limit or "none"}
     if started[0].returncode:
-        return {**row, "note": said[0].strip().splitlines()[-1]}
+        raise MeasurementFailed(failure(["python", *command[1:]], started[0].returncode, said[0]))
     import mlflow
 
     client = mlflow.MlflowClient(own["MLFLOW_TRACKING_URI"])
     (run,) = client.search_runs(["0"], order_by=["attributes.start_time DESC"], max_results=1)
-    metrics, row["note"] = run.data.metrics, run.data.tags["dlperf.emulated"]
+    metrics, note = run.data.metrics, run.data.tags["dlperf.emulated"]
+    row: dict[str, object] = {"collective": collective, "limit": limit or "none", "note": note}
     names = ("step_seconds", "step_seconds_p25", "step_seconds_p75", "images_per_second", "all_reduce_seconds")
     return {**row, **{name: metrics[name] for name in names}}
 
@@ -102,19 +116,30 @@ def figure(table: pd.DataFrame) -> Figure:
     return drawn
 
 
-if __name__ == "__main__":
+def main() -> int:
+    """Measure every collective under every limit, and write the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=10)
-    parser.add_argument("--limits", default=",100mbit", help="bandwidth limits with commas between; empty is none")
+    parser.add_argument("--steps", type=at_least(1), default=10, help="of each of three rounds (default 10)")
+    parser.add_argument("--limits", type=several(str), default=["", "100mbit"], help="of the bandwidth; empty is none")
+    parser.add_argument("--collectives", type=several(str), default=["auto", "ring", "nccl"], help="which")
+    parser.add_argument("further", nargs="*", help="further arguments of the scaling problem, after --")
+    add_output(parser, "results/scaling")
     given = parser.parse_args()
+    if reason := why_not():
+        print(f"benchmarks.collectives {reason}", file=sys.stderr)
+        return 3
+    record = Record(given.output / "collectives.json")
     with tempfile.TemporaryDirectory() as folder:
-        rows = [
-            measure(collective, limit, given.steps, folder)
-            for limit in given.limits.split(",")
-            for collective in ("auto", "ring", "nccl")
-        ]
-    table = pd.DataFrame(rows)
-    RESULT.parent.mkdir(parents=True, exist_ok=True)
-    table.to_csv(RESULT, index=False)
-    figure(table).savefig(RESULT.with_suffix(".png"), dpi=120)
-    print(table.to_string(index=False))
+        for limit in given.limits:
+            for collective in given.collectives:
+                work = partial(measure, collective, limit, given.steps, folder, *given.further)
+                record.measure(f"{collective}, limit {limit or 'none'}", work)
+    if record.figures:
+        table = pd.DataFrame(record.figures.values())
+        table.to_csv(given.output / "collectives.csv", index=False)
+        figure(table).savefig(given.output / "collectives.png", dpi=120)
+    return record.end()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,44 +1,30 @@
-"""The cutout problem beside the notebook's way, on this machine in one run: `python -m benchmarks.cutout`.
+"""`python -m benchmarks.cutout`, 20 minutes on 2 cores: the cutout problem beside the notebook's way.
 
-Prints the tables, and with `--output FOLDER` writes them to benchmark.json and benchmark.md there. Every figure comes
-from processes of their own; those that are compared run in turn. Leave the machine alone while it runs.
+Augmentation, training and memory, the notebook's way and ours on this machine in one run; the figures are written to
+results/cutout. Every one comes from processes of their own; those that are compared run in turn. Leave the machine
+alone while it runs.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import statistics
-import subprocess
 import sys
-from pathlib import Path
+from functools import partial
 from typing import Any
 
-import pandas as pd
+from benchmarks.record import Record, add_output, at_least, in_own_process, several
 
-from dlperf import environment, terminal
-
-MEMORY_M = (1, 2, 4, 8, 16, 32)
-OVERHEAD_TARGETS = {44: 0.01, 8: 0.05}
 AUGMENTATION_TARGETS = {"notebook": 10, "corrected": 20}
+Rows = list[dict[str, Any]]
 
 
-def in_own_process(module: str, *arguments: object) -> dict[str, Any]:
-    """Run a benchmark module and return the JSON of its last line."""
-    command = [sys.executable, "-m", f"benchmarks.{module}", *map(str, arguments)]
-    # Legacy ImageDataGenerator and TensorFlow both write to standard error; a failure shows it.
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise SystemExit(f"{' '.join(command)} failed:\n{done.stderr[-3000:]}")
-    result: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
-    return result
-
-
-def augmentation(m: int, repeats: int) -> pd.DataFrame:
+def augmentation(m: int, repeats: int, images: int, seconds: float) -> Rows:
     """CPU time per augmented image, each way several times in turn."""
-    figures = [in_own_process("augmentation", "--m", m, "--json") for _ in range(repeats)]
-    rows = []
+    options = ("--m", m, "--images", images, "--seconds", seconds, "--json")
+    figures = [in_own_process("augmentation", *options) for _ in range(repeats)]
+    rows: Rows = []
     for protocol, target in AUGMENTATION_TARGETS.items():
         reference = statistics.median(f["notebook_way"] for f in figures)
         ours = statistics.median(f[protocol] for f in figures)
@@ -51,51 +37,30 @@ def augmentation(m: int, repeats: int) -> pd.DataFrame:
                 "asked for": target,
             }
         )
-    return pd.DataFrame(rows)
+    return rows
 
 
-def training_speed(m: int, repeats: int) -> pd.DataFrame:
-    """Training time per augmented image at ResNet-44, the two ways in turn."""
+def training_speed(m: int, repeats: int, depth: int, images: int) -> Rows:
+    """Training time per augmented image, the two ways in turn."""
+    options = ("--m", m, "--depth", depth, "--images", images)
     pairs = [
-        {way: in_own_process("training_speed", way, "--m", m) for way in ("notebook", "ours")} for _ in range(repeats)
+        {way: in_own_process("training_speed", way, *options) for way in ("notebook", "ours")} for _ in range(repeats)
     ]
-    rows = []
+    rows: Rows = []
     for figure in ("wall_ms_per_image", "cpu_ms_per_image", "warm_up_seconds"):
         notebook, ours = (statistics.median(pair[way][figure] for pair in pairs) for way in ("notebook", "ours"))
         ratio = statistics.median(pair["notebook"][figure] / pair["ours"][figure] for pair in pairs)
-        row = {f"training ResNet-44, m={m}": figure.replace("_", " ")}
+        row = {f"training ResNet-{depth}, m={m}": figure.replace("_", " ")}
         rows.append({**row, "notebook's way": round(notebook, 2), "ours": round(ours, 2), "ratio": round(ratio, 2)})
-    return pd.DataFrame(rows)
+    return rows
 
 
-def overhead(repeats: int) -> pd.DataFrame:
-    """Share of an epoch's CPU time around the bare compiled step."""
-    rows = []
-    for depth, target in OVERHEAD_TARGETS.items():
-        # Epochs of about ten seconds, so that both sides of a pair meet the same machine. Tracking is paid once an
-        # epoch, so its share is overstated: an epoch of the whole data set is twenty times as long or more.
-        images = 512 if depth == 44 else 2048
-        figures = in_own_process("overhead", "--depth", depth, "--images", images, "--repeats", repeats)
-        rows.append(
-            {
-                "around the bare step": f"ResNet-{depth}",
-                "epoch (CPU s)": round(figures["epoch_cpu_seconds"], 2),
-                "bare steps (CPU s)": round(figures["bare_cpu_seconds"], 2),
-                "share, median": f"{figures['share']:.1%}",
-                "quartiles": f"{figures['lower_quartile']:.1%} to {figures['upper_quartile']:.1%}",
-                "share of the least": f"{figures['share_of_least']:.1%}",
-                "asked for": f"at most {target:.0%}",
-            }
-        )
-    return pd.DataFrame(rows)
-
-
-def peak_memory(images: int) -> pd.DataFrame:
+def peak_memory(copies: list[int], depth: int, images: int) -> Rows:
     """Peak resident memory in MB by m."""
-    rows = []
-    for m in MEMORY_M:
+    rows: Rows = []
+    for m in copies:
         peaks = {
-            way: in_own_process("peak_memory", way, "--m", m, "--images", images)["peak_memory_mb"]
+            way: in_own_process("peak_memory", way, "--m", m, "--depth", depth, "--images", images)["peak_memory_mb"]
             for way in ("notebook", "epoch", "batch")
         }
         rows.append(
@@ -106,39 +71,38 @@ def peak_memory(images: int) -> pd.DataFrame:
                 "ours, copies_in=batch (MB)": round(peaks["batch"]),
             }
         )
-    return pd.DataFrame(rows)
+    return rows
 
 
-def main() -> None:
-    """Measure everything, print it, and write it down if asked to."""
+def main() -> int:
+    """Measure everything, print it, and write it down."""
+    number = at_least(1)
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--m", type=int, default=4, help="copies of each image (default 4)")
-    parser.add_argument("--repeats", type=int, default=3, help="processes per way (default 3)")
-    parser.add_argument("--images", type=int, default=5000, help="images in the memory measurement (default 5000)")
-    parser.add_argument("--output", type=Path, help="folder for benchmark.json and benchmark.md")
-    arguments = parser.parse_args()
-    tables = {
-        "augmentation": augmentation(arguments.m, arguments.repeats),
-        "training": training_speed(arguments.m, arguments.repeats),
-        "overhead": overhead(7),
-        "memory": peak_memory(arguments.images),
-    }
-    for name, table in tables.items():
-        terminal.show_table(name, table)
-    if arguments.output:
-        _write(arguments.output, tables)
-
-
-def _write(folder: Path, tables: dict[str, pd.DataFrame]) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    data = "CIFAR-10" if os.environ.get("DLPERF_DATA_DIR") else "random images"
-    described = {**environment.describe(), "data": data}
-    figures = {name: table.to_dict("records") for name, table in tables.items()}
-    (folder / "benchmark.json").write_text(json.dumps({"environment": described, "figures": figures}, indent=2) + "\n")
-    parts = [f"Measured on {environment.hardware()}, {data}; command: `{described['command']}`."]
-    parts += [table.to_markdown(index=False) for table in tables.values()]
-    (folder / "benchmark.md").write_text("\n\n".join(parts) + "\n")
+    parser.add_argument("--m", type=number, default=4, help="copies of each image (default 4)")
+    parser.add_argument("--depth", type=number, default=44, help="layers of the ResNet that is trained (default 44)")
+    parser.add_argument("--repeats", type=number, default=3, help="processes per way (default 3)")
+    parser.add_argument(
+        "--augmented_images", type=at_least(64), default=4096, help="of the augmentation (default 4096)"
+    )
+    parser.add_argument("--augmentation_seconds", type=float, default=5.0, help="of the notebook's way (default 5)")
+    parser.add_argument("--trained_images", type=at_least(64), default=320, help="of the training (default 320)")
+    parser.add_argument("--images", type=at_least(192), default=5000, help="of the memory measurement (default 5000)")
+    parser.add_argument(
+        "--memory_m", type=several(number), default=[1, 2, 4, 8, 16, 32], help="copies there (default 1,2,4,8,16,32)"
+    )
+    add_output(parser, "results/cutout")
+    given = parser.parse_args()
+    m, repeats, depth = given.m, given.repeats, given.depth
+    record = Record(
+        given.output / "benchmark.json", data="CIFAR-10" if os.environ.get("DLPERF_DATA_DIR") else "random images"
+    )
+    record.measure(
+        "augmentation", partial(augmentation, m, repeats, given.augmented_images, given.augmentation_seconds)
+    )
+    record.measure("training", partial(training_speed, m, repeats, depth, given.trained_images))
+    record.measure("memory", partial(peak_memory, given.memory_m, depth, given.images))
+    return record.end()
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

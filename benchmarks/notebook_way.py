@@ -1,7 +1,8 @@
 """The notebook's way to augment, written afresh: what the vectorised augmentation is measured against.
 
-NumPy masks one image at a time, the masked copies are stored m-fold as float32, and Keras's legacy
-`ImageDataGenerator` shifts and flips one image at a time, channel by channel, in SciPy.
+Not a benchmark itself: benchmarks.augmentation, training_speed and peak_memory call it. NumPy masks one image at a
+time, the masked copies are stored m-fold as float32, and Keras's legacy `ImageDataGenerator` shifts and flips one image
+at a time, channel by channel, in SciPy.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
-"""Problem 1's epoch and memory: `model.fit` on float32 arrays, the notebook's way, beside ours, in one run.
+"""`python -m benchmarks.optimizers`, 25 minutes on 2 cores: problem 1's epoch and memory beside the notebook's way.
 
-`python -m benchmarks.optimizers` interleaves the two, each measurement in a process of its own, and writes
-results/optimizers/benchmark.json. Same network, update rules, penalty, batch size and random images; compilation and
-a first epoch are left out; ours is timed as the training loop calls it, metrics and penalty included. Memory is the
-peak of a process that holds 60,000 images less that of one that holds 2,560. Leave the machine alone while it runs.
+`model.fit` on float32 arrays, the notebook's way, and ours in turn, each measurement in a process of its own; the
+figures are written to results/optimizers. Same network, update rules, penalty, batch size and random images;
+compilation and a first epoch are left out; ours is timed as the training loop calls it, metrics and penalty included.
+Memory is the peak of a process that holds 60,000 images less that of one that holds 2,560. Leave the machine alone
+while it runs.
 """
 
 from __future__ import annotations
@@ -11,19 +12,20 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import subprocess
 import sys
 import time
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from dlperf.environment import cores, describe, peak_memory_mb
+from benchmarks.record import Record, add_output, at_least, in_own_process
+from dlperf.environment import cores, peak_memory_mb
 
-RESULT = Path(__file__).resolve().parent.parent / "results" / "optimizers" / "benchmark.json"
-IMAGES = 10_000
 L2 = 0.01
+# The smaller number of images whose memory is compared: 20 batches of 128, which are trained on.
+FEW_IMAGES = 2_560
+WAYS = ("fit", "ours")
 
 
 def random_images(count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -103,56 +105,64 @@ def our_way(optimizer: str, dropout: bool, images: int, epochs: int, steps: int 
 
 def measured(way: str, optimizer: str, dropout: bool, *, images: int, epochs: int, steps: int | None) -> dict[str, Any]:
     """Run one measurement in a process of its own."""
-    own = {"way": way, "optimizer": optimizer, "dropout": dropout, "images": images, "epochs": epochs, "steps": steps}
-    command = [sys.executable, "-m", "benchmarks.optimizers", "--one", json.dumps(own)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    one = {"way": way, "optimizer": optimizer, "dropout": dropout, "images": images, "epochs": epochs, "steps": steps}
+    found: dict[str, Any] = in_own_process("optimizers", "--one", json.dumps(one))
     return found
 
 
-def main(optimizers: list[str], epochs: int, repeats: int) -> dict[str, Any]:
-    """Measure every pair; return medians over repeats and epochs."""
-    rows = []
-    for optimizer in optimizers:
-        for dropout in (False, True):
-            seconds: dict[str, list[float]] = {"fit": [], "ours": []}
-            for _ in range(repeats):
-                for way, found in seconds.items():
-                    one = measured(way, optimizer, dropout, images=IMAGES, epochs=epochs + 1, steps=None)
-                    found += one["seconds"][1:]
-            fit, ours = (statistics.median(found) for found in seconds.values())
-            rows.append({"optimizer": optimizer, "dropout": dropout, "fit": fit, "ours": ours, "ratio": fit / ours})
-            print(json.dumps(rows[-1]), flush=True)
-    memory: dict[str, float] = {}
-    for way in ("fit", "ours"):
+def speed(optimizer: str, dropout: bool, *, images: int, epochs: int, repeats: int) -> dict[str, float]:
+    """Return the median seconds of an epoch over repeats and epochs, both ways in turn."""
+    seconds: dict[str, list[float]] = {way: [] for way in WAYS}
+    for _ in range(repeats):
+        for way in WAYS:
+            one = measured(way, optimizer, dropout, images=images, epochs=epochs + 1, steps=None)
+            seconds[way] += one["seconds"][1:]
+    fit, ours = (statistics.median(seconds[way]) for way in WAYS)
+    return {"fit_seconds": fit, "our_seconds": ours, "ratio": fit / ours, "images": images}
+
+
+def memory(images: int) -> dict[str, float]:
+    """Return what `images` images take in MB, both ways."""
+    taken = {}
+    for way in WAYS:
         large, small = (
-            measured(way, "adam", False, images=images, epochs=1, steps=20)["peak_memory_mb"]
-            for images in (60_000, 2_560)
+            measured(way, "adam", False, images=count, epochs=1, steps=FEW_IMAGES // 128)["peak_memory_mb"]
+            for count in (images, FEW_IMAGES)
         )
-        memory[f"{way}_mb"] = large - small
-    memory["ratio"] = memory["fit_mb"] / memory["ours_mb"]
-    print(json.dumps(memory))
-    return {
-        "seconds_per_10000_images": rows,
-        "data_memory": memory,
-        "epochs": epochs,
-        "repeats": repeats,
-        "environment": describe(),
-    }
+        taken[way] = large - small
+    return {"fit_mb": taken["fit"], "our_mb": taken["ours"], "ratio": taken["fit"] / taken["ours"]}
 
 
-if __name__ == "__main__":
+def main() -> int:
+    """Measure every optimizer and write the figures; or measure once in this process, and print it as JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--optimizers", default="adagrad,rmsprop,nadam,adadelta,adam")
-    parser.add_argument("--epochs", type=int, default=3)
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--optimizers", default="adagrad,rmsprop,nadam,adadelta,adam", help="with commas between")
+    parser.add_argument("--images", type=at_least(128), default=10_000, help="images of an epoch (default 10000)")
+    parser.add_argument("--epochs", type=at_least(1), default=3, help="epochs that are timed (default 3)")
+    parser.add_argument("--repeats", type=at_least(1), default=3, help="processes per way (default 3)")
+    parser.add_argument(
+        "--memory_images",
+        type=at_least(2 * FEW_IMAGES),
+        default=60_000,
+        help="whose memory is measured (default 60000)",
+    )
     parser.add_argument("--one", help="one measurement as JSON, which is how this program starts itself")
+    add_output(parser, "results/optimizers")
     given = parser.parse_args()
     if given.one:
         one = json.loads(given.one)
         way = notebook_way if one.pop("way") == "fit" else our_way
         print(json.dumps({"seconds": way(**one), "peak_memory_mb": peak_memory_mb()}))
-    else:
-        result = main(given.optimizers.split(","), given.epochs, given.repeats)
-        RESULT.parent.mkdir(parents=True, exist_ok=True)
-        RESULT.write_text(json.dumps(result, indent=2) + "\n")
+        return 0
+    record = Record(given.output / "benchmark.json")
+    sizes = {"images": given.images, "epochs": given.epochs, "repeats": given.repeats}
+    for optimizer in given.optimizers.split(","):
+        for dropout in (False, True):
+            part = f"{optimizer}, {'with' if dropout else 'without'} dropout"
+            record.measure(part, partial(speed, optimizer, dropout, **sizes))
+    record.measure("memory", partial(memory, given.memory_images))
+    return record.end()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

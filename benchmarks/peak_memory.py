@@ -1,8 +1,8 @@
-"""Peak resident memory by copies per image, each in a process of its own.
+"""`python -m benchmarks.peak_memory batch --m 8`, half a minute on 2 cores: peak resident memory of a few steps.
 
-`python -m benchmarks.peak_memory notebook|epoch|batch --m 8` trains a few steps and prints the peak as JSON.
-"epoch" and "batch" are ours with the copies spread over the epoch or standing in one batch; "notebook" repeats the
-arrays, fits ImageDataGenerator on them and calls `model.fit`, as the notebook did.
+Printed as JSON; benchmarks.cutout starts one process for each way and number of copies. "epoch" and "batch" are ours
+with the copies spread over the epoch or standing in one batch; "notebook" repeats the arrays, fits ImageDataGenerator
+on them and calls `model.fit`, as the notebook did.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import json
 import numpy as np
 
 from benchmarks.augmentation import sample_images
+from benchmarks.record import at_least
 from dlperf.environment import peak_memory_mb
 
 _STEPS = 3
@@ -56,8 +57,8 @@ def _run_notebook(pixels: np.ndarray, labels: np.ndarray, m: int, depth: int) ->
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("way", choices=["notebook", "epoch", "batch"])
-    parser.add_argument("--m", type=int, default=2)
-    parser.add_argument("--depth", type=int, default=44)
-    parser.add_argument("--images", type=int, default=5000)
+    parser.add_argument("--m", type=at_least(1), default=2, help="copies of each image (default 2)")
+    parser.add_argument("--depth", type=int, default=44, help="layers of the ResNet (default 44)")
+    parser.add_argument("--images", type=at_least(192), default=5000, help="distinct images (default 5000)")
     run(**vars(parser.parse_args()))
     print(json.dumps({"peak_memory_mb": peak_memory_mb()}))

@@ -1,7 +1,7 @@
-"""Training seconds per augmented image: `model.fit` on repeated arrays beside the compiled epoch.
+"""`python -m benchmarks.training_speed ours`, a minute on 2 cores: training time per augmented image, one way.
 
-`python -m benchmarks.training_speed notebook|ours` measures one way in a process of its own and prints JSON;
-benchmarks.cutout interleaves them. Same network, optimizer, batch size and augmentation (the notebook's protocol); the
+"notebook" is `model.fit` on repeated arrays, "ours" the compiled epoch; printed as JSON. benchmarks.cutout interleaves
+the two. Same network, optimizer, batch size and augmentation (the notebook's protocol); the
 notebook's way has Keras's own batch normalisation, which is what building that network with Keras 3 gives.
 """
 
@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.augmentation import sample_images
+from benchmarks.record import at_least
 from dlperf.environment import cores
 
 
@@ -81,8 +82,8 @@ def _our_epoch(pixels: np.ndarray, labels: np.ndarray, depth: int, m: int) -> Ca
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("way", choices=["notebook", "ours"])
-    parser.add_argument("--depth", type=int, default=44)
-    parser.add_argument("--m", type=int, default=4)
-    parser.add_argument("--images", type=int, default=320)
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--depth", type=int, default=44, help="layers of the ResNet (default 44)")
+    parser.add_argument("--m", type=at_least(1), default=4, help="copies of each image (default 4)")
+    parser.add_argument("--images", type=at_least(64), default=320, help="distinct images (default 320)")
+    parser.add_argument("--repeats", type=at_least(1), default=3, help="epochs that are timed (default 3)")
     print(json.dumps({**measure(**vars(parser.parse_args())), "cores": cores()}))

@@ -66,7 +66,7 @@ class Parameters(BaseModel):
         """Hook: the values of the parameters declared with `derived_from`.
 
         Args:
-            given: Typed values of every parameter with a fixed default, and of those `derived_from` others that are given.
+            given: Typed values of every parameter with a fixed default, and of others that were given.
 
         Returns:
             A value for every parameter declared with `derived_from`. Those that were given win over it.

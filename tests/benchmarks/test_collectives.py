@@ -2,26 +2,37 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
-from benchmarks.collectives import measure
+from benchmarks.collectives import measure, why_not
+from tests.benchmarks.conftest import Start
 
-MISSING = [program for program in ("ip", "tc", "taskset") if not shutil.which(program)]
+QUICK = ["--model", "convnet", "--train_examples", "600"]
+needs_two_hosts = pytest.mark.skipif(bool(why_not()), reason=why_not())
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(
-    bool(MISSING) or os.geteuid() != 0, reason="needs root, iproute2 and taskset for network namespaces"
-)
+@needs_two_hosts
 def test_the_all_reduce_takes_what_the_cable_lets_through(tmp_path: Path) -> None:
     """98 kB of gradients: at 4 Mbit/s the ring of two, in which each sends all of them once, needs 0.2 seconds."""
-    quick = ["--model", "convnet", "--train_examples", "600"]
-    free = measure("ring", "", 3, str(tmp_path / "free"), *quick)
-    limited = measure("ring", "4mbit", 3, str(tmp_path / "limited"), *quick)
+    free = measure("ring", "", 3, str(tmp_path / "free"), *QUICK)
+    limited = measure("ring", "4mbit", 3, str(tmp_path / "limited"), *QUICK)
     assert float(str(free["all_reduce_seconds"])) < 0.05
     assert 0.1 < float(str(limited["all_reduce_seconds"])) < 1.0
     assert float(str(limited["step_seconds"])) > 0.8 * float(str(limited["all_reduce_seconds"]))
+
+
+@pytest.mark.slow
+@needs_two_hosts
+def test_a_collective_that_fails_leaves_the_figures_of_the_others(start: Start) -> None:
+    ended = start("collectives", "--steps", 1, "--limits", "", "--collectives", "star,ring", "--", *QUICK)
+    assert ended.exit_status == 1
+    assert ended.stderr.splitlines()[-1].startswith("star, limit none failed: ")
+    assert "collective=star" in ended.stderr.splitlines()[-1]
+    (row,) = pd.read_csv(ended.folder / "collectives.csv").to_dict("records")
+    assert (row["collective"], row["limit"]) == ("ring", "none")
+    assert 0 < row["all_reduce_seconds"] < row["step_seconds"]
+    assert (ended.folder / "collectives.png").stat().st_size > 1000

@@ -16,12 +16,12 @@ import mlflow
 import pandas as pd
 import pytest
 
-from benchmarks.made_trials import log, made
 from dlperf import entry_points
 from dlperf.cli import entry_point
 from dlperf.entry_points import PROBLEMS
 from dlperf.tracking import query
 from tests.support.desk import MLFLOW_RUN, ROOT, Desk
+from tests.support.made_trials import log, made
 
 NUMBERS = {"optimizers": 20, "scaling": 10, "architectures": 3, "cutout": 12, "approximators": 8}
 Start = Callable[..., tuple[int, str, str]]

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from benchmarks.made_trials import log, made
 from dlperf.cli import entry_point
+from tests.support.made_trials import log, made
 
 MISSING = [program for program in ("chromium", "chromedriver") if not shutil.which(program)]
 FLAGS = (

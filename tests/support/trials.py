@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from benchmarks.made_trials import made
 from dlperf import entry_points
 from dlperf.metric_names import best, has_best
 from dlperf.parameters import from_texts
 from dlperf.trial import StoredTrial
+from tests.support.made_trials import made
 
 
 def told_at_the_end(history: Mapping[str, Sequence[float]]) -> dict[str, float]:

@@ -10,7 +10,7 @@ from dlperf.errors import BadInput
 from dlperf.parameters import parse
 from dlperf.problems.cutout.parameters import CutoutParameters
 from dlperf.problems.cutout.problem import PROBLEM, summarize, work
-from dlperf.problems.shared_parameters import check_images
+from dlperf.problems.shared_parameters import verify_images
 from dlperf.trial import StoredTrial
 from tests.support.trials import told_at_the_end
 
@@ -77,10 +77,10 @@ def test_a_sweep_names_and_keys_its_trials() -> None:
 
 
 def test_train_examples_leave_room_for_the_validation_split() -> None:
-    check_images([resolve(dataset="digits", train_examples=1437)])
-    check_images([resolve(dataset="digits", train_examples=1294, protocol="corrected")])
+    verify_images([resolve(dataset="digits", train_examples=1437)])
+    verify_images([resolve(dataset="digits", train_examples=1294, protocol="corrected")])
     with pytest.raises(BadInput, match=r"train_examples=1295: at most 1294 with dataset=digits and protocol=corrected"):
-        check_images([resolve(dataset="digits", train_examples=1295, protocol="corrected")])
+        verify_images([resolve(dataset="digits", train_examples=1295, protocol="corrected")])
 
 
 @pytest.mark.parametrize("train_examples", [0, 100])

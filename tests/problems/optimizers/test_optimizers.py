@@ -11,10 +11,11 @@ import pytest
 
 from dlperf.accounting.mlp import multiplications
 from dlperf.claims import ledger
+from dlperf.data import check
 from dlperf.errors import BadInput
 from dlperf.parameters import from_texts, parse, texts
 from dlperf.problems.optimizers.parameters import CLASSES, FEATURES, UNITS, OptimizersParameters
-from dlperf.problems.optimizers.problem import PROBLEM, check, summarize
+from dlperf.problems.optimizers.problem import PROBLEM, summarize
 from dlperf.trial import StoredTrial
 from tests.support.desk import Desk, eventually
 from tests.support.trials import told_at_the_end

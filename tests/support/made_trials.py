@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -65,7 +65,7 @@ def made(problem: str, number: int, *, length: int = 20, **overrides: Any) -> Ma
         length: Epochs of its curves.
         **overrides: Typed parameters that win over the kind's.
     """
-    module: Any = entry_points.load_problem(problem)
+    module: Any = entry_points.load(problem)
     kinds = _KINDS[problem]()
     kind = kinds[number % len(kinds)]
     seed = {"random_seed": number // len(kinds)} if "random_seed" in module.varying else {}
@@ -142,18 +142,19 @@ def _history(problem: str, quality: float, epochs: int, rng: np.random.Generator
     if problem == "architectures":
         return {}
     falling = quality * (1 + 2 * np.exp(-np.arange(epochs) / 5)) + rng.normal(0, 0.02 * quality, epochs)
-    seconds = list(2 + rng.random(epochs) / 10)
+    seconds = 2 + rng.random(epochs) / 10
+    curves: dict[str, np.ndarray] = {"train_loss": falling}
     if problem == "scaling":
-        return {"train_loss": list(falling), "round_step_seconds": list(falling / 100), "epoch_seconds": seconds}
-    own: dict[str, Sequence[float]] = {"train_loss": falling, "validation_loss": falling * 1.1}
-    own["learning_rate"] = [0.001] * epochs
-    if problem == "approximators":
-        own |= {"train_rmse": falling, "validation_rmse": falling}
+        curves["round_step_seconds"] = falling / 100
     else:
+        curves |= {"validation_loss": falling * 1.1, "learning_rate": np.full(epochs, 0.001)}
+    if problem == "approximators":
+        curves |= {"train_rmse": falling, "validation_rmse": falling}
+    elif problem != "scaling":
         error = np.clip(falling / 4, 0, 1)
-        own |= {"train_cross_entropy": falling, "train_penalty": falling / 10, "train_subset_cross_entropy": falling}
-        own |= {"validation_error": error, "validation_accuracy": 1 - error, "validation_cross_entropy": falling}
-    return {name: list(map(float, curve)) for name, curve in (own | {"epoch_seconds": seconds}).items()}
+        curves |= {"train_cross_entropy": falling, "train_penalty": falling / 10, "train_subset_cross_entropy": falling}
+        curves |= {"validation_error": error, "validation_accuracy": 1 - error, "validation_cross_entropy": falling}
+    return {name: [float(value) for value in curve] for name, curve in (curves | {"epoch_seconds": seconds}).items()}
 
 
 def _final(

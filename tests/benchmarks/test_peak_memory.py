@@ -1,0 +1,15 @@
+"""Peak memory of a few steps, at toy size."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.benchmarks.conftest import Start
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", ["notebook", "epoch", "batch"])
+def test_a_way_has_a_peak_that_holds_its_libraries(start: Start, way: str) -> None:
+    figures = start("peak_memory", way, "--depth", 8, "--m", 2, "--images", 192, output=False).printed
+    assert set(figures) == {"peak_memory_mb"}
+    assert 200 < figures["peak_memory_mb"] < 5000
