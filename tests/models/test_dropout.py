@@ -9,6 +9,7 @@ import pytest
 from dlperf.counter_hash import hashed
 from dlperf.models.dropout import HashedDropout
 from dlperf.models.mlp import classifying_mlp
+from tests.support.rounding import tolerance
 
 ONES = np.ones((128, 1000), "float32")
 
@@ -94,7 +95,7 @@ def test_the_assignments_network() -> None:
     for a, b in zip(plain.get_weights(), hashing.get_weights(), strict=True):
         assert np.array_equal(a, b)
     squares = sum(float((w.astype("float64") ** 2).sum()) for w in plain.get_weights()[:4])
-    assert float(sum(plain.losses)) == pytest.approx(0.01 * squares, rel=1e-6)
+    assert float(sum(plain.losses)) == pytest.approx(0.01 * squares, rel=tolerance(3072))
     assert float(sum(plain.losses)) == pytest.approx(25.1, abs=0.2)  # what the notebook's loss starts with
     biases = [1.0 if w.ndim == 1 else 0.0 for w in plain.get_weights()]
     plain.set_weights([np.full_like(w, b) for w, b in zip(plain.get_weights(), biases, strict=True)])
