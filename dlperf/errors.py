@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import difflib
+import itertools
 import re
 import signal
 from collections.abc import Iterable
 
 # user:password@ of an address, also where the password has a slash in it; ssh://user@host has no secret.
 _LOGIN = re.compile(r"(?<!ssh)://[^\s/]*@|://[^\s/@:]*:\S*@")
+_MOST_CHARACTERS = 2_000
+_LEFT_OUT = " [...] "
 
 
 class DlperfError(Exception):
@@ -91,6 +94,28 @@ def without_logins(text: str) -> str:
     return _LOGIN.sub("://", text)
 
 
-def one_line(error: BaseException) -> str:
-    """Return an error's text in one line of at most 500 characters; its type where it has no text."""
-    return (without_logins(" ".join(str(error).split())) or type(error).__name__)[:500]
+def one_line(error: object, most: int = _MOST_CHARACTERS) -> str:
+    """Return an error's text as `in_one_line` does; its type where it has no text."""
+    return in_one_line(str(error), most) or type(error).__name__
+
+
+def in_one_line(text: str, most: int = _MOST_CHARACTERS) -> str:
+    """Return a text in one line, without logins; beginning and end of one that is longer than `most` characters.
+
+    Whatever another program says goes through here, or through `reason`, and is cut nowhere else: why something failed
+    often stands at the end.
+    """
+    line = without_logins(" ".join(text.split()))
+    if len(line) <= most:
+        return line
+    head = (most - len(_LEFT_OUT)) // 2
+    return line[:head] + _LEFT_OUT + line[head + len(_LEFT_OUT) - most :]
+
+
+def reason(output: str) -> str:
+    """Return in one line why a program failed, of all that it wrote: a traceback's exception, else everything."""
+    lines = output.splitlines()
+    tracebacks = [number for number, line in enumerate(lines) if line.startswith("Traceback (most recent call last)")]
+    frames = lines[tracebacks[-1] + 1 :] if tracebacks else []
+    said = "\n".join(itertools.dropwhile(lambda line: not line.strip() or line[0].isspace(), frames))
+    return in_one_line(said) or in_one_line(output) or "no reason given"

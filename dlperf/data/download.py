@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from dlperf.errors import EnvironmentMissing
+from dlperf.errors import EnvironmentMissing, one_line
 
 # urllib and rich are imported where they are used: `--help` imports this module, and hardly any start downloads.
 
@@ -140,7 +140,7 @@ def _appear(folder: Path, names: Sequence[str], produce: Callable[[Path, Path], 
                     folder.rename(Path(work, "incomplete"))
                 complete.rename(folder)
     except OSError as problem:
-        raise EnvironmentMissing(f"{folder} could not be written ({_one_line(problem)})") from problem
+        raise EnvironmentMissing(f"{folder} could not be written ({one_line(problem)})") from problem
 
 
 @contextlib.contextmanager
@@ -186,11 +186,11 @@ def _receive(url: str, size: int, algorithm: str, published: str, file: Path, ti
                     received += len(chunk)
                     show(received)
         except urllib.error.HTTPError as problem:
-            raise EnvironmentMissing(f"{url} answered {_one_line(problem)}") from problem
+            raise EnvironmentMissing(f"{url} answered {one_line(problem)}") from problem
         except urllib.error.URLError as problem:
-            raise EnvironmentMissing(f"{url} could not be reached ({_one_line(problem.reason)})") from problem
+            raise EnvironmentMissing(f"{url} could not be reached ({one_line(problem.reason)})") from problem
         except (OSError, http.client.HTTPException) as problem:
-            raise EnvironmentMissing(f"the download of {url} broke off ({_one_line(problem)})") from problem
+            raise EnvironmentMissing(f"the download of {url} broke off ({one_line(problem)})") from problem
     if received != size:
         amount = f"{received:,}" if received < size else f"more than {size:,}"
         raise EnvironmentMissing(f"{url} sent {amount} bytes instead of {size:,}")
@@ -230,11 +230,7 @@ def _extract(archive: Archive, packed: Path, folder: Path) -> None:
                     with content, (folder / PurePosixPath(entry.name).name).open("wb") as out:
                         shutil.copyfileobj(content, out, CHUNK_BYTES)
     except (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error) as problem:
-        raise EnvironmentMissing(f"{archive.url} is no readable .tar.gz file ({_one_line(problem)})") from problem
+        raise EnvironmentMissing(f"{archive.url} is no readable .tar.gz file ({one_line(problem)})") from problem
     missing = [file for file in archive.files if not (folder / file).is_file()]
     if missing:
         raise EnvironmentMissing(f"{archive.url} does not hold {', '.join(missing)} as regular files")
-
-
-def _one_line(problem: object) -> str:
-    return " ".join(str(problem).split()) or type(problem).__name__

@@ -20,7 +20,7 @@ from typing import Any
 import dlperf
 from dlperf import entry_points
 from dlperf.engines.execution import Listener, Outcome, RemoteReport, Task, execute, portable
-from dlperf.errors import EnvironmentMissing, TrialFailed, one_line
+from dlperf.errors import EnvironmentMissing, TrialFailed, one_line, reason
 from dlperf.trial import Report
 
 _KNOCK_SECONDS = 10
@@ -86,8 +86,7 @@ def _connected() -> Any:
     except subprocess.TimeoutExpired:
         raise EnvironmentMissing(f"{unreachable} within {_CONNECT_SECONDS} seconds") from None
     if probe.returncode:
-        last = (probe.stderr.strip().splitlines() or ["no reason given"])[-1]
-        raise EnvironmentMissing(f"{unreachable}: {last[:200]}")
+        raise EnvironmentMissing(f"{unreachable}: {reason(probe.stderr)}")
     import ray
 
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}

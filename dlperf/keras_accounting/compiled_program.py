@@ -23,6 +23,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from dlperf.errors import one_line
+
 _INSTRUCTION = re.compile(r"^\s*(?:ROOT )?%?\S+ = (.*?) ([a-z][a-z-]*)\((.*)$", re.MULTILINE)
 _SHAPE = re.compile(r"[a-z]+[0-9]*\[([0-9,]*)\]")
 _UNKNOWN = ("while", "conditional", "custom-call", "call")
@@ -64,7 +66,7 @@ def count_compiled(model: keras.Model, inputs: Any) -> CompiledCount:
             warnings.simplefilter("ignore")
             program = function.experimental_get_compiler_ir(specs)(stage="hlo", device_name="/device:CPU:0")
     except (tf.errors.OpError, ValueError, TypeError) as error:
-        raise ValueError(f"XLA cannot compile it: {' '.join(str(error).split())[:200]}") from error
+        raise ValueError(f"XLA cannot compile it: {one_line(error)}") from error
     read = {id(variable) for variable in graph.variables}
     unread = {w.path: math.prod(w.shape) for w in model.weights if id(w.value) not in read}
     constants = [tensor for tensor, _ in graph.captures if tensor.dtype != tf.resource]

@@ -51,7 +51,7 @@ def connected(link: Link) -> Iterator[Any]:
         version = client.version()["Version"]
     except Exception as error:
         raise EnvironmentMissing(
-            f"{link.name}: no Docker engine answers at {socket}: start it there ({link.last_error or one_line(error)})"
+            f"{link.name}: no Docker engine answers at {socket}: start it there ({link.complaint or one_line(error)})"
         ) from error
     with contextlib.closing(client):
         _check_version(link, version)

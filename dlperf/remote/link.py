@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
-from dlperf.errors import EnvironmentMissing
+from dlperf.errors import EnvironmentMissing, in_one_line
 from dlperf.remote.parameters import Address
 
 _CONNECT_SECONDS = 15
@@ -118,10 +118,9 @@ class Link:
         return not self.alive
 
     @property
-    def last_error(self) -> str:
-        """The last line that ssh complained with, "" if it did not."""
-        lines = (self._folder / "errors").read_text(errors="replace").split("\n")
-        return next((line.strip() for line in reversed(lines) if line.strip()), "")
+    def complaint(self) -> str:
+        """What ssh has complained of, in one line; "" if it has not."""
+        return in_one_line((self._folder / "errors").read_text(errors="replace"))
 
     def run(self, command: str, seconds: float = 30) -> str:
         """Run a shell command on the host.
@@ -140,7 +139,8 @@ class Link:
         command = f"echo {_BEGIN}; {command}"
         done = self._ask(command=f"sh -c {shlex.quote(command)}", seconds=seconds)
         if done.returncode == 255:
-            raise EnvironmentMissing(f"the connection to {self.name} is lost: {done.stderr.strip() or self.last_error}")
+            said = in_one_line(done.stderr) or self.complaint
+            raise EnvironmentMissing(f"the connection to {self.name} is lost: {said}")
         return done.stdout.partition(f"{_BEGIN}\n")[2]
 
     def forward_socket(self, path: str) -> Path:
@@ -158,7 +158,9 @@ class Link:
         here = self._folder / "socket"
         done = self._ask("-O", "forward", "-L", f"{here}:{path}")
         if done.returncode:
-            raise EnvironmentMissing(f"{self.name}: its {path} cannot be forwarded over SSH: {done.stderr.strip()}")
+            raise EnvironmentMissing(
+                f"{self.name}: its {path} cannot be forwarded over SSH: {in_one_line(done.stderr)}"
+            )
         return here
 
     def tunnel_back(self, host: str, port: int, at: int = 0) -> int:
@@ -181,9 +183,10 @@ class Link:
             taken = (
                 f"port {at} is still taken there (by a lost connection? then try again in a minute), or " if at else ""
             )
+            said = in_one_line(done.stderr) or "ssh gives no reason"
             raise EnvironmentMissing(
                 f"{self.name}: no tunnel back to {there}: {taken}its sshd forbids it (AllowTcpForwarding); or "
-                "use a tracking server that the host reaches by itself"
+                f"use a tracking server that the host reaches by itself ({said})"
             )
         self._guard()
         return at or int(done.stdout)
@@ -232,7 +235,7 @@ class Link:
                 return
             time.sleep(0.05)
         said = (self._folder / "errors").read_text(errors="replace")
-        reason = next((words for sign, words in _REASONS.items() if sign in said), self.last_error or "no answer")
+        reason = next((words for sign, words in _REASONS.items() if sign in said), self.complaint or "no answer")
         raise EnvironmentMissing(f"{self.name} cannot be reached over SSH: {reason}")
 
     def _ask(self, *options: str, command: str = "", seconds: float = 30) -> subprocess.CompletedProcess[str]:

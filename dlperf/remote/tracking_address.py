@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-from dlperf.errors import BadInput, EnvironmentMissing, without_logins
+from dlperf.errors import BadInput, EnvironmentMissing, in_one_line, without_logins
 from dlperf.remote.container import remove
 from dlperf.remote.link import Link
 
@@ -135,7 +135,7 @@ def why_unreachable(client: Any, image: str, network: str, address: TrackingAddr
     try:
         container.start()
         status = int(container.wait()["StatusCode"])
-        said = container.logs(stdout=False, stderr=True).decode(errors="replace").strip().split("\n")[-1]
+        said = container.logs(stdout=False, stderr=True).decode(errors="replace")
     finally:
         remove(container)
-    return (str(said) or f"status {status}") if status else ""
+    return (in_one_line(said) or f"status {status}") if status else ""

@@ -19,7 +19,7 @@ import dlperf
 from dlperf import tables
 from dlperf.environment import command
 from dlperf.environment import describe as describe_environment
-from dlperf.errors import BadInput, Ended, EnvironmentMissing, one_line
+from dlperf.errors import BadInput, Ended, EnvironmentMissing, in_one_line, one_line
 from dlperf.interruption import signals_deferred
 from dlperf.metric_names import EPOCH_METRICS
 from dlperf.parameters import describe, same_value, unquoted
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     import matplotlib.figure
     import pandas as pd
 
+_TAG_CHARACTERS = 7_500  # a tag holds 8,000
 _MADE_UP_NAME = re.compile(r"[a-z]+-[a-z]+-\d+")
 
 
@@ -101,7 +102,7 @@ class Run:
                 if error is None:
                     self.end("FINISHED")
                 else:
-                    self.end("KILLED" if killed else "FAILED", one_line(error))
+                    self.end("KILLED" if killed else "FAILED", one_line(error, _TAG_CHARACTERS))
         except Exception as unreachable:
             message = f"run {self.id} could not be ended: {one_line(unreachable)}"
             if error is None:
@@ -110,7 +111,8 @@ class Run:
 
     def end(self, status: str, failure: str = "") -> None:
         """End the run as `status`, FINISHED, FAILED or KILLED, with the reason where it is a failure."""
-        self.set_tags({"dlperf.ended": status.lower()} | ({"dlperf.failure": failure} if failure else {}))
+        reason = {"dlperf.failure": in_one_line(failure, _TAG_CHARACTERS)} if failure else {}
+        self.set_tags({"dlperf.ended": status.lower()} | reason)
         self._client.set_terminated(self.id, status)
 
     @property

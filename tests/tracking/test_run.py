@@ -146,6 +146,20 @@ def test_a_run_ends_as_its_block_does(store: Store, error: BaseException | None,
         assert logged.data.tags["dlperf.failure"] == "two lines"
 
 
+@pytest.mark.parametrize("most", [455, 7_000])
+def test_the_tag_of_a_failure_keeps_its_reason(store: Store, most: int) -> None:
+    """Of a sweep of many failures too; a tag holds 8,000 characters."""
+    for length, run in ((most, begin(store, {})), (20_000, begin(store, {}))):
+        with pytest.raises(ValueError, match="xxx"), run:
+            raise ValueError(f"{'x' * length} the reason")
+        failure = store.client.get_run(run.id).data.tags["dlperf.failure"]
+        assert failure.endswith("x the reason")
+        assert len(failure) == min(length + 11, 7_500)
+    run = begin(store, {})
+    run.end("FAILED", f"{'y' * 9_000} the reason")
+    assert store.client.get_run(run.id).data.tags["dlperf.failure"].endswith("y the reason")
+
+
 def test_a_resumed_run_that_finishes_loses_its_failure(store: Store) -> None:
     run = begin(store, {})
     with pytest.raises(ValueError, match="first"), run:

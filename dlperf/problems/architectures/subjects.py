@@ -226,4 +226,4 @@ def _load(file: Path, subject: str) -> keras.Model:
         return keras.models.load_model(file, compile=False)
     except Exception as error:
         # A damaged or foreign file fails in many ways, from the zip archive to a layer's constructor.
-        raise BadInput("subject", subject, f"cannot be read as a Keras model: {one_line(error)[:200]}") from error
+        raise BadInput("subject", subject, f"cannot be read as a Keras model: {one_line(error)}") from error

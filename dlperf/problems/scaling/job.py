@@ -22,7 +22,7 @@ import numpy as np
 
 import dlperf
 from dlperf.data.dataset import shuffled_order
-from dlperf.errors import EnvironmentMissing, TrialFailed
+from dlperf.errors import EnvironmentMissing, TrialFailed, reason
 from dlperf.problems.scaling.worker_config import WorkerConfig
 
 # With any strategy a step spent half its time in page faults until glibc's allocator was told to keep its memory; it
@@ -226,8 +226,8 @@ class Job:
         if worker.returncode is not None and worker.returncode < 0:
             return f"was killed by {signal.Signals(-worker.returncode).name}"
         self._logs[index].seek(0)
-        lines = [line for line in self._logs[index].read().decode(errors="replace").splitlines() if line.strip()]
-        return f"ended with exit status {worker.returncode}: {lines[-1] if lines else 'nothing was said'}"
+        said = self._logs[index].read().decode(errors="replace")
+        return f"ended with exit status {worker.returncode}: {reason(said)}"
 
 
 def _refuse_used_port(address: str) -> None:

@@ -15,6 +15,7 @@ import threading
 import time
 from typing import Any
 
+from dlperf.errors import one_line
 from dlperf.problems.scaling.worker_config import WorkerConfig
 
 _WARM_UP_STEPS = 2
@@ -39,7 +40,7 @@ def main() -> None:
         import traceback
 
         traceback.print_exc()
-        _answer(answers, {"error": f"{type(error).__name__}: {error}".splitlines()[0]})
+        _answer(answers, {"error": f"{type(error).__name__}: {one_line(error)}"})
         # Not `sys.exit`: a worker whose peers are gone would wait for them.
         os._exit(1)
 
