@@ -14,6 +14,7 @@ from keras import layers
 from dlperf.accounting import alexnet, inception, receptive_field
 from dlperf.accounting.layers import LayerTable
 from dlperf.accounting.resnet import count_resnet
+from dlperf.environment import cores
 from dlperf.keras_accounting.compiled_program import count_compiled
 from dlperf.keras_accounting.gradient_support import gradient_support, support_side
 from dlperf.keras_accounting.layer_counts import Count, counts
@@ -22,6 +23,10 @@ from dlperf.models import alexnet as alexnet_model
 from dlperf.models import inception as inception_model
 from dlperf.models.filter_stack import filter_stack
 from dlperf.models.resnet import resnet
+from dlperf.training.compiled_epoch import configure_runtime
+
+# The layers below start the runtime, which tests of other files want configured.
+configure_runtime(cores())
 
 
 @pytest.fixture
