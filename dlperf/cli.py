@@ -22,7 +22,7 @@ from dlperf.declaration import Description
 from dlperf.errors import BadInput, DlperfError, Ended, did_you_mean
 from dlperf.parameters import Parameters, describe, parse
 from dlperf.problem import Comparison, Demo, Problem
-from dlperf.remote.parameters import SUMMARY as REMOTE_SUMMARY
+from dlperf.remote import parameters as remote_parameters
 from dlperf.remote.parameters import RemoteParameters, read_arguments
 
 _SUBCOMMANDS = (*entry_points.NAMES, "remote")
@@ -72,7 +72,7 @@ def remote(argv: Sequence[str] | None = None) -> int:
 class _Command(click.Command, abc.ABC):
     """A command with an option per declared parameter, each of which takes one value."""
 
-    def __init__(self, name: str, summary: str, *declarations: type[Parameters]) -> None:
+    def __init__(self, name: str, summary: str, example: str, *declarations: type[Parameters]) -> None:
         """Make the options from the declarations."""
         self.descriptions = {each.name: each for model in declarations for each in describe(model)}
         super().__init__(
@@ -86,6 +86,7 @@ class _Command(click.Command, abc.ABC):
             ],
             help=summary,
             short_help=summary,
+            epilog=_epilog(example),
             options_metavar="[--PARAMETER VALUE]...",
         )
 
@@ -181,7 +182,7 @@ class _EntryPoint(_Command):
     def __init__(self, problem: Problem[Any] | Demo | Comparison) -> None:
         """Make the options from the problem's declarations."""
         self.problem = problem
-        super().__init__(problem.name, problem.summary, problem.parameters)
+        super().__init__(problem.name, problem.summary, problem.example, problem.parameters)
 
     def check(self, raw: dict[str, str]) -> None:
         """Read the parameters."""
@@ -206,7 +207,7 @@ class _Remote(_Command):
         self.wanted: tuple[RemoteParameters, dict[str, str]] | None = None
         named = _value_of("--entry_point", arguments)
         problem = [entry_points.load(named).parameters] if named in entry_points.NAMES else []
-        super().__init__("remote", REMOTE_SUMMARY, RemoteParameters, *problem)
+        super().__init__("remote", remote_parameters.SUMMARY, remote_parameters.EXAMPLE, RemoteParameters, *problem)
 
     def check(self, raw: dict[str, str]) -> None:
         """Read what is `remote`'s, and the entry point's with the declarations that the host will read them with."""
@@ -238,6 +239,7 @@ class _Dlperf(click.Group):
             "dlperf",
             help="Deep-learning performance experiments, tracked in MLflow. `dlperf NAME --help` lists the parameters.",
             context_settings={"max_content_width": 100},
+            epilog=_epilog("dlperf cutout --m 4 --dry_run true"),
             subcommand_metavar="NAME [--PARAMETER VALUE]...",
         )
         click.version_option(__version__, prog_name="dlperf")(self)
@@ -289,6 +291,11 @@ def _complain(who: str, message: object) -> None:
     """Write one line to the standard error, also if a value in the message has line breaks."""
     with contextlib.suppress(BrokenPipeError):
         print(f"{who}: {' '.join(str(message).splitlines())}", file=sys.stderr, flush=True)
+
+
+def _epilog(example: str) -> str:
+    """The end of a help text: one command that can be typed as it stands, which click is told not to wrap."""
+    return f"\b\nExample:\n  {example}"
 
 
 def _metavar(description: Description) -> str:

@@ -26,6 +26,7 @@ DEMO = Demo(
     name="main",
     summary="Demo: every problem reduced to minutes, on embedded data (no download).",
     parameters=DemoParameters,
+    example="dlperf main --random_seed 1",
     problems=PROBLEMS,
 )
 

@@ -113,6 +113,7 @@ class Problem(Generic[P]):
         summarize: Tables and figures of finished trials; a pure function of what is stored.
         work: Estimated scalar multiplications a trial takes, for `dry_run`.
         demo: Parameters of the reduced start in the demo, as text.
+        example: A command line, for the end of the help.
         distributed: How its trials run over several hosts and in turns; None where they do not.
         next_trials: Of a sweep: the trials that can be run by now, given those that were asked for and those that have
             finished so far; called until it names no new one.
@@ -131,6 +132,7 @@ class Problem(Generic[P]):
     summarize: Callable[[Sequence[StoredTrial[P]]], Summary]
     work: Callable[[P], float]
     demo: Mapping[str, str]
+    example: str
     varying_rarely: tuple[str, ...] = ()
     data_drawn: bool = False
     grouped_by: tuple[str, ...] = ()
@@ -158,11 +160,13 @@ class Comparison:
         name: As on the command line.
         summary: One line for the help.
         parameters: Their declarations.
+        example: A command line, for the end of the help.
     """
 
     name: str
     summary: str
     parameters: type[Parameters]
+    example: str
 
 
 @dataclass(frozen=True)
@@ -173,10 +177,12 @@ class Demo:
         name: As on the command line.
         summary: One line for the help.
         parameters: Their declarations.
+        example: A command line, for the end of the help.
         problems: The problems it starts, by name, in order.
     """
 
     name: str
     summary: str
     parameters: type[Parameters]
+    example: str
     problems: tuple[str, ...]

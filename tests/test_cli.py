@@ -1,5 +1,6 @@
 """The command line: what it accepts, how it refuses, and what it does not import."""
 
+import shlex
 import signal
 import subprocess
 import sys
@@ -12,7 +13,8 @@ import pytest
 from dlperf import cli, entry_points
 from dlperf.declaration import parameter
 from dlperf.errors import BadInput, Ended, EnvironmentMissing, TrialFailed
-from dlperf.parameters import Parameters
+from dlperf.parameters import Parameters, parse
+from dlperf.remote.parameters import read_arguments
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -59,7 +61,9 @@ def sweep(monkeypatch: pytest.MonkeyPatch) -> Sweep:
     fake = Sweep()
     monkeypatch.setitem(sys.modules, "dlperf.runner.start", fake)
     monkeypatch.setattr(
-        entry_points, "load", lambda name: types.SimpleNamespace(name=name, summary="An example.", parameters=Example)
+        entry_points,
+        "load",
+        lambda name: types.SimpleNamespace(name=name, summary="An example.", example="", parameters=Example),
     )
     monkeypatch.delenv("MLFLOW_RUN_ID", raising=False)
     return fake
@@ -192,6 +196,20 @@ def test_help_and_refusals_import_nothing_heavy(arguments: list[str]) -> None:
     imported = set(ended.stdout.splitlines()[-1].split())
     assert "dlperf.parameters" in imported
     assert not imported & {"tensorflow", "keras", "mlflow", "numpy", "pandas", "matplotlib", "rich"}
+
+
+@pytest.mark.parametrize("name", [*entry_points.NAMES, "remote"])
+def test_every_help_ends_with_an_example_that_is_accepted(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main([name, "--help"]) == 0
+    heading, example = (line.strip() for line in capsys.readouterr().out.splitlines()[-2:])
+    assert heading == "Example:"
+    program, entry_point, *arguments = shlex.split(example)
+    assert (program, entry_point) == ("dlperf", name)
+    raw = {option.removeprefix("--"): value for option, value in zip(arguments[::2], arguments[1::2], strict=True)}
+    if name == "remote":
+        read_arguments(raw)
+    else:
+        parse(entry_points.load(name).parameters, raw)
 
 
 @pytest.mark.parametrize("name", entry_points.NAMES)

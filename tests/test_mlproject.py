@@ -58,7 +58,9 @@ def received(command: str, name: str) -> list[str]:
 def example(monkeypatch: pytest.MonkeyPatch) -> None:
     """The example in the place of every problem."""
     monkeypatch.setattr(
-        entry_points, "load", lambda name: types.SimpleNamespace(name=name, summary="An example.", parameters=Example)
+        entry_points,
+        "load",
+        lambda name: types.SimpleNamespace(name=name, summary="An example.", example="", parameters=Example),
     )
 
 

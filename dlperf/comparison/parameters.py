@@ -42,4 +42,5 @@ COMPARISON = Comparison(
     name="compare",
     summary="Summary tables of stored trials, published figures beside ours with verdicts, and a report.",
     parameters=CompareParameters,
+    example="dlperf compare --problem cutout --group_by m --output tables",
 )

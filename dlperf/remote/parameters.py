@@ -29,6 +29,7 @@ _ELSEWHERE = {
     "hosts": "a container elsewhere is one host on its own: start scaling on each host by itself",
 }
 
+EXAMPLE = "dlperf remote --host ssh://user@gpuhost:22 --entry_point cutout --m 4 --gpus all"
 SUMMARY = (
     "Run an entry point in a container on another host, over SSH: with --entry_point NAME come that entry point's own "
     "parameters."

@@ -101,4 +101,5 @@ PROBLEM = Problem(
     summarize=summarize,
     work=work,
     demo={"max_units": "64", "max_layers": "2", "epochs": "30"},
+    example="dlperf approximators --units '64,128;256' --random_seed 0,1,2",
 )

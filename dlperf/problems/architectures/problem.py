@@ -84,4 +84,5 @@ PROBLEM = Problem(
     summarize=summarize,
     work=lambda parameters: 0.0,
     demo={"subject": ",".join(SUBJECTS)},
+    example="dlperf architectures --subject vgg19,keras:DenseNet121",
 )

@@ -95,4 +95,5 @@ PROBLEM = Problem(
     summarize=summarize,
     work=work,
     demo={"m": "0,4", "dataset": "digits", "depth": "8", "epochs": "6"},
+    example="dlperf cutout --m 0,4 --depth 20 --train_examples 5000 --epochs 10",
 )

@@ -106,4 +106,5 @@ PROBLEM = Problem(
     summarize=summarize,
     work=work,
     demo={"optimizer": "adam", "dataset": "digits", "epochs": "5"},
+    example="dlperf optimizers --optimizer adam,nadam --dropout false --epochs 10",
 )

@@ -156,4 +156,5 @@ PROBLEM = Problem(
     summarize=summarize,
     work=work,
     demo={"model": "convnet", "dataset": "digits", "steps": "5", "repeats": "2", "batch_size": "128"},
+    example="dlperf scaling --workers 1,2 --dataset cifar10",
 )
