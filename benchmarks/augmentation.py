@@ -17,14 +17,20 @@ import os
 import statistics
 import sys
 import time
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from benchmarks.record import at_least
+from dlperf.terminal import show_table
 
 Protocol = Literal["notebook", "corrected"]
 
+TARGETS: dict[Protocol, int] = {"notebook": 10, "corrected": 20}
+STEPS: dict[Protocol, str] = {
+    "notebook": "cutout, sub-pixel shift, flip",
+    "corrected": "normalise, crop, flip, cutout",
+}
 BATCH_SIZE = 64
 NOTEBOOK_LENGTH = 12
 CORRECTED_LENGTH = 16
@@ -167,32 +173,21 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print the figures as JSON instead of a table")
     arguments = parser.parse_args()
 
+    import pandas as pd
     import tensorflow as tf
-    from rich.console import Console
-    from rich.table import Table
 
     tf.config.threading.set_intra_op_parallelism_threads(arguments.threads)
     images, source = sample_images(arguments.images)
     reference = notebook_way_us(images, arguments.m, seconds=arguments.seconds)
-    protocols: tuple[Protocol, ...] = ("notebook", "corrected")
-    figures = {protocol: ours_us(images, arguments.m, protocol, arguments.batches) for protocol in protocols}
+    ours = {protocol: ours_us(images, arguments.m, protocol, arguments.batches) for protocol in TARGETS}
     if arguments.json:
-        print(json.dumps({"notebook_way": reference, **figures}))
+        print(json.dumps({"notebook_way": reference, **ours}))
         return
-    table = Table(title=f"Augmentation of {source}, m={arguments.m}, {arguments.threads} thread(s)")
-    table.add_column("way")
-    table.add_column("CPU µs per image", justify="right")
-    table.add_column("times less", justify="right")
-    table.add_column("target", justify="right")
-    table.add_row("the notebook's (ImageDataGenerator)", f"{reference:.1f}", "", "")
-    names: dict[Protocol, tuple[str, int]] = {
-        "notebook": ("notebook protocol: cutout, sub-pixel shift, flip", 10),
-        "corrected": ("corrected protocol: normalise, crop, flip, cutout", 20),
-    }
-    for protocol, (name, target) in names.items():
-        figure = figures[protocol]
-        table.add_row(name, f"{figure:.1f}", f"{reference / figure:.1f}", f"{target}")
-    Console().print(table)
+    rows: list[dict[str, Any]] = [{"way": "the notebook's (ImageDataGenerator)", "CPU us per image": reference}]
+    for protocol, figure in ours.items():
+        ratio = {"times less": reference / figure, "asked for": TARGETS[protocol]}
+        rows.append({"way": f"{protocol}: {STEPS[protocol]}", "CPU us per image": figure, **ratio})
+    show_table(f"augmentation of {source}, m={arguments.m}, threads={arguments.threads}", pd.DataFrame(rows))
 
 
 if __name__ == "__main__":

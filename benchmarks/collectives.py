@@ -56,7 +56,8 @@ def two_hosts(limit: str) -> Iterator[None]:
             for device in (f"dlveth{number}", "lo"):
                 ip(*inside, "ip", "link", "set", device, "up")
             if limit:
-                shape = ["tbf", "rate", limit, "burst", "256kb", "latency", "50ms"]
+                # What a pause saves up goes out at once, the burst: less than a step's gradients.
+                shape = ["tbf", "rate", limit, "burst", "64kb", "latency", "50ms"]
                 ip(*inside, "tc", "qdisc", "add", "dev", f"dlveth{number}", "root", *shape)
         yield
     finally:

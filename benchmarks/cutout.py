@@ -14,9 +14,9 @@ import sys
 from functools import partial
 from typing import Any
 
+from benchmarks.augmentation import TARGETS
 from benchmarks.record import Record, add_output, at_least, in_own_process, several
 
-AUGMENTATION_TARGETS = {"notebook": 10, "corrected": 20}
 Rows = list[dict[str, Any]]
 
 
@@ -25,7 +25,7 @@ def augmentation(m: int, repeats: int, images: int, seconds: float) -> Rows:
     options = ("--m", m, "--images", images, "--seconds", seconds, "--json")
     figures = [in_own_process("augmentation", *options) for _ in range(repeats)]
     rows: Rows = []
-    for protocol, target in AUGMENTATION_TARGETS.items():
+    for protocol, target in TARGETS.items():
         reference = statistics.median(f["notebook_way"] for f in figures)
         ours = statistics.median(f[protocol] for f in figures)
         rows.append(

@@ -17,12 +17,15 @@ needs_two_hosts = pytest.mark.skipif(bool(why_not()), reason=why_not())
 @pytest.mark.slow
 @needs_two_hosts
 def test_the_all_reduce_takes_what_the_cable_lets_through(tmp_path: Path) -> None:
-    """98 kB of gradients: at 4 Mbit/s the ring of two, in which each sends all of them once, needs 0.2 seconds."""
-    free = measure("ring", "", 3, str(tmp_path / "free"), *QUICK)
-    limited = measure("ring", "4mbit", 3, str(tmp_path / "limited"), *QUICK)
+    """98 kB of gradients: at 4 Mbit/s the ring of two, in which each sends all of them once, needs 0.2 seconds.
+
+    The first 64 kB of a round may go out at once: of ten steps at most one is for free, on however slow a machine.
+    """
+    free = measure("ring", "", 10, str(tmp_path / "free"), *QUICK)
+    limited = measure("ring", "4mbit", 10, str(tmp_path / "limited"), *QUICK)
     assert float(str(free["all_reduce_seconds"])) < 0.05
     assert 0.1 < float(str(limited["all_reduce_seconds"])) < 1.0
-    assert float(str(limited["step_seconds"])) > 0.8 * float(str(limited["all_reduce_seconds"]))
+    assert float(str(limited["step_seconds"])) > 0.8 * 98_000 * 8 / 4e6
 
 
 @pytest.mark.slow
