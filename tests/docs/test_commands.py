@@ -83,7 +83,10 @@ def test_a_wrong_command_would_be_found(line: str, reason: str) -> None:
 def test_comments_variables_and_redirections_are_no_part_of_a_command() -> None:
     assert entry_point_of("A=b mlflow run . -e cutout -P m=4   # -P dept=20") == ("cutout", {"m": "4"})
     assert entry_point_of("make setup && dlperf cutout --m 4 > out") == ("cutout", {"m": "4"})
-    assert entry_point_of('mlflow run . -e approximators -P "units=64;16,16"') == ("approximators", {"units": "64;16,16"})
+    assert entry_point_of('mlflow run . -e approximators -P "units=64;16,16"') == (
+        "approximators",
+        {"units": "64;16,16"},
+    )
 
 
 def test_every_entry_point_is_shown_as_a_command_on_its_page() -> None:
