@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.commands import Refused, check, declares, entry_point_of, is_command
+from tests.docs.commands import check, entry_point_of, is_command
 from tests.docs.ends import documented_ends
+from tests.docs.entry_points import declares
 from tests.docs.pages import DOCS, PAGES, RESULTS, ROOT, Piece, code_spans, shell_lines
+from tests.docs.shell import Refused
 from tests.docs.test_pages import page_name
 
 _GIVEN = re.compile(r"([a-z][a-z0-9_]*)=(\S+)")
