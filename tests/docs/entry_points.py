@@ -10,11 +10,11 @@ from typing import Any
 import click
 import yaml
 
-from dlperf import problems
+from dlperf import entry_points
+from dlperf.data.fashion_mnist import read as read_remote
 from dlperf.errors import BadInput
 from dlperf.parameters import describe, parse
 from dlperf.remote.parameters import RemoteParameters
-from dlperf.remote.parameters import read as read_remote
 from tests.docs.pages import ROOT
 from tests.docs.shell import Refused
 
@@ -26,7 +26,7 @@ def check_entry_point(name: str, given: Mapping[str, str]) -> None:
     given = {key: re.sub(r"\b(RUN_)?ID\b", _RUN_ID, value) for key, value in given.items()}
     if name == "NAME":  # stands for any of them
         return
-    if name not in (*problems.NAMES, "remote"):
+    if name not in (*entry_points.NAMES, "remote"):
         raise Refused(f"{name} is no entry point")
     if given.keys() == {"help"}:
         return
@@ -34,14 +34,14 @@ def check_entry_point(name: str, given: Mapping[str, str]) -> None:
         if name == "remote":
             read_remote(given)
         else:
-            parse(problems.load(name).parameters, given)
+            parse(entry_points.load(name).parameters, given)
     except BadInput as error:
         raise Refused(str(error)) from error
 
 
 def declares(name: str, value: str) -> bool:
     """Whether an entry point has a parameter of this name that takes this value."""
-    models: list[Any] = [*(problems.load(each).parameters for each in problems.NAMES), RemoteParameters]
+    models: list[Any] = [*(entry_points.load(each).parameters for each in entry_points.NAMES), RemoteParameters]
     for model in models:
         for description in describe(model):
             if description.name == name:

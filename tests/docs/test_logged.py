@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from dlperf import problems
+from dlperf import entry_points
 from dlperf.metric_names import EPOCH_METRICS, has_best
-from tests.support.desk import Desk
 from tests.docs.pages import DOCS, code_spans, first_column
+from tests.support.desk import Desk
 
 TRACKING = DOCS / "tracking.md"
 WAYS = ("", "_keras", "_measured")
@@ -103,10 +103,10 @@ def test_tags(runs: list[Any]) -> None:
 def test_parameters_that_follow_from_the_network(runs: list[Any]) -> None:
     documented = {span.text for span in code_spans(TRACKING)}
     for run in runs:
-        declared = set(problems.load(problem_of(run)).parameters.model_fields)
+        declared = set(entry_points.load(problem_of(run)).parameters.model_fields)
         assert run.data.params.keys() - declared <= documented
     facts = {parameter for run in runs for parameter in run.data.params} - {
-        name for each in problems.NAMES for name in problems.load(each).parameters.model_fields
+        name for each in entry_points.NAMES for name in entry_points.load(each).parameters.model_fields
     }
     assert facts == {"num_params", "update_rule", "num_layers", "total_units", "gradient_bytes"}
 

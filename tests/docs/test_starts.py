@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from tests.support.desk import MLFLOW_RUN, Desk
 from tests.docs.ends import End, documented_ends
+from tests.support.desk import MLFLOW_RUN, Desk
 
 pytestmark = pytest.mark.slow
 
