@@ -11,10 +11,9 @@ import click
 import yaml
 
 from dlperf import entry_points
-from dlperf.data.fashion_mnist import read as read_remote
 from dlperf.errors import BadInput
 from dlperf.parameters import describe, parse
-from dlperf.remote.parameters import RemoteParameters
+from dlperf.remote.parameters import RemoteParameters, read_arguments
 from tests.docs.pages import ROOT
 from tests.docs.shell import Refused
 
@@ -32,7 +31,7 @@ def check_entry_point(name: str, given: Mapping[str, str]) -> None:
         return
     try:
         if name == "remote":
-            read_remote(given)
+            read_arguments(given)
         else:
             parse(entry_points.load(name).parameters, given)
     except BadInput as error:

@@ -11,9 +11,10 @@ from typing import Any, get_args
 import pytest
 import yaml
 
-from dlperf import clock, errors
+from dlperf import clock, entry_points, errors
 from dlperf.data import NAMES as DATA_SETS
 from dlperf.declaration import text
+from dlperf.entry_points import PROBLEMS
 from dlperf.metric_names import EPOCH_METRICS, has_best
 from dlperf.parameters import describe
 from tests.docs.commands import entry_point_of
@@ -22,7 +23,6 @@ from tests.docs.pages import DOCS, ROOT, code_spans, first_column, names, shell_
 
 TRACKING = DOCS / "tracking.md"
 RUNNING = DOCS / "running.md"
-PROBLEMS = [name for name in entry_points.NAMES if name not in ("main", "compare")]
 SOURCES = sorted((ROOT / "dlperf").rglob("*.py"))
 # Texts that are written like tags: labels of containers and images, and a key of click's.
 NO_TAGS = {"dlperf.run_id", "dlperf.tunnel_port", "dlperf.context", "dlperf.packages", "dlperf.arguments"}
@@ -65,7 +65,7 @@ def test_time_accounts() -> None:
 
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_metrics_that_a_problem_asks_of_its_runs_are_documented(name: str) -> None:
-    problem = entry_points.load(name)
+    problem = entry_points.load_problem(name)
     documented = {
         *first_column(TRACKING, "Final metrics"),
         *first_column(TRACKING, "Time accounts"),
@@ -92,7 +92,7 @@ def documented_defaults(page: Path, section: str = "Parameters") -> dict[str, tu
 
 @pytest.mark.parametrize("name", [*PROBLEMS, "compare"])
 def test_parameters_and_their_defaults(name: str) -> None:
-    declared = {each.name: each for each in describe(entry_points.load(name).parameters)}
+    declared = {each.name: each for each in describe(entry_points.load_problem(name).parameters)}
     own = documented_defaults(DOCS / f"{name}.md")
     shared = documented_defaults(RUNNING) if name != "compare" else {}
     assert own.keys() <= declared.keys()
@@ -106,7 +106,7 @@ def test_parameters_and_their_defaults(name: str) -> None:
 
 
 def test_shared_parameters_are_those_of_the_problems_that_the_page_names() -> None:
-    declared = {name: {each.name for each in describe(entry_points.load(name).parameters)} for name in PROBLEMS}
+    declared = {name: {each.name for each in describe(entry_points.load_problem(name).parameters)} for name in PROBLEMS}
     training = {"random_seed", "dry_run", "state_dir"}
     protocol = {"protocol", "threads", "save_model"}
     engine = {"processes", "engine", "cpus_per_trial", "gpus_per_trial"}
@@ -121,7 +121,7 @@ def test_shared_parameters_are_those_of_the_problems_that_the_page_names() -> No
 
 @pytest.mark.parametrize("name", sorted(TRAINS))
 def test_what_the_protocols_set(name: str) -> None:
-    model: Any = entry_points.load(name).parameters
+    model: Any = entry_points.load_problem(name).parameters
     (table,) = tables(DOCS / f"{name}.md", "Protocols")
     assert [cell.text for cell in table[0][1:]] == ["notebook", "corrected"]
     held = 0
@@ -136,7 +136,7 @@ def test_what_the_protocols_set(name: str) -> None:
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_the_demo_page_shows_each_problems_reduced_start(name: str) -> None:
     shown = [entry_point_of(line.text) for line in shell_lines(RUNNING)]
-    assert (name, dict(entry_points.load(name).demo)) in shown
+    assert (name, dict(entry_points.load_problem(name).demo)) in shown
 
 
 def test_the_demos_only_parameter() -> None:
@@ -174,7 +174,7 @@ def test_data_sets() -> None:
     documented = first_column(DOCS / "data.md", "Data sets")
     read: set[str] = set()
     for name in PROBLEMS:
-        field = entry_points.load(name).parameters.model_fields.get("dataset")
+        field = entry_points.load_problem(name).parameters.model_fields.get("dataset")
         read |= set(get_args(field.annotation)) if field else set()
     assert documented == read
     assert set(DATA_SETS) <= documented
