@@ -190,13 +190,25 @@ class _EntryPoint(_Command):
 
     def start(self, raw: dict[str, str]) -> int:
         """Run the problem, or compare what was run."""
+        from dlperf.tracking import database_file  # here and below: what takes a second to import comes last
+
         if isinstance(self.problem, Comparison):
+            database_file.check_there(raw.get("tracking_uri") or database_file.named_store())
             from dlperf.comparison.start import start as compare
 
             return compare(self.problem, raw)
+        if self._logs_runs(raw):
+            database_file.check_file(database_file.named_store())
         from dlperf.runner.start import start
 
         return start(self.problem, raw)
+
+    def _logs_runs(self, raw: dict[str, str]) -> bool:
+        """Whether this start logs runs: not one that only lists trials, or that takes part in another host's."""
+        if not isinstance(self.problem, Problem):
+            return True
+        trials, distributed = parse(self.problem.parameters, raw).trials, self.problem.distributed
+        return not (trials[0].dry_run or (distributed and distributed.logged_elsewhere(trials)))
 
 
 class _Remote(_Command):

@@ -63,7 +63,9 @@ def sweep(monkeypatch: pytest.MonkeyPatch) -> Sweep:
     monkeypatch.setattr(
         entry_points,
         "load",
-        lambda name: types.SimpleNamespace(name=name, summary="An example.", example="", parameters=Example),
+        lambda name: types.SimpleNamespace(
+            name=name, summary="An example.", example="", parameters=Example, distributed=None
+        ),
     )
     monkeypatch.delenv("MLFLOW_RUN_ID", raising=False)
     return fake

@@ -133,7 +133,7 @@ def test_a_keras_file_keeps_its_reason(tmp_path: Path, monkeypatch: pytest.Monke
 
     import keras
 
-    from dlperf.problems import architecture_subjects
+    from dlperf.problems.architectures import subjects
 
     def refuse(*_: object, **__: object) -> None:
         raise ValueError(LONG)
@@ -142,7 +142,7 @@ def test_a_keras_file_keeps_its_reason(tmp_path: Path, monkeypatch: pytest.Monke
         file.writestr("config.json", "{}")
     monkeypatch.setattr(keras.models, "load_model", refuse)
     with pytest.raises(Exception, match=REASON):
-        architecture_subjects._load(tmp_path / "a.keras", "keras:a.keras")
+        subjects._load(tmp_path / "a.keras", "keras:a.keras")
 
 
 def test_ssh_s_whole_complaint_is_kept(tmp_path: Path) -> None:

@@ -36,6 +36,11 @@ class CompareParameters(Parameters):
     )
     output: str = parameter("", help="folder for tables, figures and report, besides the run's artifacts")
     tracking_uri: str = parameter("", help="tracking server to query; MLFLOW_TRACKING_URI's unless given")
+    upgrade: bool = parameter(
+        False,
+        help="let MLflow upgrade the schema of a store that an older MLflow made; unless it may, of a SQLite file a "
+        "migrated copy is read, and the database of a server is refused",
+    )
 
 
 COMPARISON = Comparison(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -16,13 +17,14 @@ from dlperf.claims.verdicts import counted, short_table
 from dlperf.comparison import files, report
 from dlperf.comparison.parameters import CompareParameters
 from dlperf.comparison.sections import Section, check_names, section
+from dlperf.comparison.source import Source, check_own, opened, other_store
 from dlperf.errors import BadInput, NothingFound
 from dlperf.folders import writable_folder
 from dlperf.parameters import Given, parse, sweep_texts
 from dlperf.problem import Comparison
 from dlperf.tracking import query
 from dlperf.tracking.run import Run
-from dlperf.tracking.server import reach, tracking_errors
+from dlperf.tracking.server import tracking_errors
 from dlperf.tracking.store import Store
 
 _SHOWN_ROWS = 40
@@ -47,28 +49,61 @@ def start(comparison: Comparison, raw: Mapping[str, str]) -> int:
     given = parse(CompareParameters, raw)
     asked, first = given.trials, given.trials[0]
     output = writable_folder("output", Path(first.output).expanduser().absolute()) if first.output else None
-    uri = reach(first.tracking_uri)
-    with tracking_errors(uri), ExitStack() as stack:
-        # What `mlflow run` made for this program lies where its environment says, the trials where the user says.
-        store = Store(uri)
-        logs_to = Store() if os.environ.get("MLFLOW_RUN_ID") else store
-        adopted = logs_to.adopted()
+    with ExitStack() as stack:
+        source = stack.enter_context(opened(first.tracking_uri, upgrade=first.upgrade))
+        stack.enter_context(tracking_errors(source.uri))
+        store = Store(source.read_from)
+        logs_to = _logs_to(store, source, upgrade=first.upgrade)
+        adopted = logs_to.adopted() if logs_to else None
         if adopted:
             _refuse_used(adopted)
             stack.enter_context(adopted)
-        sections = _sections(store, asked)
-        run = adopted or stack.enter_context(logs_to.create(comparison.name))
-        run.begin(comparison, _name(asked), "comparison", sweep_texts(asked), _used(sections, given))
-        run.facts({}, {"dlperf.hardware": environment.hardware()}, environment.describe())
-        _log(run, sections, store.uri, first, output)
-    _show(sections, curves=first.curves)
+        elif logs_to:
+            logs_to.check_experiment()
+        if source.reason:
+            print(f"dlperf compare: {_of_copy(source, logs_to, output)}", file=sys.stderr, flush=True)
+        sections = _sections(store, source, asked)
+        run = adopted or (stack.enter_context(logs_to.create(comparison.name)) if logs_to else None)
+        if run:
+            run.begin(comparison, _name(asked), "comparison", sweep_texts(asked), _used(sections, given))
+            run.facts({}, {"dlperf.hardware": environment.hardware()}, environment.describe())
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dlperf-compare-")))
+        report.write(folder, sections, files.write(folder, sections, figures=first.curves), source.uri)
+        if output:
+            shutil.copytree(folder, output, dirs_exist_ok=True)
+        _show(sections, curves=first.curves)
+        if run:
+            _log(run, sections, folder)
     if output:
         print(f"written to {output}")
-    terminal.say_where(logs_to.uri, run.experiment_id, run.id)
+    if run and logs_to:
+        terminal.say_where(logs_to.uri, run.experiment_id, run.id)
     return 0
 
 
-def _sections(store: Store, asked: Sequence[CompareParameters]) -> list[Section]:
+def _logs_to(store: Store, source: Source, *, upgrade: bool) -> Store | None:
+    """Return the store for the comparison's own run: the compared one where it can be; None if there is none."""
+    # What `mlflow run` made for this program lies where its environment says, the trials where the user says.
+    if os.environ.get("MLFLOW_RUN_ID"):
+        check_own(upgrade=upgrade)
+        return Store()
+    if not source.reason:
+        return store
+    other = other_store(source)
+    return Store(other) if other else None
+
+
+def _of_copy(source: Source, logs_to: Store | None, output: Path | None) -> str:
+    """Say why a copy is compared, and where the comparison is kept."""
+    if logs_to:
+        kept = f"the comparison's run goes to {logs_to.uri}"
+    else:
+        files_too = f"and in {output}" if output else "alone (--output FOLDER keeps them)"
+        kept = f"the comparison is no run of a store, its tables are here {files_too}"
+    return f"{source.reason}: a migrated copy is compared, and the file stays as it is; {kept}"
+
+
+def _sections(store: Store, source: Source, asked: Sequence[CompareParameters]) -> list[Section]:
     """Search and compare.
 
     Raises:
@@ -86,12 +121,12 @@ def _sections(store: Store, asked: Sequence[CompareParameters]) -> list[Section]
             query.skip_odd_curves(searched, problem)
         found.append((problem, searched))
     if not any(each.trials for _, each in found):
-        raise NothingFound(_nothing(store, names, first, [each for _, each in found]))
+        raise NothingFound(_nothing(store, source, names, first, [each for _, each in found]))
     check_names(found, first)
     return [section(problem, each, asked) for problem, each in found]
 
 
-def _nothing(store: Store, names: Sequence[str], asked: CompareParameters, found: Sequence[Any]) -> str:
+def _nothing(store: Store, source: Source, names: Sequence[str], asked: CompareParameters, found: Sequence[Any]) -> str:
     condition = f" with {asked.filter}" if asked.filter else ""
     statuses: dict[str, int] = {}
     for each in found:
@@ -102,17 +137,13 @@ def _nothing(store: Store, names: Sequence[str], asked: CompareParameters, found
     theirs = f", but {', '.join(f'{count} {status}' for status, count in statuses.items())}" if statuses else ""
     there = query.problems_there(store.client)
     runs = ", ".join(f"{count} runs of {name}" for name, count in sorted(there.items())) or "no run of dlperf"
-    return f"no finished trial of {', '.join(names)}{condition} at {store.uri}{theirs}; there are: {runs}"
+    deleted = query.deleted_experiments(store.client)
+    left_out = f"; experiments that were deleted are not searched: {', '.join(deleted)}" if deleted else ""
+    return f"no finished trial of {', '.join(names)}{condition} at {source.uri}{theirs}; there are: {runs}{left_out}"
 
 
-def _log(run: Run, sections: Sequence[Section], uri: str, asked: CompareParameters, output: Path | None) -> None:
-    with tempfile.TemporaryDirectory(prefix="dlperf-compare-") as name:
-        folder = Path(name)
-        pages = files.write(folder, sections, figures=asked.curves)
-        report.write(folder, sections, pages, uri)
-        run.files(folder)
-        if output:
-            shutil.copytree(folder, output, dirs_exist_ok=True)
+def _log(run: Run, sections: Sequence[Section], folder: Path) -> None:
+    run.files(folder)
     totals = counted(verdict for each in sections for verdict in each.verdicts)
     counts = {f"claims_{name.replace(' ', '_')}": float(count) for name, count in totals.items()}
     trials = float(sum(len(each.found.trials) for each in sections))

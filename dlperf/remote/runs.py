@@ -43,7 +43,7 @@ def find(store: Store, parameter: str, run_id: str) -> Run:
         if getattr(error, "error_code", "") != "RESOURCE_DOES_NOT_EXIST":
             raise
         raise BadInput(parameter, run_id, f"{store.uri} has no such run") from error
-    store.experiment_id = found.info.experiment_id
+    store.work_in(found.info.experiment_id, f"{parameter}={run_id}")
     return Run(store.client, store.uri, found)
 
 

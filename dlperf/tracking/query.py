@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic
 
 from mlflow import MlflowClient, MlflowException
+from mlflow.entities import ViewType
 from mlflow.utils.rest_utils import http_request
 
 from dlperf.errors import BadInput, one_line
@@ -104,6 +105,11 @@ def problems_there(client: MlflowClient) -> dict[str, int]:
         name = run.data.tags["dlperf.problem"]
         counts[name] = counts.get(name, 0) + 1
     return counts
+
+
+def deleted_experiments(client: MlflowClient) -> list[str]:
+    """Return the names of the experiments that were deleted, whose runs no search finds."""
+    return sorted(each.name for each in pages(client.search_experiments, view_type=ViewType.DELETED_ONLY))
 
 
 def read_trials(client: MlflowClient, problem: Problem[P], run_ids: Sequence[str]) -> list[StoredTrial[P]]:

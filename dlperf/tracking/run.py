@@ -24,6 +24,7 @@ from dlperf.interruption import signals_deferred
 from dlperf.metric_names import EPOCH_METRICS
 from dlperf.parameters import describe, same_value, unquoted
 from dlperf.problem import Comparison, Demo, Problem, Summary
+from dlperf.tracking.experiment import artifact_failures
 from dlperf.tracking.owner import is_another, this_process
 from dlperf.tracking.server import tracking_errors
 from dlperf.trial import DataUsed, SavedModel
@@ -176,7 +177,7 @@ class Run:
     def facts(self, params: Mapping[str, str], tags: Mapping[str, str], environment: Mapping[str, Any]) -> None:
         """Log parameters and tags that are known once the network is built, and what the run runs on."""
         logged = self.params
-        with tracking_errors(self._uri):
+        with tracking_errors(self._uri), artifact_failures(self.id):
             self._client.log_batch(self.id, params=[Param(k, v) for k, v in params.items() if k not in logged])
             self.set_tags(tags)
             # What the user typed, not what started the worker that told the rest.
@@ -236,16 +237,19 @@ class Run:
 
     def table(self, name: str, table: pd.DataFrame) -> None:
         """Log one table as tables/NAME.csv, and where it is not too long to read as .md and .tex."""
-        for ending, text in tables.files(table).items():
-            self._client.log_text(self.id, text, f"tables/{name}.{ending}")
+        with artifact_failures(self.id):
+            for ending, text in tables.files(table).items():
+                self._client.log_text(self.id, text, f"tables/{name}.{ending}")
 
     def figure(self, name: str, figure: matplotlib.figure.Figure) -> None:
         """Log one figure as plots/NAME.png."""
-        self._client.log_figure(self.id, figure, f"plots/{name}.png", save_kwargs={"dpi": 120})
+        with artifact_failures(self.id):
+            self._client.log_figure(self.id, figure, f"plots/{name}.png", save_kwargs={"dpi": 120})
 
     def files(self, folder: Path) -> None:
         """Log the files of a folder as they lie in it."""
-        self._client.log_artifacts(self.id, str(folder))
+        with artifact_failures(self.id):
+            self._client.log_artifacts(self.id, str(folder))
 
     def model(self, saved: SavedModel) -> None:
         """Log a trained Keras model with its input example."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
-from pathlib import Path
 
 # A dead server must be told in seconds, not in minutes; whoever wants to wait longer sets these.
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
@@ -16,6 +15,7 @@ os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 import mlflow
 
 from dlperf.errors import EnvironmentMissing, one_line
+from dlperf.tracking import database_file, schema
 
 _UNTIL_IT_ANSWERED = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "8"}
 _SECONDS_TO_SEARCH = "120"  # one that is there may take its time over thousands of runs
@@ -24,13 +24,15 @@ _SECONDS_TO_SEARCH = "120"  # one that is there may take its time over thousands
 def reach(uri: str) -> str:
     """Return the tracking server that `uri` names, or MLflow's own settings where it is empty, once it has answered.
 
+    A database is not asked.
+
     Raises:
         EnvironmentMissing: If it does not, within half a minute.
     """
     uri = uri or mlflow.get_tracking_uri()
-    file = uri.removeprefix("sqlite:///")
-    if file != uri and not Path(file).is_file():  # MLflow would make it
-        raise EnvironmentMissing(f"the tracking server {uri} cannot be used: there is no such file")
+    database_file.check_there(uri)
+    if schema.is_database(uri):  # which MLflow would upgrade as soon as it is asked anything
+        return uri
     kept = {name: os.environ[name] for name in _UNTIL_IT_ANSWERED}
     os.environ.update(_UNTIL_IT_ANSWERED)
     try:

@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import mlflow
 from mlflow.entities import Metric
@@ -15,17 +15,13 @@ from mlflow.tracking.context.registry import resolve_tags
 from dlperf.errors import EnvironmentMissing, one_line
 from dlperf.parameters import P
 from dlperf.problem import Problem
-from dlperf.tracking import query
+from dlperf.tracking import query, schema
+from dlperf.tracking.experiment import check_active, check_artifacts, experiment_of_environment
 from dlperf.tracking.owner import is_gone, this_process
 from dlperf.tracking.run import Run
 from dlperf.trial import StoredTrial
 
-if TYPE_CHECKING:
-    pass
-
 _PARENT = "mlflow.parentRunId"
-
-
 _KIND = "mlflow.experimentKind"
 
 
@@ -42,32 +38,63 @@ class Store:
             EnvironmentMissing: If the server cannot be reached or refuses.
         """
         self.uri = uri or mlflow.get_tracking_uri()
+        schema.check(self.uri)
+        self._experiment: Any = None
         try:
             self.client = mlflow.MlflowClient(self.uri)
-            self.experiment_id = self._experiment()
+            self.client.search_experiments(max_results=1)
         except Exception as error:
             raise EnvironmentMissing(f"the tracking server {self.uri} cannot be used: {one_line(error)}") from error
         # What the image's command has to say of the store that it chose; once, and not by child processes too.
         if self.uri == os.environ.get("MLFLOW_TRACKING_URI") and (note := os.environ.pop("DLPERF_STORE_NOTE", "")):
             print(f"dlperf: {note}", file=sys.stderr, flush=True)
 
-    def _experiment(self) -> str:
-        name = os.environ.get("MLFLOW_EXPERIMENT_NAME")
-        if os.environ.get("MLFLOW_EXPERIMENT_ID") or not name:
-            return str(self.client.get_experiment(os.environ.get("MLFLOW_EXPERIMENT_ID") or "0").experiment_id)
-        found = self.client.get_experiment_by_name(name)
-        return str(found.experiment_id if found else self.client.create_experiment(name))
+    @property
+    def experiment_id(self) -> str:
+        """The experiment runs go to: the environment's, until there is a run that is in one.
+
+        Raises:
+            BadInput: If the environment's name of it cannot be one.
+            EnvironmentMissing: If it is not there, or was deleted.
+        """
+        return str(self._current_experiment().experiment_id)
+
+    def work_in(self, experiment_id: str, named_by: str) -> None:
+        """Let runs go to the experiment of a run that is there; `named_by` leads to it, in a message.
+
+        Raises:
+            EnvironmentMissing: If it was deleted.
+        """
+        # `mlflow run --run-id` names the experiment of its own command line, which may be another one.
+        self._experiment = self.client.get_experiment(experiment_id)
+        check_active(self._experiment, named_by)
+
+    def check_experiment(self) -> None:
+        """Verify that runs can be made in the experiment, and keep their artifacts.
+
+        Raises:
+            BadInput: If the environment's name of it cannot be one.
+            EnvironmentMissing: If it was deleted, or artifacts cannot be kept.
+        """
+        experiment = self._current_experiment()
+        check_artifacts(experiment.artifact_location, f"the experiment {experiment.name}")
+
+    def _current_experiment(self) -> Any:
+        if self._experiment is None:
+            self._experiment = experiment_of_environment(self.client, self.uri)
+        return self._experiment
 
     def _show_as_training(self) -> None:
         """Let the UI open the experiment with its pages for trainings; one of unknown kind it takes for GenAI."""
-        if _KIND not in self.client.get_experiment(self.experiment_id).tags:
+        if _KIND not in self._current_experiment().tags:
             self.client.set_experiment_tag(self.experiment_id, _KIND, "custom_model_development")
+            self._experiment = self.client.get_experiment(self.experiment_id)
 
     def adopted(self) -> Run | None:
         """Return the run that `mlflow run` made for this program (MLFLOW_RUN_ID), or None, and work in its experiment.
 
         Raises:
-            EnvironmentMissing: If there is no such run.
+            EnvironmentMissing: If there is no such run, it was deleted, or its artifacts cannot be kept.
         """
         run_id = os.environ.get("MLFLOW_RUN_ID")
         if not run_id:
@@ -76,16 +103,24 @@ class Store:
             run = self.client.get_run(run_id)
         except mlflow.MlflowException as error:
             raise EnvironmentMissing(f"MLFLOW_RUN_ID={run_id}: {one_line(error)}") from error
+        self.work_in(run.info.experiment_id, f"MLFLOW_RUN_ID={run_id}")
         if run.info.lifecycle_stage != "active":
-            raise EnvironmentMissing(f"MLFLOW_RUN_ID={run_id}: this run was deleted; restore it in MLflow first")
-        # `mlflow run --run-id` names the experiment of its own command line, which may be another one.
-        self.experiment_id = run.info.experiment_id
+            restore = f"`mlflow runs restore --run-id {run_id}`"
+            raise EnvironmentMissing(f"MLFLOW_RUN_ID={run_id}: this run was deleted: bring it back with {restore}")
+        check_artifacts(run.info.artifact_uri, f"run {run_id}")
         self._show_as_training()
         return Run(self.client, self.uri, run)
 
     def create(self, name: str, parent: Run | None = None) -> Run:
-        """Make a run, below `parent` if given."""
-        tags = {**resolve_tags(), "dlperf.tracking.owner": this_process(), **({_PARENT: parent.id} if parent else {})}
+        """Make a run, below `parent` if given.
+
+        Raises:
+            BadInput: If the environment's name of an experiment cannot be one.
+            EnvironmentMissing: If that experiment was deleted, or its artifacts cannot be kept.
+        """
+        if not parent:
+            self.check_experiment()
+        tags = {**resolve_tags(), "dlperf.process": this_process(), **({_PARENT: parent.id} if parent else {})}
         if not parent:
             self._show_as_training()
         return Run(self.client, self.uri, self.client.create_run(self.experiment_id, run_name=name, tags=tags))
