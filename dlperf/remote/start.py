@@ -59,7 +59,7 @@ def run(parameters: RemoteParameters, arguments: Mapping[str, str]) -> int:
             return _attach(host, store, address, parameters.attach)
         if parameters.stop:
             return _stop(host, store, address, parameters.stop)
-        return _start(host, _check(host, parameters), store, address, parameters, arguments)
+        return _start(host, store, address, parameters, arguments)
 
 
 @contextmanager
@@ -111,7 +111,6 @@ def _list_trials(host: Host, image_id: str, parameters: RemoteParameters, argume
 
 def _start(
     host: Host,
-    image_id: str,
     store: Store,
     address: TrackingAddress,
     parameters: RemoteParameters,
@@ -124,6 +123,7 @@ def _start(
     if wanted:
         runs.find(store, "MLFLOW_RUN_ID", wanted)  # from here on the store is at its experiment
     runs.check_artifacts(store)
+    image_id = _check(host, parameters)  # which may take minutes
     address, port = _tunnelled(host.link, address)
     # Only with the host's network is the host's loopback the container's.
     network = ("host" if port else "bridge") if parameters.network == "auto" else parameters.network

@@ -12,10 +12,12 @@ from dlperf.errors import BadInput, EnvironmentMissing, in_one_line, without_log
 from dlperf.remote.container import remove
 from dlperf.remote.link import Link
 
-# What MLflow's client reads beside the address: how to log in, and how patient to be.
+# What MLflow's client reads beside the address: how to log in, how patient to be, whether to watch the host.
 _SETTINGS = (
     *("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN"),
     *("MLFLOW_TRACKING_INSECURE_TLS", "MLFLOW_HTTP_REQUEST_MAX_RETRIES", "MLFLOW_HTTP_REQUEST_TIMEOUT"),
+    *("MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING", "MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL"),
+    *("MLFLOW_SYSTEM_METRICS_SAMPLES_BEFORE_LOGGING", "MLFLOW_SYSTEM_METRICS_NODE_ID"),
 )
 # Where the tunnel is gone, a connection is refused at once, and the training is not to wait for it to come back: what
 # could not be logged is logged later.

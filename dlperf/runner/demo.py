@@ -12,6 +12,7 @@ from dlperf.runner.resume import identity_tags
 from dlperf.runner.sweep import raise_failures, report_failure
 from dlperf.tracking.run import Run
 from dlperf.tracking.store import Store
+from dlperf.tracking.system_metrics import monitored
 
 
 def run_demo(store: Store, run: Run, demo: Demo, raw: Mapping[str, str]) -> None:
@@ -20,7 +21,7 @@ def run_demo(store: Store, run: Run, demo: Demo, raw: Mapping[str, str]) -> None
     if given is None:
         return
     failures: dict[str, Exception] = {}
-    with run:
+    with run, monitored(run, store.uri):
         run.begin(demo, demo.name, "sweep", texts(given.trials[0]), identity_tags(demo, given))
         run.facts({}, {"dlperf.hardware": environment.hardware()}, environment.describe())
         children = store.children(run, "dlperf.problem")

@@ -16,6 +16,7 @@ from dlperf.runner.resume import original_arguments, was_started
 from dlperf.runner.sweep import SweepFailed, run_sweep
 from dlperf.tracking.run import Run
 from dlperf.tracking.store import Store
+from dlperf.tracking.system_metrics import monitored
 
 
 def read_arguments(run: Run, problem: Problem[P] | Demo, raw: Mapping[str, str]) -> Given[Any] | None:
@@ -35,7 +36,7 @@ def run_problem(store: Store, run: Run, problem: Problem[P], raw: Mapping[str, s
     if given is None:
         return
     try:
-        with run:
+        with run, monitored(run, store.uri):
             clock = Clock()
             with clock.account("setup"):
                 trial_run.verify(problem, given.trials)

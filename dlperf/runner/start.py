@@ -14,6 +14,7 @@ from dlperf.runner import dry_run, trial_run
 from dlperf.runner.demo import run_demo
 from dlperf.runner.problem_run import run_problem
 from dlperf.runner.resume import original_arguments, was_started
+from dlperf.tracking import system_metrics
 from dlperf.tracking.server import tracking_errors
 from dlperf.tracking.store import Store
 
@@ -44,6 +45,7 @@ def start(problem: Problem[Any] | Demo, raw: Mapping[str, str]) -> int:
         if trials[0].dry_run:
             dry_run.show(problem, trials)
             return 0
+    system_metrics.wanted()  # or why its settings cannot be used
     store = Store()
     with tracking_errors(store.uri):
         run = store.adopted() or store.create(problem.name)

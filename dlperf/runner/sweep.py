@@ -25,6 +25,7 @@ from dlperf.runner.resume import identity_tags
 from dlperf.tracking.run import Run
 from dlperf.tracking.server import tracking_errors
 from dlperf.tracking.store import Store
+from dlperf.tracking.system_metrics import monitored
 from dlperf.trial import StoredTrial
 
 
@@ -154,6 +155,8 @@ class SweepRuns(Generic[P]):
                     run = self._runs.get(name) or self._store.create(name, parent=self._parent)
                     self._runs[name] = stack.enter_context(run)
                     self._active[name] = stack
+                    if task.show_progress:  # no other trial runs meanwhile
+                        stack.enter_context(monitored(run, self._store.uri))
                 task.state_file = trial_run.begin(run, self._problem, self._given[name], clock)
                 task.accounts = clock.snapshot()
         except Exception as error:

@@ -13,7 +13,7 @@ from mlflow.entities import ViewType
 from mlflow.utils.rest_utils import http_request
 
 from dlperf.errors import BadInput, one_line
-from dlperf.metric_names import EPOCH_METRICS
+from dlperf.metric_names import EPOCH_METRICS, SYSTEM_METRICS
 from dlperf.parameters import P, from_texts, unquoted
 from dlperf.problem import Problem
 from dlperf.trial import StoredTrial
@@ -194,7 +194,8 @@ def _typed(problem: Problem[P], run: Any, curves: Curves) -> StoredTrial[P]:
         run_id=run.info.run_id,
         parameters=from_texts(problem.parameters, params),
         logged_params=params,
-        metrics=run.data.metrics,
+        # What MLflow logs of the host beside it is no result, and may be no number.
+        metrics={name: value for name, value in run.data.metrics.items() if not name.startswith(SYSTEM_METRICS)},
         history=_History(curves, run.info.run_id, names),
         tags=run.data.tags,
         started=run.info.start_time,

@@ -254,7 +254,7 @@ class Run:
     def model(self, saved: SavedModel) -> None:
         """Log a trained Keras model with its input example."""
         requirements = [f"{name}=={version}" for name, version in _model_requirements().items()]
-        with warnings.catch_warnings(), mlflow.start_run(run_id=self.id, nested=True):
+        with warnings.catch_warnings(), mlflow.start_run(run_id=self.id, nested=True, log_system_metrics=False):
             warnings.simplefilter("ignore")
             mlflow.tensorflow.log_model(
                 saved.model, name="model", input_example=saved.input_example, pip_requirements=requirements

@@ -470,9 +470,11 @@ def test_the_images_command_says_what_cannot_be_used_and_nothing_before(tmp_path
 def test_where_the_image_stores_is_said_once_when_the_store_is_opened(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    import mlflow
+
     from dlperf.tracking.store import Store
 
-    monkeypatch.setattr(Store, "_experiment", lambda store: "0")
+    monkeypatch.setattr(mlflow.MlflowClient, "search_experiments", lambda *_, **__: [])
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     monkeypatch.setenv("DLPERF_STORE_NOTE", "the runs go to /runs")
     for uri in ("http://127.0.0.1:8", "http://127.0.0.1:9", "http://127.0.0.1:9"):

@@ -1,0 +1,156 @@
+"""The experiment that the environment names: deleted, not there, misspelt; and what its artifacts need."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pandas as pd
+import pytest
+
+from dlperf import errors
+from dlperf.errors import BadInput, EnvironmentMissing
+from dlperf.tracking import run
+from dlperf.tracking.store import Store
+
+
+@pytest.fixture(scope="module")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty store: MLflow's migrations take seconds, a copy takes none."""
+    path = tmp_path_factory.mktemp("store") / "mlflow.db"
+    mlflow.MlflowClient(f"sqlite:///{path}").get_experiment("0")
+    return path
+
+
+@pytest.fixture
+def client(tmp_path: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    for name in ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME"):
+        monkeypatch.delenv(name, raising=False)
+    shutil.copy(empty_database, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/mlflow.db")
+    return mlflow.MlflowClient()
+
+
+def refusal(error: type[errors.DlperfError] = EnvironmentMissing) -> str:
+    """The line that a start ends with before it has made a run."""
+    with pytest.raises(error) as raised:
+        (store := Store()).adopted() or store.create("a run")
+    assert "server" not in str(raised.value)
+    return str(raised.value)
+
+
+def test_a_deleted_experiment_is_named(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    number = client.create_experiment("last year")
+    run = client.create_run(number)
+    client.delete_experiment(number)
+    advice = (
+        "the experiment last year was deleted: bring it back with `mlflow experiments restore "
+        f"--experiment-id {number}`, or name another one in MLFLOW_EXPERIMENT_NAME"
+    )
+    for name, value in (
+        ("MLFLOW_EXPERIMENT_NAME", "last year"),
+        ("MLFLOW_EXPERIMENT_ID", number),
+        ("MLFLOW_RUN_ID", run.info.run_id),
+    ):
+        with monkeypatch.context() as given:
+            given.setenv(name, value)
+            assert refusal() == f"{name}={value}: {advice}"
+
+
+def test_the_deleted_default_is_named_and_others_do_not_need_it(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = client.create_run(client.create_experiment("another"))
+    client.delete_experiment("0")
+    line = refusal()
+    assert "the experiment Default was deleted: bring it back with" in line
+    assert "--experiment-id 0" in line
+    monkeypatch.setenv("MLFLOW_RUN_ID", run.info.run_id)
+    store = Store()
+    adopted = store.adopted()
+    assert adopted is not None
+    assert (adopted.id, store.experiment_id) == (run.info.run_id, run.info.experiment_id)
+    monkeypatch.delenv("MLFLOW_RUN_ID")
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "another")
+    assert Store().create("a run").experiment_id == run.info.experiment_id
+
+
+def test_a_deleted_run_is_told_from_a_deleted_experiment(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = client.create_run("0")
+    client.delete_run(run.info.run_id)
+    monkeypatch.setenv("MLFLOW_RUN_ID", run.info.run_id)
+    assert refusal().endswith(
+        f"this run was deleted: bring it back with `mlflow runs restore --run-id {run.info.run_id}`"
+    )
+
+
+@pytest.mark.parametrize("number", ["77", "abc"])
+def test_an_experiment_that_is_not_there(client: Any, monkeypatch: pytest.MonkeyPatch, number: str) -> None:
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", number)
+    line = refusal()
+    assert line.startswith(f"MLFLOW_EXPERIMENT_ID={number}: sqlite:///")
+    assert "has no such experiment: `mlflow experiments search` lists those that are there" in line
+
+
+@pytest.mark.parametrize("name", [" mine", "mine ", "  "])
+def test_blanks_around_a_name_are_a_mistake(client: Any, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Unless there is such an experiment; nothing is made."""
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", name)
+    assert refusal(BadInput).startswith(f"MLFLOW_EXPERIMENT_NAME='{name}': begins or ends with a blank")
+    assert [each.name for each in client.search_experiments()] == ["Default"]
+    number = client.create_experiment(name)
+    assert Store().create("a run").experiment_id == number
+
+
+def test_a_name_that_mlflow_refuses(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "x" * 600)
+    assert "MLflow cannot use it: " in refusal(BadInput)
+
+
+def test_artifacts_that_cannot_be_kept_are_told_before_there_is_a_run(
+    client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody can write into /proc."""
+    for location in ("/proc/mlruns/1", "file:///proc/mlruns/1"):
+        number = client.create_experiment(location, artifact_location=location)
+        monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", number)
+        line = refusal()
+        assert line.startswith("the folder /proc cannot be written to (")
+        assert f"the artifacts of the experiment {location} go to /proc/mlruns/1: make it writable" in line
+        assert not client.search_runs([number])
+        with monkeypatch.context() as given:
+            given.setenv("MLFLOW_RUN_ID", client.create_run(number).info.run_id)
+            assert "the artifacts of run " in refusal()
+
+
+def test_artifacts_that_cannot_be_written_any_more_are_one_line(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    run: run.Run = Store().create("a run")
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    for name in ("log_text", "log_artifacts", "log_dict", "log_figure"):
+        monkeypatch.setattr(run._client, name, full)
+    for log in (
+        lambda: run.table("t", pd.DataFrame({"a": [1]})),
+        lambda: run.files(Path.cwd()),
+        lambda: run.facts({}, {}, {}),
+        lambda: run.figure("f", None),  # type: ignore[arg-type]
+    ):
+        with pytest.raises(EnvironmentMissing, match=f"No space left on device.*go on with MLFLOW_RUN_ID={run.id}"):
+            log()
+
+
+def test_compare_says_that_deleted_experiments_are_not_searched(
+    client: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from dlperf.cli import entry_point
+
+    client.delete_experiment(client.create_experiment("last year"))
+    assert entry_point("compare", ["--tracking_uri", mlflow.get_tracking_uri()]) == 1
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert error.endswith("; experiments that were deleted are not searched: last year")
+    client.delete_experiment("0")
+    assert entry_point("compare", ["--tracking_uri", mlflow.get_tracking_uri()]) == 3
+    assert "the experiment Default was deleted: bring it back" in capsys.readouterr().err
