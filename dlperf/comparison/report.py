@@ -97,7 +97,7 @@ def _templates() -> jinja2.Environment:
 
 
 def _table(frame: pd.DataFrame) -> Any:
-    """Write a data frame as an HTML table whose cells tell scripts their numbers."""
+    """Write a data frame as an HTML table whose cells carry their numbers for scripts."""
     numeric = [tables.is_number(frame, column) for column in frame.columns]
     head = "".join(map(_heading, map(str, frame.columns), numeric))
     rows = ("".join(map(_cell, row, numeric)) for row in frame.itertuples(index=False, name=None))

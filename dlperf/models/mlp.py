@@ -101,7 +101,7 @@ class _L2(keras.regularizers.Regularizer):
         squares = ops.square(weights)
         if len(weights.shape) > 1:
             squares = ops.sum(squares, axis=0)
-        # The cast stands between the two sums, which XLA would make one again.
+        # The cast keeps the two sums apart, which XLA would otherwise merge again.
         return ops.cast(self._l2 * ops.sum(ops.cast(squares, "float64")), "float32")
 
 
