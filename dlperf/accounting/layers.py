@@ -1,4 +1,4 @@
-"""Layers in closed form: one row each, with the formula as text, and tables of rows with their totals.
+"""Layers in closed form: a row per layer, with the formula as text, and tables of rows with their totals.
 
 What is counted, once for the whole project:
 
@@ -93,7 +93,7 @@ def times(*factors: object) -> str:
 
 
 def kernel_parameters(factors: Sequence[int], filters: int, *, bias: bool) -> tuple[int, str]:
-    """Count the weights of `filters` filters (or units) of `factors` weights each, and write the formula.
+    """Count the weights of `filters` filters (or units) whose sizes are `factors`, and write the formula.
 
     Args:
         factors: Sizes that multiply to the weights of one filter: kernel sides, then inputs (of a group).
@@ -133,8 +133,8 @@ def convolution_row(
         filters: Output channels.
         kernel: Side of a filter in pixels.
         stride: Step in pixels.
-        padding: Zeros added at each side, in pixels.
-        groups: Groups of channels that do not see each other (AlexNet's two GPUs).
+        padding: Zeros added at every side, in pixels.
+        groups: Groups of channels that are kept apart (AlexNet's two GPUs).
         bias: Whether filters have biases.
     """
     height, width = (_positions(side, kernel, stride, padding) for side in inputs[:2])

@@ -13,7 +13,7 @@ from dlperf.accounting.layers import LayerTable, convolution_row, input_row
 
 
 def receptive_fields(layers: int, kernel: int) -> list[int]:
-    """Return the receptive field's side behind each of the filters, in elements of the input, by the recurrence."""
+    """Return the receptive field's side behind every filter, in elements of the input, by the recurrence."""
     return list(accumulate([kernel] * layers, lambda seen, side: seen + side - 1))
 
 

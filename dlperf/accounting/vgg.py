@@ -5,7 +5,7 @@ from __future__ import annotations
 from dlperf.accounting.layers import LayerTable, convolution_row, dense_row, input_row, pooling_row
 
 BLOCKS = ((64, 2), (128, 2), (256, 4), (512, 4), (512, 4))
-"""Filters and convolutions of each block; a pooling follows it."""
+"""Filters and convolutions of the blocks; a pooling follows every block."""
 
 
 def vgg19(*, bias: bool = True) -> LayerTable:

@@ -1,1 +1,1 @@
-"""What stored trials say: which of them compare, what is read of them, and how certain it is."""
+"""What stored trials say: which of them compare, what is read from them, and how certain it is."""

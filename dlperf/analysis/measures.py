@@ -1,4 +1,4 @@
-"""What a claim reads of trials: facts that tell them apart, and numbers."""
+"""What a claim reads from trials: facts that tell them apart, and numbers."""
 
 from __future__ import annotations
 
@@ -53,23 +53,23 @@ def needs_curves(measure: str) -> bool:
 
 
 def measured(trials: Trials, measure: str) -> dict[str, float]:
-    """Return what is read of each trial, by run; a trial that has no such finite number is left out.
+    """Return a measure of every trial, by run; trials without a finite value of it are left out.
 
     Args:
-        trials: The trials that are compared with each other.
+        trials: The trials that are compared.
         measure: A metric; NAME@EPOCH, an epoch metric after that epoch; seconds_per_epoch; networks, how many different
             ones there are; seconds_to_common(NAME) or epochs_to_common(NAME), until NAME was first as good as the worst
             of all the trials' best values.
     """
-    if found := _AT_EPOCH.fullmatch(measure):
-        name, epoch = found.group(1), int(found.group(2))
+    if match := _AT_EPOCH.fullmatch(measure):
+        name, epoch = match.group(1), int(match.group(2))
         curves = {t.run_id: t.history[name] for t in trials if name in t.history}
         values = {run: curve[epoch - 1] for run, curve in curves.items() if len(curve) >= epoch}
-    elif found := _TO_COMMON.fullmatch(measure):
-        values = _to_common(trials, found.group(2), in_seconds=found.group(1) == "seconds")
+    elif match := _TO_COMMON.fullmatch(measure):
+        values = _to_common(trials, match.group(2), in_seconds=match.group(1) == "seconds")
     elif measure == "seconds_per_epoch":
-        told = [t for t in trials if "train_seconds" in t.metrics and t.metrics.get("epochs_run")]
-        values = {t.run_id: t.metrics["train_seconds"] / t.metrics["epochs_run"] for t in told}
+        timed = [t for t in trials if "train_seconds" in t.metrics and t.metrics.get("epochs_run")]
+        values = {t.run_id: t.metrics["train_seconds"] / t.metrics["epochs_run"] for t in timed}
     elif measure == "networks":
         values = dict.fromkeys((t.run_id for t in trials), len({fact(t, "units") for t in trials}))
     else:
@@ -84,11 +84,11 @@ def _to_common(trials: Trials, name: str, *, in_seconds: bool) -> dict[str, floa
     higher = higher_is_better(name)
     bests = [best(name, list(curve)) for curve, _ in curves.values()]
     level = min(bests) if higher else max(bests)
-    found = {}
+    reached_after = {}
     for run, (curve, seconds) in curves.items():
         first = next(n for n, value in enumerate(curve, 1) if (value >= level if higher else value <= level))
-        found[run] = list(accumulate(seconds))[first - 1] if in_seconds else float(first)
-    return found
+        reached_after[run] = list(accumulate(seconds))[first - 1] if in_seconds else float(first)
+    return reached_after
 
 
 def _number(text: str) -> Any:

@@ -1,4 +1,4 @@
-"""Which stored trials compare: those of one setting, that ran alike but for what the problem varies."""
+"""Which stored trials compare: those of one setting, which ran alike except for what the problem varies."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class Setting(Generic[P]):
     """Trials that may be averaged.
 
     Attributes:
-        number: From 1; the setting of most trials comes first.
+        number: From 1; the setting with the most trials comes first.
         circumstances: Hardware, software, version and data, by name.
         parameters: The values that all trials share of the parameters that the problem does not vary, by name;
-            "default" where each trial has what follows from its other parameters.
-        trials: Its trials, those that started first first.
+            "default" where every trial has the value derived from its other parameters.
+        trials: Its trials, in the order in which they started.
     """
 
     number: int
@@ -44,7 +44,7 @@ class Setting(Generic[P]):
 
 def settings(problem: Problem[P], trials: Sequence[StoredTrial[P]]) -> list[Setting[P]]:
     """Sort trials into settings: different hardware, software, versions, data or fixed parameters are never mixed."""
-    found: dict[Any, Setting[P]] = {}
+    by_key: dict[Any, Setting[P]] = {}
     varying = {*problem.varying, *problem.varying_rarely}
     for trial in sorted(trials, key=lambda t: (t.started, t.run_id)):
         circumstances = {name: trial.tags.get(tag, "unknown") for tag, name in CIRCUMSTANCES.items()}
@@ -52,8 +52,8 @@ def settings(problem: Problem[P], trials: Sequence[StoredTrial[P]]) -> list[Sett
         digest = trial.tags.get("dlperf.data_digest", "none")
         circumstances["data"] = "drawn from random_seed" if problem.data_drawn else digest
         key = (*circumstances.items(), *parameters.items())
-        found.setdefault(key, Setting(0, circumstances, parameters)).trials.append(trial)
-    ordered = sorted(found.values(), key=lambda setting: -len(setting.trials))
+        by_key.setdefault(key, Setting(0, circumstances, parameters)).trials.append(trial)
+    ordered = sorted(by_key.values(), key=lambda setting: -len(setting.trials))
     for number, setting in enumerate(ordered, 1):
         setting.number = number
     return ordered
@@ -70,13 +70,13 @@ def _fixed(parameters: P, varying: set[str]) -> dict[str, str]:
     """The texts of the parameters that the problem does not vary."""
     values = defining(parameters)
     known = {
-        each.name: getattr(parameters, each.name)
-        for each in describe(type(parameters))
-        if not each.derived_from or each.name in varying
+        description.name: getattr(parameters, description.name)
+        for description in describe(type(parameters))
+        if not description.derived_from or description.name in varying
     }
-    followed = type(parameters).derived_defaults(known)
+    derived = type(parameters).derived_defaults(known)
     return {
-        name: _DEFAULT if name in followed and name not in known and text(followed[name]) == value else value
+        name: _DEFAULT if name in derived and name not in known and text(derived[name]) == value else value
         for name, value in values.items()
         if name not in varying
     }

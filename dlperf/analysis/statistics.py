@@ -1,4 +1,4 @@
-"""Means with intervals, and medians of times that were not always reached."""
+"""Means with intervals, and median times to a target that some repetitions never reach."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Mean:
     Attributes:
         n: Number of values.
         mean: Their mean.
-        sd: Their standard deviation; NaN for one value, of which nothing is known.
+        sd: Their standard deviation; NaN for one value.
         low: Lower end of the 95 % interval of the mean (Student's t); NaN for one value.
         high: Upper end.
     """
@@ -30,7 +30,7 @@ class Mean:
 
 
 def mean_of(values: Sequence[float]) -> Mean:
-    """Return the mean of at least one value, with what is known of its uncertainty."""
+    """Return the mean of at least one value, with its standard deviation and interval."""
     array = np.asarray(values, float)
     n, mean = len(array), float(array.mean())
     if n == 1:
@@ -47,9 +47,9 @@ class Reached:
     Attributes:
         n: Number of repetitions.
         reached: How many reached it.
-        median: Kaplan and Meier's median, in which those that did not count until they ended; NaN where their curve
-            does not come down to a half.
-        longest: The longest time that anyone was followed without reaching it; NaN where all did.
+        median: Kaplan-Meier median, in which the others are right-censored when they ended; NaN where the curve does
+            not come down to a half.
+        longest: The longest time that one was followed without reaching it; NaN where all did.
     """
 
     n: int
@@ -59,11 +59,11 @@ class Reached:
 
 
 def time_to(reached: Sequence[float], followed: Sequence[float]) -> Reached:
-    """Return what is known of the time to a target.
+    """Summarise the times to a target.
 
     Args:
         reached: Times of the repetitions that reached it.
-        followed: How long each of the others was followed, in vain.
+        followed: How long the others were followed without reaching it.
     """
     median = math.nan
     if reached:

@@ -1,1 +1,1 @@
-"""What the notebook, its assignment and the papers claim, as data, and the verdicts that stored trials give."""
+"""What the notebook, its assignment and the papers claim, as data, and the verdicts of stored trials on it."""

@@ -1,4 +1,4 @@
-"""The ledger: each published figure, and each sentence that trials can test, as an item of claims.yaml."""
+"""The ledger: every published figure, and every sentence that trials can test, as an item of claims.yaml."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class Bound(_Item):
     """Compares a number with the published one, or with the closed form.
 
     Attributes:
-        equals: The number is that, within the tolerance.
-        at_least: It is that or more, less the tolerance.
-        at_most: It is that or less, plus the tolerance.
-        relative: Tolerance as a share of that number.
-        absolute: Tolerance in its unit.
+        equals: The number equals the reference, within the tolerance.
+        at_least: It is at least the reference, less the tolerance.
+        at_most: It is at most the reference, plus the tolerance.
+        relative: Tolerance as a share of the reference.
+        absolute: Tolerance in the number's unit.
     """
 
     equals: Literal["published", "closed_form"] | None = None
@@ -37,13 +37,13 @@ class Bound(_Item):
 
     @model_validator(mode="after")
     def _one(self) -> Bound:
-        if sum(each is not None for each in (self.equals, self.at_least, self.at_most)) != 1:
+        if sum(reference is not None for reference in (self.equals, self.at_least, self.at_most)) != 1:
             raise ValueError("a bound is one of equals, at_least and at_most")
         return self
 
     @property
     def reference(self) -> str:
-        """Which number it compares with."""
+        """The number it compares with, by name."""
         return self.equals or self.at_least or self.at_most or ""
 
 
@@ -70,12 +70,12 @@ class Trend(_Item):
 
 
 class Paired(_Item):
-    """One kind of trial has lower, or higher, means than another at each value of a third quantity: Wilcoxon's test."""
+    """One kind of trial has lower, or higher, means than another for every value of a third quantity (Wilcoxon)."""
 
     lower_for: Facts | None = None
     higher_for: Facts | None = None
     than: Facts
-    each: str = ""
+    for_every: str = ""
 
 
 class Claim(_Item):
@@ -87,16 +87,16 @@ class Claim(_Item):
         says: What is claimed; a sentence of the source in double quotes.
         source: Whose claim it is.
         place: Where it stands there.
-        published: Its number; None of a sentence.
+        published: Its number; None for a sentence.
         unit: What the number counts.
         closed_form: Name of the formula in `dlperf.claims.closed_forms` that gives the number; "" for none.
-        where: Which trials it speaks of.
-        needs: The conditions under which their figures compare with the published one.
-        measure: What is read of each trial, as `dlperf.analysis.measures` has it.
+        where: Which trials it is about.
+        needs: The conditions under which their figures are comparable with the published one.
+        measure: What is read from every trial; see `dlperf.analysis.measures.measured`.
         rule: How it is tested.
-        because: Why with that tolerance.
-        kinds: The fewest different trials, random seeds apart, that it takes: a mean over networks, or a trend, is not
-            told by a few of them.
+        because: Why the rule has that tolerance.
+        kinds: The fewest different trials, random seeds aside, that can test it: a few do not settle a mean over
+            networks, or a trend.
     """
 
     id: str = Field(pattern=r"^[a-z]+/[a-z0-9-]+$")

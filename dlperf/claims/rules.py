@@ -25,12 +25,12 @@ class Finding:
     """What trials say of a claim.
 
     Attributes:
-        holds: Whether they bear it out; None where there are too few kinds of them to say anything.
-        says: In which way, in a few words.
+        holds: Whether they support it; None if there are too few kinds of trials to tell.
+        says: How, in a few words.
         value: The number that was tested, for a table.
         low: Lower end of its 95 % interval; NaN where there is none.
         high: Upper end.
-        n: Trials that were read.
+        n: Number of trials read.
     """
 
     holds: bool | None
@@ -46,8 +46,8 @@ def tested(claim: Claim, trials: Trials, closed_form: float | None) -> Finding:
 
     Args:
         claim: The claim.
-        trials: Those it speaks of, all of one setting.
-        closed_form: What its formula gives, if it names one.
+        trials: The trials it is about, all of one setting.
+        closed_form: The value of its formula, if it names one.
     """
     values = measured(trials, claim.measure)
     known = [trial for trial in trials if trial.run_id in values]
@@ -57,10 +57,8 @@ def tested(claim: Claim, trials: Trials, closed_form: float | None) -> Finding:
     if isinstance(rule, Ratio):
         return _ratio(rule, claim, known, values, closed_form)
     if isinstance(rule, Bound):
-        found = mean_of(list(values.values()))
-        return Finding(
-            *_within(rule, found.mean, claim, closed_form), found.mean, found.low, found.high, found.n
-        )  # fmt: skip
+        mean = mean_of(list(values.values()))
+        return Finding(*_within(rule, mean.mean, claim, closed_form), mean.mean, mean.low, mean.high, mean.n)
     if isinstance(rule, Extreme):
         return _extreme(rule, known, values)
     if isinstance(rule, Trend):
@@ -104,28 +102,27 @@ def _extreme(rule: Extreme, trials: Trials, values: Mapping[str, float]) -> Find
 
 def _trend(rule: Trend, trials: Trials, values: Mapping[str, float]) -> Finding:
     quantity, alternative = rule.falls_with or rule.rises_with, "less" if rule.falls_with else "greater"
-    # Random seeds of one kind are no further points: counted as such they would make any trend significant.
+    # Random seeds of one kind add no points: counted as points they would make any trend significant.
     kinds = _means(trials, values, *_telling_apart(trials, quantity))
     x = [kind[0] for kind in kinds]
     if len(set(x)) < 3:
         return Finding(None, f"needs three values of {quantity}")
-    found = stats.kendalltau(x, list(kinds.values()), alternative=alternative)
-    if len(x) < _FEWEST_TO_TEST:  # no order of so few is significant: then all of them have to be in order
-        holds, how = abs(found.statistic) == 1 and (found.statistic < 0) == bool(rule.falls_with), ""
+    tau = stats.kendalltau(x, list(kinds.values()), alternative=alternative)
+    if len(x) < _FEWEST_TO_TEST:  # no order of so few is significant, so all have to be in order
+        holds, how = abs(tau.statistic) == 1 and (tau.statistic < 0) == bool(rule.falls_with), ""
     else:
-        holds, how = bool(found.pvalue < _SIGNIFICANCE), f", p = {found.pvalue:.2g}"
+        holds, how = bool(tau.pvalue < _SIGNIFICANCE), f", p = {tau.pvalue:.2g}"
     shown = "" if holds else ": not shown"
-    return Finding(
-        holds, f"Kendall's tau {found.statistic:.2f} over {len(x)}{how}{shown}", found.statistic, n=len(trials)
-    )
+    says = f"Kendall's tau {tau.statistic:.2f} over {len(x)}{how}{shown}"
+    return Finding(holds, says, tau.statistic, n=len(trials))
 
 
 def _paired(rule: Paired, trials: Trials, values: Mapping[str, float]) -> Finding:
     lower = rule.lower_for is not None
     side = rule.lower_for if rule.lower_for is not None else rule.higher_for
     assert side is not None
-    each = (rule.each,) if rule.each else ()
-    one, other = (_means([t for t in trials if matches(t, facts)], values, *each) for facts in (side, rule.than))
+    names = (rule.for_every,) if rule.for_every else ()
+    one, other = (_means([t for t in trials if matches(t, facts)], values, *names) for facts in (side, rule.than))
     pairs = [(one[kind], other[kind]) for kind in one if kind in other]
     if not pairs:
         return Finding(None, f"needs trials with {_named(side)} and with {_named(rule.than)}")
@@ -141,7 +138,7 @@ def _paired(rule: Paired, trials: Trials, values: Mapping[str, float]) -> Findin
 
 
 def _telling_apart(trials: Trials, quantity: str) -> tuple[str, ...]:
-    """The quantity, and what else tells kinds of trials apart, random seeds left out."""
+    """The quantity, and what else tells kinds of trials apart, except for random seeds."""
     kinds = [defining(trial.parameters) for trial in trials]
     names = [name for name in kinds[0] if name not in ("random_seed", quantity)]
     return (quantity, *(name for name in names if len({kind[name] for kind in kinds}) > 1))
@@ -151,7 +148,7 @@ def _means(trials: Trials, values: Mapping[str, float], *names: str) -> dict[tup
     groups: dict[tuple[Any, ...], list[float]] = {}
     for trial in trials:
         groups.setdefault(tuple(fact(trial, name) for name in names), []).append(values[trial.run_id])
-    return {kind: float(np.mean(own)) for kind, own in sorted(groups.items(), key=lambda item: str(item[0]))}
+    return {kind: float(np.mean(group)) for kind, group in sorted(groups.items(), key=lambda item: str(item[0]))}
 
 
 def _named(facts: Mapping[str, Any]) -> str:

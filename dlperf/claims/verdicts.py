@@ -1,4 +1,4 @@
-"""Verdicts: what the stored trials say of each claim."""
+"""Verdicts: what the stored trials say of every claim."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ _EMBEDDED = {"digits", "synthetic"}  # data sets of the demo, which no source us
 
 @dataclass(frozen=True)
 class Verdict:
-    """A claim beside what was found.
+    """A claim with what the trials say of it.
 
     Attributes:
         claim: The claim.
-        closed_form: The number its formula gives, if it names one.
-        finding: What the trials say; of trials that do not compare what they would say.
+        closed_form: The value of its formula, if it names one.
+        finding: What the trials say, or, where they do not compare, what they would say.
         verdict: AGREES, DIFFERS, NOT_COMPARABLE or NOT_MEASURED.
         reason: Why it does not compare, or was not measured; else the finding in words.
     """
@@ -56,45 +56,45 @@ class Verdict:
     reason: str
 
 
-def verdicts(claims: Iterable[Claim], found: Sequence[Setting[Any]], *, curves: bool = True) -> list[Verdict]:
-    """Return the verdict on each claim.
+def verdicts(claims: Iterable[Claim], settings: Sequence[Setting[Any]], *, curves: bool = True) -> list[Verdict]:
+    """Return the verdict on every claim.
 
     Args:
         claims: Claims about one problem.
-        found: Its trials by setting.
-        curves: Read the epochs' curves; without, claims that need them are not measured.
+        settings: Its trials by setting.
+        curves: Read the epochs' curves; without them, the claims that need them are not measured.
     """
-    return [_verdict(claim, found, curves=curves) for claim in claims]
+    return [_verdict(claim, settings, curves=curves) for claim in claims]
 
 
-def verdict_table(found: Sequence[Verdict]) -> pd.DataFrame:
-    """Lay out verdicts: whose number stands beside which of ours, and what follows."""
+def verdict_table(judged: Sequence[Verdict]) -> pd.DataFrame:
+    """Lay out verdicts: the published and the closed-form number beside ours, and what follows."""
     import pandas as pd
 
     rows = [
         {
-            "claim": each.claim.says,
-            "notebook": each.claim.published if each.claim.source == "notebook" else None,
-            "paper": each.claim.published if each.claim.source != "notebook" else None,
-            "closed_form": each.closed_form,
-            "here": each.finding.value,
-            "low": each.finding.low,
-            "high": each.finding.high,
-            "n": each.finding.n,
-            "verdict": each.verdict,
-            "reason": each.reason,
-            "source": f"{each.claim.source}: {each.claim.place}",
-            "id": each.claim.id,
+            "claim": verdict.claim.says,
+            "notebook": verdict.claim.published if verdict.claim.source == "notebook" else None,
+            "paper": verdict.claim.published if verdict.claim.source != "notebook" else None,
+            "closed_form": verdict.closed_form,
+            "here": verdict.finding.value,
+            "low": verdict.finding.low,
+            "high": verdict.finding.high,
+            "n": verdict.finding.n,
+            "verdict": verdict.verdict,
+            "reason": verdict.reason,
+            "source": f"{verdict.claim.source}: {verdict.claim.place}",
+            "id": verdict.claim.id,
         }
-        for each in found
+        for verdict in judged
     ]
     numbers = dict.fromkeys(("notebook", "paper", "closed_form", "here", "low", "high"), float)
     return pd.DataFrame(rows, columns=_COLUMNS).astype(numbers)
 
 
-def short_table(found: Sequence[Verdict]) -> pd.DataFrame:
-    """Lay out the verdicts that trials gave for a terminal: numbers, verdict and, unless they agree, why."""
-    table = verdict_table([each for each in found if each.verdict != NOT_MEASURED])
+def short_table(judged: Sequence[Verdict]) -> pd.DataFrame:
+    """Lay out for a terminal the verdicts that trials led to: numbers, verdict and, unless they agree, why."""
+    table = verdict_table([verdict for verdict in judged if verdict.verdict != NOT_MEASURED])
     with_reason = table["verdict"].isin([NOT_COMPARABLE, DIFFERS])
     table["verdict"] = table["verdict"].where(~with_reason, table["verdict"] + ": " + table["reason"])
     intervals = zip(table["here"], table["low"], table["high"], strict=True)
@@ -106,28 +106,28 @@ def short_table(found: Sequence[Verdict]) -> pd.DataFrame:
     return table[["claim", "source", "notebook", "paper", "closed_form", "here", "verdict"]]
 
 
-def counted(found: Iterable[Verdict]) -> dict[str, int]:
-    """Return how often each verdict was given."""
-    given = [each.verdict for each in found]
-    return {verdict: given.count(verdict) for verdict in (AGREES, DIFFERS, NOT_COMPARABLE, NOT_MEASURED)}
+def counted(judged: Iterable[Verdict]) -> dict[str, int]:
+    """Return the number of claims by verdict."""
+    names = [verdict.verdict for verdict in judged]
+    return {name: names.count(name) for name in (AGREES, DIFFERS, NOT_COMPARABLE, NOT_MEASURED)}
 
 
-def _verdict(claim: Claim, found: Sequence[Setting[Any]], *, curves: bool) -> Verdict:
+def _verdict(claim: Claim, settings: Sequence[Setting[Any]], *, curves: bool) -> Verdict:
     formula = closed_form(claim)
     nothing = Finding(None, "")
     if needs_curves(claim.measure) and not curves:
         return Verdict(claim, formula, nothing, NOT_MEASURED, "the epochs' curves are not read")
-    spoken_of = [(s.number, own) for s in found if (own := [t for t in s.trials if matches(t, claim.where)])]
+    spoken_of = [(s.number, trials) for s in settings if (trials := [t for t in s.trials if matches(t, claim.where)])]
     if not spoken_of:
         return Verdict(claim, formula, nothing, NOT_MEASURED, "no such trial")
     comparable = [
-        (number, own) for number, trials in spoken_of if (own := [t for t in trials if not _unmet(claim.needs, t)])
+        (number, fit) for number, trials in spoken_of if (fit := [t for t in trials if not _unmet(claim.needs, t)])
     ]
     findings = {number: _finding(claim, trials, formula) for number, trials in comparable}
     decided = {number: finding for number, finding in findings.items() if finding.holds is not None}
     if decided:
-        first = next(iter(decided.values()))  # that of the setting of most trials
-        against = [f"setting {n}: {each.says}" for n, each in decided.items() if each.holds != first.holds]
+        first = next(iter(decided.values()))  # from the setting with the most trials
+        against = [f"setting {n}: {finding.says}" for n, finding in decided.items() if finding.holds != first.holds]
         reason = "; but ".join([first.says, *against])
         return Verdict(claim, formula, first, AGREES if first.holds else DIFFERS, reason)
     if findings:
@@ -158,7 +158,7 @@ def _met(name: str, value: Any, wanted: Any) -> bool:
 
 
 def _reasons(needs: Mapping[str, Any], trials: Sequence[StoredTrial[Any]]) -> list[str]:
-    """Why trials do not compare: each condition that none of them meets, or that the best of them does not."""
+    """Why trials do not compare: the conditions that the nearest of them does not meet."""
     nearest = min(trials, key=lambda trial: len(_unmet(needs, trial)))
     reasons: list[str] = []
     for name in _unmet(needs, nearest):

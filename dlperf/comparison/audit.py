@@ -1,6 +1,6 @@
 """An audit of early stopping: stored curves under other patiences, with and without the best weights restored.
 
-The rule is the one that trainings go by, `dlperf.training.early_stopping`; a stored curve is fed to it value by value.
+The rule is that of training, `dlperf.training.early_stopping`; a stored curve is fed to it value by value.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def replay(metric: str, curve: Sequence[float], patience: int) -> EarlyStopping:
 
 
 def audit(setting: Setting[Any], monitor: str, group_by: Sequence[str], patiences: Sequence[int]) -> pd.DataFrame:
-    """Return what each patience would have cost, a row per group and patience; empty without curves of `monitor`.
+    """Return what every patience would have cost, a row per group and patience; empty without curves of `monitor`.
 
     Columns: `group_by`; patience, 0 for the whole stored curve; trials; stopped, how many the patience ends; cut, how
     many it does not although their curve was itself stopped early, so that nothing is known of what would have
@@ -70,14 +70,16 @@ def _row(trials: Sequence[StoredTrial[Any]], monitor: str, patience: int) -> dic
         )
     table = pd.DataFrame(rows)
     counts = ("stopped", "cut", "before_first_drop")
-    told = {str(name): int(column.sum()) if name in counts else float(column.mean()) for name, column in table.items()}
-    return {"patience": patience, "trials": len(rows), **told}
+    summed_up = {
+        str(name): int(column.sum()) if name in counts else float(column.mean()) for name, column in table.items()
+    }
+    return {"patience": patience, "trials": len(rows), **summed_up}
 
 
 def _first_drop(trial: StoredTrial[Any]) -> int | None:
     """Return the first epoch, from 1, whose learning rate is below the one before; None where none is.
 
-    A training that was itself stopped early may not have come to the first drop of its schedule.
+    A training that was itself stopped early may not have reached the first drop of its schedule.
     """
     planned = getattr(trial.parameters, "learning_rate_at", None)
     if planned:

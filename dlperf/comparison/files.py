@@ -36,7 +36,7 @@ class Picture:
 
 @dataclass
 class Page:
-    """What was written of one setting.
+    """What was written for one setting.
 
     Attributes:
         tables: Tables by title.
@@ -56,7 +56,7 @@ def write(folder: Path, sections: Sequence[Section], *, figures: bool) -> dict[s
         figures: Draw figures, and make the tables that read curves.
 
     Returns:
-        What was written of each setting, by problem.
+        The pages of every problem's settings, by problem.
     """
     pages: dict[str, list[Page]] = {}
     for section in sections:
@@ -85,7 +85,7 @@ def _table(folder: Path, name: str, table: pd.DataFrame) -> None:
 
 def _picture(folder: Path, path: str, figure: Figure) -> Picture:
     content = io.BytesIO()
-    # Without the version of what drew it, a file depends on what it shows alone.
+    # Without the version of the software that drew it, a file depends only on what it shows.
     figure.savefig(content, format="png", dpi=110, metadata={"Software": None})
     target = folder / path
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -100,7 +100,7 @@ def _alternative(figure: Figure, title: str) -> str:
     for axes in figure.axes:
         named = axes.get_title() or title
         along = " against ".join(filter(None, (axes.get_ylabel(), axes.get_xlabel())))
-        told = [label for label in axes.get_legend_handles_labels()[1] if not label.startswith("_")]
-        shown = f" for {', '.join(dict.fromkeys(told))}" if told else ""
+        entries = [label for label in axes.get_legend_handles_labels()[1] if not label.startswith("_")]
+        shown = f" for {', '.join(dict.fromkeys(entries))}" if entries else ""
         parts.append(f"{named}: {along}{shown}" if along else named)
     return "; ".join(dict.fromkeys(parts)) or title

@@ -1,4 +1,4 @@
-"""Means over repetitions by groups of trials, and times to a target of which some were never reached."""
+"""Means over repetitions by groups of trials, and times to a target that some never reached."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from dlperf.parameters import describe
 from dlperf.problem import Problem
 
 TO_TARGET = {"seconds_to_target": "train_seconds", "epochs_to_target": "epochs_run"}
-"""Metrics that only trials have which reached the target, and what tells how long the others were followed."""
+"""Metrics that only trials which reached the target have, and the metrics that say how long the others were trained."""
 
 
 def default_groups(problem: Problem[Any], trials: Trials) -> list[str]:
-    """Return what means are taken by unless the user says it, and what the problem rarely varies where it does."""
+    """Return what trials are grouped by unless the user says it; what is rarely varied only where it varies."""
     often = problem.grouped_by or tuple(name for name in problem.varying if name != "random_seed")
     rarely = [name for name in problem.varying_rarely if len({fact(trial, name) for trial in trials}) > 1]
     return [*often, *rarely]
@@ -31,7 +31,7 @@ def mean_table(setting: Setting[Any], group_by: Sequence[str], metrics: Sequence
 
     Columns: `group_by`; metric; n, the trials that have it; mean, sd, low and high, the 95 % interval of the mean,
     missing for one trial; min, max; averaged_over, what else but the random seed differs between the trials of a group,
-    and emulated, why they say nothing about real devices, where there is such a thing.
+    and emulated, why they say nothing about real devices, where they do not.
 
     Args:
         setting: The trials.
@@ -49,12 +49,12 @@ def mean_table(setting: Setting[Any], group_by: Sequence[str], metrics: Sequence
             for name, values in ((metric, measured(trials, metric)), (f"best {metric}", _best(trials, metric, curves))):
                 if not values:
                     continue
-                found = mean_of(list(values.values()))
+                mean = mean_of(list(values.values()))
                 rows.append(
                     {
                         **dict(zip(group_by, kind, strict=True)),
-                        **{"metric": name, "n": found.n, "mean": found.mean, "sd": found.sd},
-                        **{"low": found.low, "high": found.high},
+                        **{"metric": name, "n": mean.n, "mean": mean.mean, "sd": mean.sd},
+                        **{"low": mean.low, "high": mean.high},
                         **{"min": min(values.values()), "max": max(values.values()), "averaged_over": mixed},
                         "emulated": emulated,
                     }
@@ -65,25 +65,25 @@ def mean_table(setting: Setting[Any], group_by: Sequence[str], metrics: Sequence
 
 
 def target_table(setting: Setting[Any], group_by: Sequence[str], metrics: Sequence[str]) -> pd.DataFrame:
-    """Return times to the target by group; trials that did not reach it count for as long as they were trained.
+    """Return times to the target by group; unreached trials are right-censored at their training time.
 
-    Columns: `group_by`; metric; n; reached, how many; median (Kaplan and Meier's), missing where their curve
-    does not come down to a half; not_reached_in, the longest time that one was trained in vain.
+    Columns: `group_by`; metric; n; reached, how many; median (Kaplan-Meier), missing where the curve does not
+    come down to a half; not_reached_in, the longest time that one was trained without reaching it.
     """
     rows = []
     for kind, trials in grouped(setting.trials, group_by).items():
         for metric in metrics:
             if metric not in TO_TARGET or not any("dlperf.target_reached" in trial.tags for trial in trials):
                 continue
-            told = [trial for trial in trials if "dlperf.target_reached" in trial.tags]
-            reached = [trial.metrics[metric] for trial in told if metric in trial.metrics]
-            followed = [trial.metrics[TO_TARGET[metric]] for trial in told if metric not in trial.metrics]
-            found = time_to(reached, followed)
+            aimed = [trial for trial in trials if "dlperf.target_reached" in trial.tags]
+            reached = [trial.metrics[metric] for trial in aimed if metric in trial.metrics]
+            followed = [trial.metrics[TO_TARGET[metric]] for trial in aimed if metric not in trial.metrics]
+            times = time_to(reached, followed)
             rows.append(
                 {
                     **dict(zip(group_by, kind, strict=True)),
-                    **{"metric": metric, "n": found.n, "reached": f"{found.reached} of {found.n}"},
-                    **{"median": found.median, "not_reached_in": found.longest},
+                    **{"metric": metric, "n": times.n, "reached": f"{times.reached} of {times.n}"},
+                    **{"median": times.median, "not_reached_in": times.longest},
                 }
             )
     return pd.DataFrame(rows)
@@ -106,10 +106,10 @@ def setting_table(settings: Sequence[Setting[Any]]) -> pd.DataFrame:
 
 def grouped(trials: Trials, group_by: Sequence[str]) -> Mapping[tuple[Any, ...], Trials]:
     """Return trials by the values of the named facts, in the order of these."""
-    found: dict[tuple[Any, ...], list[Any]] = {}
+    groups: dict[tuple[Any, ...], list[Any]] = {}
     for trial in trials:
-        found.setdefault(tuple(fact(trial, name) for name in group_by), []).append(trial)
-    return dict(sorted(found.items(), key=lambda item: [_order(value) for value in item[0]]))
+        groups.setdefault(tuple(fact(trial, name) for name in group_by), []).append(trial)
+    return dict(sorted(groups.items(), key=lambda item: [_order(value) for value in item[0]]))
 
 
 def _order(value: Any) -> tuple[bool, float, str]:
@@ -118,15 +118,15 @@ def _order(value: Any) -> tuple[bool, float, str]:
 
 
 def _commits(trials: Trials) -> str:
-    """The commits of the code that ran them, which people may know to differ in nothing that matters."""
-    found = sorted({trial.tags.get("mlflow.source.git.commit", "unknown")[:7] for trial in trials})
-    return ", ".join(found[:3]) + (f" and {len(found) - 3} more" if len(found) > 3 else "")
+    """The commits of the code that ran the trials; people may know that nothing that matters differs between them."""
+    commits = sorted({trial.tags.get("mlflow.source.git.commit", "unknown")[:7] for trial in trials})
+    return ", ".join(commits[:3]) + (f" and {len(commits) - 3} more" if len(commits) > 3 else "")
 
 
 def _mixed(trials: Trials, group_by: Sequence[str]) -> list[str]:
     """Names of parameters that differ between trials of a group, which its mean hides."""
-    described = describe(type(trials[0].parameters))
-    names = [each.name for each in described if not each.operational and each.name not in ("random_seed", *group_by)]
+    grouping = ("random_seed", *group_by)
+    names = [p.name for p in describe(type(trials[0].parameters)) if not p.operational and p.name not in grouping]
     mixed = [name for name in names if len({fact(trial, name) for trial in trials}) > 1]
     keys = {trial.tags.get("dlperf.trial_key", trial.run_id) for trial in trials}
     return [*mixed, "repeats of a trial"] if len(keys) < len(trials) else mixed

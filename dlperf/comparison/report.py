@@ -1,6 +1,6 @@
 """The report: one HTML page that needs no network, and the same in Markdown, made from the tracking store alone.
 
-Nothing of the moment it is made stands in it: of one store it comes out the same, to the byte.
+It says nothing of when it was made: one store gives the same report every time, to the byte.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def write(folder: Path, sections: Sequence[Section], pages: Mapping[str, Sequenc
     Args:
         folder: Where to; the figures that the Markdown shows lie in it.
         sections: The problems.
-        pages: What was written of each setting, by problem.
+        pages: The pages of every problem's settings, by problem.
         uri: The tracking server, which run links lead to where it has pages.
     """
     shown = [_problem(section, pages.get(section.problem.name, ()), uri) for section in sections]
@@ -97,7 +97,7 @@ def _templates() -> jinja2.Environment:
 
 
 def _table(frame: pd.DataFrame) -> Any:
-    """Write a data frame as an HTML table whose cells tell scripts their numbers."""
+    """Write a data frame as an HTML table whose cells carry their numbers for scripts."""
     numeric = [tables.is_number(frame, column) for column in frame.columns]
     head = "".join(map(_heading, map(str, frame.columns), numeric))
     rows = ("".join(map(_cell, row, numeric)) for row in frame.itertuples(index=False, name=None))

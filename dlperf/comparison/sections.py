@@ -30,8 +30,8 @@ class SettingSection:
 
     Attributes:
         setting: Its trials.
-        summary: What the problem's own `summarize` makes of them.
-        tables: Means by group, times to the target, the audit of early stopping, by name; those without rows left out.
+        summary: What the problem's `summarize` makes of them.
+        tables: Means by group, times to the target, the audit of early stopping, by name; empty ones are left out.
     """
 
     setting: Setting[Any]
@@ -45,10 +45,10 @@ class Section:
 
     Attributes:
         problem: The problem.
-        found: What the search found.
-        settings: Its settings, that of most trials first.
+        found: The result of the search.
+        settings: Its settings, the one with the most trials first.
         overview: A row per setting.
-        verdicts: On each claim about the problem.
+        verdicts: On all claims about the problem.
     """
 
     problem: Problem[Any]
@@ -60,41 +60,41 @@ class Section:
     @property
     def left_out(self) -> list[str]:
         """Lines that say which runs are not in the tables, and why."""
-        lines = []
-        for status, names in sorted(self.found.unfinished.items()):
+        search, lines = self.found, []
+        for status, names in sorted(search.unfinished.items()):
             more = f" and {len(names) - 5} more" if len(names) > 5 else ""
             lines.append(f"{len(names)} {status}: {'; '.join(sorted(names)[:5])}{more}")
-        if self.found.repeated:
-            lines.append(f"{self.found.repeated} older runs of the same trials (repeats=all keeps them)")
-        lines += [f"skipped {name}: {reason}" for name, reason in sorted(self.found.skipped.items())]
+        if search.repeated:
+            lines.append(f"{search.repeated} older runs of the same trials (repeats=all keeps them)")
+        lines += [f"skipped {name}: {reason}" for name, reason in sorted(search.skipped.items())]
         return lines
 
 
-def section(problem: Problem[Any], found: Found[Any], asked: Sequence[CompareParameters]) -> Section:
-    """Compare the trials that were found of a problem."""
+def section(problem: Problem[Any], search: Found[Any], asked: Sequence[CompareParameters]) -> Section:
+    """Compare the stored trials of a problem."""
     first = asked[0]
-    sorted_out = settings(problem, found.trials)
-    made = Section(problem, found, verdicts=verdicts(claims(problem.name), sorted_out, curves=first.curves))
-    if found.trials:
-        patiences = list(dict.fromkeys(each.patience for each in asked))
-        made.settings = [_setting_section(problem, each, first, patiences) for each in sorted_out]
+    sorted_out = settings(problem, search.trials)
+    made = Section(problem, search, verdicts=verdicts(claims(problem.name), sorted_out, curves=first.curves))
+    if search.trials:
+        patiences = list(dict.fromkeys(parameters.patience for parameters in asked))
+        made.settings = [_setting_section(problem, setting, first, patiences) for setting in sorted_out]
         made.overview = groups.setting_table(sorted_out)
     return made
 
 
-def check_names(found: Sequence[tuple[Problem[Any], Found[Any]]], asked: CompareParameters) -> None:
+def check_names(searches: Sequence[tuple[Problem[Any], Found[Any]]], asked: CompareParameters) -> None:
     """Refuse a metric or a group that no trial has.
 
     Raises:
         BadInput: Naming those that there are.
     """
-    trials = [trial for _, each in found for trial in each.trials]
+    trials = [trial for _, search in searches for trial in search.trials]
     metrics = {name for trial in trials for name in trial.metrics} | {*_ALWAYS}
     facts = {name for trial in trials for name in (*type(trial.parameters).model_fields, *trial.logged_params)}
-    for parameter, given, valid in (("metric", asked.metric, metrics), ("group_by", asked.group_by, facts)):
-        for name in names_in(given):
+    for parameter, listed, valid in (("metric", asked.metric, metrics), ("group_by", asked.group_by, facts)):
+        for name in names_in(listed):
             if name not in valid:
-                raise BadInput(parameter, given, f"no such {parameter} {name} (valid: {', '.join(sorted(valid))})")
+                raise BadInput(parameter, listed, f"no such {parameter} {name} (valid: {', '.join(sorted(valid))})")
 
 
 def names_in(text: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""The data sets: found and verified before a run exists, loaded once for a whole sweep.
+"""The data sets: located and verified before a run exists, loaded once for a whole sweep.
 
 Nothing here imports NumPy at module level, and `check` never does: bad input must be answered before anything heavy
 is imported and before MLflow holds a run.
@@ -42,7 +42,7 @@ def check(name: str, data_dir: str | Path, train_examples: int) -> None:
 
     Args:
         name: One of `NAMES`.
-        data_dir: The folder given by the user, "" if none (see `cifar10.find`); digits are embedded and take none.
+        data_dir: The folder that the user named, "" if none (see `cifar10.find`); digits are embedded and take none.
         train_examples: Number of training images asked for, 0 for all.
 
     Raises:
@@ -59,7 +59,7 @@ def check(name: str, data_dir: str | Path, train_examples: int) -> None:
 
 
 def load(name: str, data_dir: str | Path = "") -> ImageDataset:
-    """Load a data set; the same arrays (read-only) are handed out each time, so that a sweep loads them once.
+    """Load a data set; every call returns the same (read-only) arrays, so that a sweep loads them once.
 
     Args:
         name: One of `NAMES`.

@@ -1,9 +1,9 @@
 """CIFAR-10 in its binary layout: 60,000 real 32x32 colour images in ten classes.
 
 Source: A. Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009, and the page
-https://www.cs.toronto.edu/~kriz/cifar.html, which describes the layout: each of the five training files and the test
-file holds 10,000 records of 3,073 bytes, a label byte (0 to 9) and then 1,024 red, 1,024 green and 1,024 blue bytes,
-each plane row by row. The *Python* version of the archive is a pickle and is not read: a data folder must not be able
+https://www.cs.toronto.edu/~kriz/cifar.html, which describes the layout: the five training files and the test file
+hold 10,000 records apiece, of 3,073 bytes: a label byte (0 to 9) and then 1,024 red, 1,024 green and 1,024 blue bytes,
+every plane row by row. The *Python* version of the archive is a pickle and is not read: a data folder must not be able
 to run code.
 """
 
@@ -51,22 +51,22 @@ def cache_folder() -> Path:
 def find(data_dir: str | Path = "") -> Path:
     """Find the folder with the six files: `data_dir`, then DLPERF_DATA_DIR, then the cache, then a download into it.
 
-    The first of the two that is given decides: if it lacks the data, nothing else is tried, because training on other
+    The first of the two that is set decides: if it lacks the data, nothing else is tried, because training on other
     files than the ones named would go unnoticed.
 
     Args:
-        data_dir: The folder that holds `cifar-10-batches-bin/` or that folder itself; "" if none is given.
+        data_dir: The folder that holds `cifar-10-batches-bin/` or that folder itself; "" if there is none.
 
     Returns:
         The absolute path of the folder that holds the files themselves. All six are there; `verify` looks inside.
 
     Raises:
-        BadInput: `data_dir` or DLPERF_DATA_DIR is given and has no data.
+        BadInput: `data_dir` or DLPERF_DATA_DIR is set and has no data.
         EnvironmentMissing: There are no data on this machine and the download failed.
     """
     for parameter, value in (("data_dir", data_dir), (ENVIRONMENT_VARIABLE, os.environ.get(ENVIRONMENT_VARIABLE))):
         if value:
-            return _given(parameter, str(value))
+            return _folder_in(parameter, str(value))
     folder = cache_folder()
     if not _holds_all(str(folder)):
         try:
@@ -170,7 +170,7 @@ def _split(folder: Path, files: tuple[str, ...]) -> tuple[NDArray[np.uint8], NDA
     return images, labels
 
 
-def _given(parameter: str, value: str) -> Path:
+def _folder_in(parameter: str, value: str) -> Path:
     """The folder with the files in the place a user named, which is that folder or its parent."""
     place = os.path.expanduser(value)
     if not os.path.isdir(place):

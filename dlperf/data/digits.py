@@ -26,7 +26,7 @@ def load() -> ImageDataset:
     """Load the scans with their fixed split.
 
     The scans are numbered in the order of (digit, position in scikit-learn's file); numbers 0, 5, 10, ... are the test
-    images, so each digit is in both splits in proportion. Within each split the order is that of scikit-learn's file.
+    images, so every digit is in both splits in proportion. Within a split the order is that of scikit-learn's file.
     The same writers are in both splits, so the test accuracy says nothing about new writers.
 
     Returns:

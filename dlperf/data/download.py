@@ -218,7 +218,7 @@ def _progress(url: str, size: int) -> Iterator[Callable[[int], None]]:
 
 
 def _extract(archive: Archive, packed: Path, folder: Path) -> None:
-    """Copy the expected regular files out of the archive, under our own names for them.
+    """Copy the expected regular files out of the archive, under our names for them.
 
     Nothing is extracted by the name, type, owner or mode that the archive states, so no entry can leave the folder.
     """

@@ -45,13 +45,13 @@ def find(data_dir: str | Path = "") -> Path:
     """Find the folder with the four files: `data_dir`, then DLPERF_DATA_DIR, then the cache, then a download into it.
 
     Args:
-        data_dir: The folder that holds `fashion-mnist/`, or that folder itself; "" if none is given.
+        data_dir: The folder that holds `fashion-mnist/`, or that folder itself; "" if there is none.
 
     Returns:
         The folder that holds the files; all four are there.
 
     Raises:
-        BadInput: `data_dir` is given and has no data. (DLPERF_DATA_DIR may hold other data sets only.)
+        BadInput: `data_dir` is set and has no data. (DLPERF_DATA_DIR may hold other data sets only.)
         EnvironmentMissing: There are no data on this machine and the download failed.
     """
     from dlperf.data.cifar10 import ENVIRONMENT_VARIABLE
@@ -106,9 +106,9 @@ def verify(folder: Path) -> None:
         BadInput: As `read`, or for a label above 9.
     """
     for file, shape in zip(FILES, _SHAPES, strict=True):
-        found = read(folder / file.name, shape)
-        if len(shape) == 1 and max(found) >= len(LABEL_NAMES):
-            raise BadInput("data_dir", folder / file.name, f"has label {max(found)}, must be 0 to 9")
+        content = read(folder / file.name, shape)
+        if len(shape) == 1 and max(content) >= len(LABEL_NAMES):
+            raise BadInput("data_dir", folder / file.name, f"has label {max(content)}, must be 0 to 9")
 
 
 def load(folder: Path) -> ImageDataset:
@@ -124,20 +124,20 @@ def load(folder: Path) -> ImageDataset:
 
     from dlperf.data.dataset import ImageDataset, aligned_empty
 
-    found = [
+    arrays = [
         np.frombuffer(read(folder / file.name, shape), np.uint8).reshape(shape)
         for file, shape in zip(FILES, _SHAPES, strict=True)
     ]
-    train_images, test_images = (aligned_empty((len(pixels), 32, 32, 3)) for pixels in (found[0], found[2]))
-    for images, pixels in ((train_images, found[0]), (test_images, found[2])):
+    train_images, test_images = (aligned_empty((len(pixels), 32, 32, 3)) for pixels in (arrays[0], arrays[2]))
+    for images, pixels in ((train_images, arrays[0]), (test_images, arrays[2])):
         images[:] = 0
         images[:, 2:-2, 2:-2] = pixels[..., None]
     return ImageDataset.build(
         name="fashion_mnist",
         train_images=train_images,
-        train_labels=found[1].astype(np.int32),
+        train_labels=arrays[1].astype(np.int32),
         test_images=test_images,
-        test_labels=found[3].astype(np.int32),
+        test_labels=arrays[3].astype(np.int32),
         label_names=LABEL_NAMES,
         source=str(folder),
     )

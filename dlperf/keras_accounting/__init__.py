@@ -1,1 +1,1 @@
-"""Per-layer tables of any Keras model: what Keras's own summary leaves out (keras-team/keras#18378)."""
+"""Per-layer tables of any Keras model: what Keras's summary leaves out (keras-team/keras#18378)."""

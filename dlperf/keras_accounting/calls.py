@@ -1,8 +1,8 @@
 """Which layers a model calls in a forward pass, on which shapes, nested and shared ones included.
 
-Keras has no hooks on calls, and a model's own record of its graph shows neither the layers inside nested models nor
-shapes for inputs that are open. So the model is traced once on inputs of a given shape, while
-`keras.Operation.__call__`, which every layer and every operation of a graph goes through, notes what it is given.
+Keras has no hooks on calls, and a model's record of its graph shows neither the layers inside nested models nor shapes
+for inputs whose shape is open. So the model is traced once on inputs of a fixed shape, while
+`keras.Operation.__call__`, through which every layer and every operation of a graph goes, notes its arguments.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Call:
     @property
     def inputs(self) -> list[Shape]:
         """Shapes of the input tensors (batch included), in the order of the arguments."""
-        return [each.shape for each in keras.tree.flatten(self.arguments) if isinstance(each, _Tensor)]
+        return [argument.shape for argument in keras.tree.flatten(self.arguments) if isinstance(argument, _Tensor)]
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def _recorded() -> Iterator[list[Call]]:
             result = original(self, *args, **kwargs)
         finally:
             open_calls.pop()
-        call.outputs = [_shape(each) for each in keras.tree.flatten(result) if hasattr(each, "shape")]
+        call.outputs = [_shape(output) for output in keras.tree.flatten(result) if hasattr(output, "shape")]
         return result
 
     keras.Operation.__call__ = recording

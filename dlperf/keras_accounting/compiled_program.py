@@ -1,15 +1,15 @@
-"""What a forward pass takes by its compiled program: parameters and multiplications of what XLA is given to compile.
+"""What a forward pass takes by its compiled program: parameters and multiplications of the HLO that XLA compiles.
 
-TensorFlow hands over the program (HLO), but not XLA's own cost analysis; it goes by the same instructions and shapes.
+TensorFlow hands over the program (HLO), but not XLA's cost analysis, which goes by the same instructions and shapes.
 Every multiplication of a sum of products stands in a `dot` or a `convolution`:
 
     dot: elements of the result x sides that are summed over
     convolution: elements of the result x taps of the window x input channels of a group
 
 On a CPU a dilated convolution is a plain one between two regroupings (space to batch), which pad: such a program's
-multiplications are not taken. A transposed convolution is a convolution whose input has zeros between its elements;
-its multiplications are taken from the input's side (input elements x taps x output channels of a group), as no product
-with such a zero is needed.
+multiplications are not counted. A transposed convolution is a convolution whose input has zeros between its elements;
+its multiplications are counted from the input's side (input elements x taps x output channels of a group), as no
+product with such a zero is needed.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def count_compiled(model: keras.Model, inputs: Any) -> CompiledCount:
         ValueError: If XLA cannot compile the model.
     """
     function = tf.function(lambda nested: model(nested, training=False), jit_compile=True)
-    specs = keras.tree.map_structure(lambda each: tf.zeros(each.shape, each.dtype), inputs)
+    specs = keras.tree.map_structure(lambda tensor: tf.zeros(tensor.shape, tensor.dtype), inputs)
     try:
         graph = function.get_concrete_function(specs).graph
         with warnings.catch_warnings():
@@ -70,7 +70,7 @@ def count_compiled(model: keras.Model, inputs: Any) -> CompiledCount:
     read = {id(variable) for variable in graph.variables}
     unread = {w.path: math.prod(w.shape) for w in model.weights if id(w.value) not in read}
     constants = [tensor for tensor, _ in graph.captures if tensor.dtype != tf.resource]
-    others = sum(math.prod(each.shape) for each in [*keras.tree.flatten(inputs), *constants])
+    others = sum(math.prod(tensor.shape) for tensor in [*keras.tree.flatten(inputs), *constants])
     return CompiledCount(entry_elements(program) - others, unread, multiplications(program))
 
 
@@ -88,7 +88,7 @@ def multiplications(program: str) -> int | None:
     for result, kind, rest in _INSTRUCTION.findall(program):
         if kind in _UNKNOWN:
             return None
-        shapes = [[int(side) for side in found.split(",") if side] for found in _SHAPE.findall(rest)]
+        shapes = [[int(side) for side in sides.split(",") if side] for sides in _SHAPE.findall(rest)]
         if kind == "dot":
             summed = [shapes[0][axis] for axis in _numbers(r"lhs_contracting_dims={([0-9,]*)}", rest)]
             total += _elements(_SHAPE.findall(result)[0]) * math.prod(summed)
@@ -110,8 +110,8 @@ def _convolution(elements: int, inputs: list[int], kernel: list[int], rest: str)
 
 
 def _numbers(pattern: str, text: str) -> list[int]:
-    found = re.search(pattern, text)
-    return [int(number) for number in found.group(1).split(",") if number] if found else []
+    match = re.search(pattern, text)
+    return [int(number) for number in match.group(1).split(",") if number] if match else []
 
 
 def _elements(sides: str) -> int:

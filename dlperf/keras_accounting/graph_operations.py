@@ -1,7 +1,7 @@
-"""Closed forms for what is no public layer.
+"""Closed forms for what is not a public layer.
 
-Those are the operations of a functional graph (`x + y`, `keras.ops.matmul`), and layers that keras.applications keeps
-to itself.
+These are the operations of a functional graph (`x + y`, `keras.ops.matmul`), and the private layers of
+keras.applications.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Closed forms for Keras's layers: parameters and multiplications of one call, from its configuration and shapes.
 
-What counts is said in `dlperf.accounting.layers`. A layer that is not listed here can be added:
+`dlperf.accounting.layers` says what counts. A layer that is not listed here can be added:
 
     @counts(MyLayer)
     def _my_layer(call):
@@ -28,7 +28,7 @@ class Count:
     Attributes:
         description: What the layer is, for people.
         parameters: Its weights.
-        formula: How they come about; "" where there are none.
+        formula: How their number comes about; "" where there are none.
         multiplications: Multiplications of sums of products.
         hands_on: Its output is its input's elements, unchanged.
     """

@@ -18,7 +18,7 @@ _CONTAINERS = (keras.Sequential, Functional)
 
 
 def layer_table(model: keras.Model, input_shape: Sequence[int] = ()) -> LayerTable:
-    """Count a model layer by layer: one row for each call of a layer in a forward pass of one example.
+    """Count a model layer by layer: one row per call of a layer in a forward pass of one example.
 
     Nested models are opened; a layer that is called twice has two rows, with its parameters on the first. A layer whose
     closed form is not known has a row without multiplications (see `LayerTable.not_counted`), and the layers inside it
@@ -60,14 +60,14 @@ def complete_inputs(model: keras.Model, input_shape: Sequence[int] = ()) -> Any:
     completed = []
     for tensor in tensors:
         shape = tuple(input_shape) or tuple(tensor.shape[1:])
-        own = "x".join("?" if side is None else str(side) for side in tensor.shape[1:])
+        declared = "x".join("?" if side is None else str(side) for side in tensor.shape[1:])
         fits = len(shape) == len(tensor.shape) - 1 and all(
-            side in (None, given) for side, given in zip(tensor.shape[1:], shape, strict=True)
+            side in (None, length) for side, length in zip(tensor.shape[1:], shape, strict=True)
         )
         if not fits:
-            raise ValueError(f"takes inputs of {own}, not of {'x'.join(map(str, shape))}")
+            raise ValueError(f"takes inputs of {declared}, not of {'x'.join(map(str, shape))}")
         if None in shape:
-            raise ValueError(f"takes inputs of {own}: give input_shape")
+            raise ValueError(f"takes inputs of {declared}: give input_shape")
         completed.append(keras.KerasTensor((1, *shape), dtype=tensor.dtype))
     if len(completed) == 1 and isinstance(structure, list):
         return completed[0]
@@ -94,21 +94,21 @@ def _rows(call: Call, seen: set[int], path: str, outermost: bool = False) -> Ite
         return
     inside = "" if outermost else f"{name}/"
     if type(operation) in _CONTAINERS:
-        for each in call.inner:
-            yield from _rows(each, seen, inside)
+        for inner_call in call.inner:
+            yield from _rows(inner_call, seen, inside)
         return
-    # Of what it calls, operations are its own doing; layers have rows of their own.
-    calls = [each for each in call.inner if isinstance(each.operation, keras.Layer)]
-    inner = [row for each in calls for row in _rows(each, seen, inside)]
-    yield _not_counted(call, name, seen, bool(inner))
-    yield from inner
+    # The operations that it calls are part of it; the layers that it calls get their rows.
+    layer_calls = [inner for inner in call.inner if isinstance(inner.operation, keras.Layer)]
+    layer_rows = [row for layer_call in layer_calls for row in _rows(layer_call, seen, inside)]
+    yield _not_counted(call, name, seen, bool(layer_rows))
+    yield from layer_rows
 
 
 def _not_counted(call: Call, name: str, seen: set[int], has_layers: bool) -> LayerRow:
-    """Row of what has no closed form: its own weights and output, without those of the layers inside it."""
-    own = [v for v in getattr(call.operation, "weights", []) if id(v) not in seen]
-    seen.update(id(variable) for variable in own)
-    parameters = sum(math.prod(variable.shape) for variable in own)
+    """Row of a call without a closed form: its weights and output, without those of the layers inside it."""
+    unseen = [v for v in getattr(call.operation, "weights", []) if id(v) not in seen]
+    seen.update(id(variable) for variable in unseen)
+    parameters = sum(math.prod(variable.shape) for variable in unseen)
     kind = type(call.operation).__name__
     description = f"{kind}: not counted" + (", but for the layers inside it" if has_layers else "")
     formula = f"{parameters:,} by Keras" if parameters else ""

@@ -10,7 +10,7 @@ from keras import layers, ops
 
 @keras.saving.register_keras_serializable(package="dlperf")
 class LocalResponseNormalization(layers.Layer):
-    """Divide each activity by what its neighbours in the channels add up to (section 3.3).
+    """Divide every activity by a power of the summed squares of its neighbours in the channels (section 3.3).
 
     b_i = a_i / (k + alpha * sum of a_j^2)^beta, j over the `depth` channels around i; input and output float32
     (batch, height, width, channels). The paper's constants are k = 2, depth = 5, alpha = 1e-4, beta = 0.75.
@@ -38,15 +38,15 @@ class LocalResponseNormalization(layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """Return the constants."""
-        own = {"depth": self.depth, "k": self.k, "alpha": self.alpha, "beta": self.beta}
-        return {**super().get_config(), **own}
+        constants = {"depth": self.depth, "k": self.k, "alpha": self.alpha, "beta": self.beta}
+        return {**super().get_config(), **constants}
 
 
 def alexnet(*, groups: int = 1, dense_bias: bool = True) -> keras.Model:
     """Build AlexNet on float32 (batch, 227, 227, 3), softmax over 1000 classes.
 
     Args:
-        groups: Groups of the second, fourth and fifth convolution; 2 in the paper, one for each GPU (section 3.5).
+        groups: Groups of the second, fourth and fifth convolution; 2 in the paper, one per GPU (section 3.5).
         dense_bias: Whether dense layers have biases.
     """
     x = inputs = keras.Input((227, 227, 3))

@@ -13,7 +13,7 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
     Keras 3 computes moments, scale and shift as separate passes over the activations; on a CPU a ResNet step with the
     fused kernel took three quarters of the time. Same variables and same mathematics (Ioffe & Szegedy 2015,
     algorithms 1 and 2), with one difference: the moving variance is fed the unbiased batch variance, as `tf.keras` did
-    when the notebook ran and as algorithm 2 has it. On another backend than TensorFlow it is Keras's own layer.
+    when the notebook ran and as algorithm 2 has it. On a backend other than TensorFlow it is Keras's layer.
     """
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:

@@ -25,11 +25,11 @@ class HashedDropout(keras.layers.Layer):
 
         Args:
             rate: Probability of 0, at least 0 and below 1.
-            seed: 0 to 2**32 - 1; another one for each layer.
+            seed: 0 to 2**32 - 1; a different one for every layer.
             step: Returns the number of the step, an integer tensor.
 
         Raises:
-            ValueError: If rate is no such probability.
+            ValueError: If rate is not such a probability.
         """
         super().__init__()
         if not 0 <= rate < 1:

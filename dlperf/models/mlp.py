@@ -25,12 +25,12 @@ def regression_mlp(
     """Build a network of ReLU layers that maps float32 (batch, features) to float32 (batch, 1).
 
     Args:
-        units: Units of each hidden layer.
+        units: Units of the hidden layers.
         random_seed: All initial weights follow from it, whatever was built before.
         features: Inputs.
         batch_norm: Batch normalisation before hidden layers 2, 3, ... ("between", as the assignment orders), also
             before the first one and the output ("everywhere"), or "nowhere".
-        fast_gradient: Compute the output's gradient the fast way for training; a saved model takes Keras's own layer.
+        fast_gradient: Compute the output's gradient the fast way for training; a saved model takes Keras's layer.
     """
     seeds = np.random.SeedSequence(random_seed).generate_state(len(units) + 1).tolist()
     x = inputs = keras.Input((features,))
@@ -59,20 +59,20 @@ def classifying_mlp(
     """Build a network of ReLU layers that maps float32 (batch, features) to logits, float32 (batch, classes).
 
     Args:
-        units: Units of each hidden layer.
+        units: Units of the hidden layers.
         random_seed: Initial weights and dropout masks follow from it, whatever was built before.
         features: Inputs.
         classes: Outputs.
         l2: Weight of the penalty, the sum of the squares of the hidden layers' kernels and biases.
-        dropout: Probability of dropping an input, and a unit of each hidden layer; None builds no dropout layers.
-        step: Returns the number of the training step, from which the masks follow; without it the layers are Keras's
-            own, as a model needs that is to be loaded without dlperf.
+        dropout: Probability of dropping an input, and a unit of a hidden layer; None builds no dropout layers.
+        step: Returns the number of the training step, from which the masks follow; without it the layers are
+            Keras's, so that the model can be loaded without dlperf.
     """
     seeds = np.random.SeedSequence(random_seed).generate_state(2 * (len(units) + 1)).tolist()
 
     def dropped(x: Any, rate: float, seed: int) -> Any:
-        own = HashedDropout(rate, seed, step) if step else keras.layers.Dropout(rate, seed=seed)
-        return own(x)
+        layer = HashedDropout(rate, seed, step) if step else keras.layers.Dropout(rate, seed=seed)
+        return layer(x)
 
     x = inputs = keras.Input((features,))
     if dropout:
@@ -101,7 +101,7 @@ class _L2(keras.regularizers.Regularizer):
         squares = ops.square(weights)
         if len(weights.shape) > 1:
             squares = ops.sum(squares, axis=0)
-        # The cast stands between the two sums, which XLA would make one again.
+        # The cast keeps the two sums apart, which XLA would otherwise merge again.
         return ops.cast(self._l2 * ops.sum(ops.cast(squares, "float64")), "float32")
 
 

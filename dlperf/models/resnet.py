@@ -40,9 +40,9 @@ def resnet(
             weight_decay / 2 * w^2 in the loss. Keras's `l2(1e-4)` is a weight_decay of 2e-4. Biases and batch
             normalisation are not decayed.
         decay_dense: Decay the dense layer's kernel too; the notebook did not.
-        batch_norm_momentum: Share of the old moving statistics kept at each step.
+        batch_norm_momentum: Share of the old moving statistics kept at every step.
         batch_norm_epsilon: Added to the variance.
-        fused_batch_norm: Use the fused layer for training; a saved model takes Keras's own.
+        fused_batch_norm: Use the fused layer for training; a saved model takes Keras's.
         input_shape: Height, width, channels.
         classes: Outputs.
 
@@ -70,7 +70,7 @@ def resnet(
         if projection:
             return convolution(x, filters, 1, 2)
         added = filters - x.shape[-1]
-        # A 1x1 pooling window with stride 2 subsamples; half of the zero channels go to each side.
+        # A 1x1 pooling window with stride 2 subsamples; the zero channels are halved between the two sides.
         subsampled = layers.AveragePooling2D(1, strides=2)(x)
         return keras.ops.pad(subsampled, [[0, 0], [0, 0], [0, 0], [added // 2, added - added // 2]])
 

@@ -1,7 +1,7 @@
 """Augmentation of image batches: shift, crop, flip and cutout, vectorised over the batch.
 
 Every function is pure: the random draws come in as arrays, so that one draw of the training engine serves any
-implementation (the tests hold each against a slow one) and nothing depends on what ran before. Written against
+implementation (the tests hold all of them against slow ones) and nothing depends on what ran before. Written against
 `keras.ops` and meant to be called inside a compiled function; XLA fuses a whole pipeline into a few loops, so the
 steps below are written one by one and still touch memory once or twice.
 
@@ -23,7 +23,7 @@ _UINT32_MAX = 2**32 - 1
 
 
 def _source_columns(width: int, flips: Tensor | None) -> Tensor:
-    """Column each output column reads before it is shifted or cropped: int32 (B, W), or (1, W) without flips."""
+    """Column that an output column reads before it is shifted or cropped: int32 (B, W), or (1, W) without flips."""
     columns = ops.arange(width, dtype="int32")[None, :]
     if flips is None:
         return columns
@@ -124,15 +124,15 @@ def _crop(images: Tensor, offsets: Tensor, flips: Tensor | None, padding: int) -
 
 
 def crop(images: Tensor, offsets: Tensor, padding: int = 4) -> Tensor:
-    """Pad every image with zeros and cut a window of its own size out of it.
+    """Pad every image with zeros and cut a window of the original size out of it.
 
-    He et al. 2015, "Deep Residual Learning for Image Recognition", section 4.2: 4 pixels are padded on each side of
+    He et al. 2015, "Deep Residual Learning for Image Recognition", section 4.2: 4 pixels are padded on every side of
     the normalised image, so that the zeros stand for the mean.
 
     Args:
         images: Any dtype, (B, H, W, C).
         offsets: int32 (B, 2), row and column of the window's first pixel in the padded image, 0 to 2 * padding.
-        padding: Pixels added on each side.
+        padding: Pixels added on every side.
 
     Returns:
         The dtype and shape of `images`.
@@ -147,7 +147,7 @@ def crop_and_flip(images: Tensor, offsets: Tensor, flips: Tensor, padding: int =
         images: Any dtype, (B, H, W, C).
         offsets: int32 (B, 2), as for `crop`.
         flips: bool (B,), as for `flip`.
-        padding: Pixels added on each side before the crop.
+        padding: Pixels added on every side before the crop.
 
     Returns:
         The dtype and shape of `images`.
@@ -156,12 +156,12 @@ def crop_and_flip(images: Tensor, offsets: Tensor, flips: Tensor, padding: int =
 
 
 def cutout(images: Tensor, centres: Tensor, length: int) -> Tensor:
-    """Set one square of each image to zero, clipped at the border.
+    """Set one square of every image to zero, clipped at the border.
 
     DeVries and Taylor 2017, "Improved Regularization of Convolutional Neural Networks with Cutout", section 3. The
     `length` rows from y - length // 2 on are masked, and columns likewise: for even lengths what the authors' code and
-    the notebook mask (theirs would mask one pixel less each way of an odd one). Zero is whatever the normalisation
-    that went before made of it: black for pixels in [0, 1], the mean for centred ones.
+    the notebook mask (theirs would mask one row and one column less for odd ones). What zero means is up to the
+    normalisation before: black for pixels in [0, 1], the mean for centred ones.
 
     Args:
         images: Any dtype, (B, H, W, C).
@@ -194,7 +194,7 @@ def frozen_centres(random_seed: int, image: Tensor, copy: Tensor, height: int, w
         width: Columns of an image, at most 65,535.
 
     Returns:
-        int32 (B, 2), row and column, uniform over the image: exactly so for powers of two, otherwise each
+        int32 (B, 2), row and column, uniform over the image: exactly so for powers of two, otherwise every
         probability is off by less than 2**-16.
 
     Raises:
@@ -218,7 +218,7 @@ def scale(images: Tensor, mean: Tensor | None) -> Tensor:
 
     Args:
         images: uint8 (B, H, W, C).
-        mean: float32 (H, W, C), mean of each pixel over the training set, scaled to [0, 1]; None subtracts nothing.
+        mean: float32 (H, W, C), per-pixel mean over the training set, scaled to [0, 1]; None subtracts nothing.
 
     Returns:
         float32 (B, H, W, C), the pixels scaled to [0, 1], less the mean.
@@ -232,8 +232,8 @@ def normalise(images: Tensor, channel_mean: Tensor, channel_std: Tensor) -> Tens
 
     Args:
         images: uint8 (B, H, W, C).
-        channel_mean: float32 (C,), mean of each channel over the training set, scaled to [0, 1].
-        channel_std: float32 (C,), standard deviation of each channel on the same scale.
+        channel_mean: float32 (C,), per-channel mean over the training set, scaled to [0, 1].
+        channel_std: float32 (C,), per-channel standard deviation on the same scale.
 
     Returns:
         float32 (B, H, W, C).

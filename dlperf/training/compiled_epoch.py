@@ -3,7 +3,7 @@
 A call runs a *segment*, as many steps as fit into two seconds, but at least one: so signals are answered and progress
 is shown, while sums and state stay in the graph. How an epoch is cut into segments changes no bit of its result.
 
-The compiled modules, the distributed step and the fused batch normalisation are what names TensorFlow; models, losses,
+Only the compiled modules, the distributed step and the fused batch normalisation name TensorFlow; models, losses,
 optimizers and augmentation are Keras 3.
 """
 
@@ -149,7 +149,7 @@ class CompiledEpoch(abc.ABC):
 def on_device(array: np.ndarray) -> tf.Tensor:
     """Return an array as a tensor; on a CPU an aligned uint8 array is shared, not copied.
 
-    Whoever calls it keeps the array, and leaves it as it is, for as long as the tensor is used.
+    The caller has to keep the array alive and unchanged for as long as the tensor is used.
     """
     shareable = array.dtype == np.uint8 and array.flags.c_contiguous and array.ctypes.data % ALIGNMENT == 0
     if not shareable or not array.size or tf.config.list_physical_devices("GPU"):
@@ -170,12 +170,12 @@ def segments(
     total: int,
     sums: Callable[..., Sums],
 ) -> Iterator[Segment]:
-    """Run `total` steps in calls of about two seconds each.
+    """Run `total` steps in calls of about two seconds.
 
     Args:
         run: Takes first step, step after the last, and the totals so far; returns the totals.
         total: Steps.
-        sums: Names the totals, given as Python numbers, after a number of steps.
+        sums: Names the totals, passed as Python numbers, after a number of steps.
     """
     started = time.perf_counter()
     totals: Any = no_totals()
@@ -184,7 +184,7 @@ def segments(
         begun = time.perf_counter()
         last = min(done + size, total)
         totals = run(done, last, *totals)
-        named = sums(last, *(each.numpy().item() for each in totals))
+        named = sums(last, *(value.numpy().item() for value in totals))
         seconds = max(time.perf_counter() - begun, 1e-6)
         size = max(1, int(_SEGMENT_SECONDS * (last - done) / seconds))
         done = last

@@ -1,7 +1,7 @@
 """The compiled epoch of a dense network: the whole of it one program of XLA's.
 
-Around networks of 16 to 512 units Keras's `fit` spends most of its time between the operations; here nothing leaves the
-program between the first step and the last. Of larger ones XLA fuses what is done once per weight: penalty, gradient
+With networks of 16 to 512 units Keras's `fit` spends most of its time between operations; here nothing leaves the
+program between the first step and the last. In larger ones XLA fuses what is done once per weight: penalty, gradient
 and update.
 """
 
@@ -62,7 +62,7 @@ class DenseEpoch(CompiledEpoch):
             batch_size: Examples per step.
             random_seed: All shuffles follow from it and the epoch.
             prepare: Makes the model's input of a batch of inputs, inside XLA.
-            rows: The examples to train on among the N, int32; all of them unless given.
+            rows: The examples to train on among the N, int32; None for all of them.
         """
         super().__init__(model, optimizer)
         self._source = inputs  # the tensor may share its memory
@@ -91,7 +91,7 @@ class DenseEpoch(CompiledEpoch):
     def compile(self) -> None:
         """Trace and compile what an epoch needs; weights and optimizer stay as they were.
 
-        An evaluation is compiled for the size of its split when that is first held.
+        An evaluation is compiled for the size of its split when that is put on the device.
         """
         before = self.state()
         self._full_steps(self._rows, 0, 1, *no_totals())
@@ -121,7 +121,8 @@ class DenseEpoch(CompiledEpoch):
         examples, padding = len(inputs), -len(inputs) % _EVALUATION_ROWS
         if padding:
             inputs, targets = (
-                np.concatenate([each, np.zeros((padding, *each.shape[1:]), each.dtype)]) for each in (inputs, targets)
+                np.concatenate([array, np.zeros((padding, *array.shape[1:]), array.dtype)])
+                for array in (inputs, targets)
             )
         split = DeviceSplit(tf.identity(inputs), tf.identity(targets), examples)
         bounds = tf.constant(split.examples), tf.constant(0), tf.constant(0)
@@ -180,7 +181,7 @@ class DenseEpoch(CompiledEpoch):
         penalty: tf.Tensor,
         counted: tf.Tensor,
     ) -> Totals:
-        each = tf.cast(self._penalty(), tf.float64)
+        penalty_per_example = tf.cast(self._penalty(), tf.float64)
         batch = first
         while batch < last:
             begin = batch * _EVALUATION_ROWS
@@ -190,7 +191,7 @@ class DenseEpoch(CompiledEpoch):
             is_example = begin + tf.range(_EVALUATION_ROWS) < examples  # what follows is padding
             losses = tf.where(is_example, self._objective.losses(chosen, outputs), 0.0)
             loss += tf.cast(tf.reduce_sum(losses), tf.float64)
-            penalty += each * tf.cast(tf.reduce_sum(tf.cast(is_example, tf.int32)), tf.float64)
+            penalty += penalty_per_example * tf.cast(tf.reduce_sum(tf.cast(is_example, tf.int32)), tf.float64)
             seen = tf.where(is_example, self._objective.counted(chosen, outputs), 0.0)
             counted += tf.cast(tf.reduce_sum(seen), tf.float64)
             batch += 1

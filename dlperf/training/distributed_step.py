@@ -1,8 +1,8 @@
 """A training step over replicas: one step for a plain loop, `MirroredStrategy` and `MultiWorkerMirroredStrategy`.
 
-Keras 3's `fit` does not run under MultiWorkerMirroredStrategy (keras issues 20585 and 20601); a loop of its own does.
-Data lie in every worker's memory once, and a step is given the rows of its replicas, so that who sees which example
-follows from (random_seed, epoch, step) and from nothing a file pipeline does.
+Keras 3's `fit` does not run under MultiWorkerMirroredStrategy (keras issues 20585 and 20601); a custom loop does.
+The data lie in every worker's memory once, and a step takes the rows of its replicas, so that which replica sees which
+example follows from (random_seed, epoch, step) alone, not from what a file pipeline does.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from dlperf.training.objectives import Objective
 def strategy_of(
     name: str, *, devices: Sequence[str] = (), collective: str = "auto", all_reduce: str = ""
 ) -> tf.distribute.Strategy | None:
-    """Make the strategy; of MultiWorkerMirroredStrategy the workers are those of TF_CONFIG, which have to be up.
+    """Make the strategy; the workers of MultiWorkerMirroredStrategy are those in TF_CONFIG, which have to be up.
 
     Args:
         name: "none", the plain loop on one device, "mirrored" or "multi_worker".
@@ -57,16 +57,16 @@ def agree(strategy: tf.distribute.Strategy, fingerprint: int) -> None:
         ValueError: Naming the workers that differ from worker 0.
     """
     gathered = strategy.gather(strategy.run(lambda: tf.constant([fingerprint], tf.int64)), axis=0).numpy().tolist()
-    other = [index for index, found in enumerate(gathered) if found != gathered[0]]
+    other = [index for index, value in enumerate(gathered) if value != gathered[0]]
     if other:
         raise ValueError(f"code or parameters of worker {', '.join(map(str, other))} differ from worker 0's")
 
 
 class DistributedStep:
-    """Trains one classifier on the rows it is given, over the replicas of a strategy.
+    """Trains one classifier on the rows passed to it, over the replicas of a strategy.
 
     Attributes:
-        model: The network; each replica has its own copy of the weights, which stay equal.
+        model: The network; every replica has a copy of the weights, and the copies stay equal.
         optimizer: Applied to the gradients summed over replicas.
         replicas: Replicas in all.
         local_replicas: Those of this process.
@@ -106,10 +106,10 @@ class DistributedStep:
         self._reduced = tf.function(self._reduce)
 
     def step(self, rows: Sequence[np.ndarray], batch: int) -> float:
-        """Train on one batch, of which each local replica has its rows; return their share of the mean loss.
+        """Train on one batch, of which every local replica has its rows; return their share of the mean loss.
 
         Args:
-            rows: Rows of each local replica, int32.
+            rows: Rows per local replica, int32.
             batch: Rows over all replicas.
         """
         return float(self._run(self._per_replica(rows), np.int32(batch)).numpy())
@@ -138,7 +138,7 @@ class DistributedStep:
                 variable.assign(array)
 
     def share_first(self, number: int) -> int:
-        """Give every worker the first one's weights, and its `number`: the sum over workers of which others add zero.
+        """Give every worker the first one's weights and `number`: a sum over workers to which the others add zero.
 
         Returns:
             The first worker's number.
@@ -150,21 +150,21 @@ class DistributedStep:
         kinds = sorted({array.dtype for array in arrays}, key=str)  # every worker in the same order
 
         def summed() -> list[Any]:
-            # Of several replicas of the first worker one speaks.
+            # Of several replicas of the first worker only one speaks.
             context = tf.distribute.get_replica_context()
             speaks = tf.logical_and(first, tf.equal(context.replica_id_in_sync_group, 0))
-            own = [tf.where(speaks, array, tf.zeros_like(array)) for array in arrays]
+            shares = [tf.where(speaks, array, tf.zeros_like(array)) for array in arrays]
             for kind in kinds:  # one collective sums tensors of one type
                 places = [place for place, array in enumerate(arrays) if array.dtype == kind]
-                told = context.all_reduce(tf.distribute.ReduceOp.SUM, [own[place] for place in places])
-                for place, value in zip(places, told, strict=True):
-                    own[place] = value
-            return own
+                sums = context.all_reduce(tf.distribute.ReduceOp.SUM, [shares[place] for place in places])
+                for place, value in zip(places, sums, strict=True):
+                    shares[place] = value
+            return shares
 
         results = tf.function(lambda: strategy.run(summed))()
-        found = [strategy.experimental_local_results(each)[0].numpy() for each in results]
-        self.restore(found[1:])
-        return int(found[0])
+        received = [strategy.experimental_local_results(result)[0].numpy() for result in results]
+        self.restore(received[1:])
+        return int(received[0])
 
     def _scope(self) -> Any:
         return self._strategy.scope() if self._strategy else contextlib.nullcontext()
@@ -178,7 +178,7 @@ class DistributedStep:
         )
 
     def _over_replicas(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """Run on each local replica; return the sum of its results over them."""
+        """Run on every local replica; return the sum of its results over them."""
         if self._strategy is None:
             return function(*arguments)
         results = self._strategy.run(function, args=arguments)
@@ -199,12 +199,13 @@ class DistributedStep:
         return loss
 
     def _load(self, rows: Any) -> tf.Tensor:
-        return self._over_replicas(lambda own: tf.reduce_sum(self._prepare(tf.gather(self._images, own))), rows)
+        return self._over_replicas(lambda here: tf.reduce_sum(self._prepare(tf.gather(self._images, here))), rows)
 
     def _reduce(self) -> tf.Tensor:
         def sum_over_replicas() -> tf.Tensor:
             gradients = [tf.ones(v.shape) for v in self.model.trainable_variables]
             context = tf.distribute.get_replica_context()
-            return tf.add_n([tf.reduce_sum(each) for each in context.all_reduce(tf.distribute.ReduceOp.SUM, gradients)])
+            summed = context.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
+            return tf.add_n([tf.reduce_sum(gradient) for gradient in summed])
 
         return self._over_replicas(sum_over_replicas)

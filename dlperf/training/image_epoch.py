@@ -29,7 +29,7 @@ class ImageEpoch(CompiledEpoch):
 
     Batch augmentation (Hoffer et al. 2019): an epoch visits the ids 0 .. images * copies_in_epoch - 1, shuffled;
     id i is copy i % copies_in_epoch of image i // copies_in_epoch. A step takes `batch_size` ids, and
-    `copies_in_batch` rows of each. The rows are split into chunks of at most `micro_batch`, whose gradients are
+    `copies_in_batch` rows per id. The rows are split into chunks of at most `micro_batch`, whose gradients are
     accumulated, so that memory does not grow with the number of copies.
     """
 
@@ -60,7 +60,7 @@ class ImageEpoch(CompiledEpoch):
             augment: Makes training examples of images, inside XLA.
             prepare: Makes examples of images for evaluation.
             batch_size: Distinct ids per step.
-            copies_in_epoch: Copies of each image among the ids of an epoch.
+            copies_in_epoch: Copies of every image among the ids of an epoch.
             copies_in_batch: Rows per id within one step.
             micro_batch: Rows per chunk, at most.
             random_seed: All shuffles and draws follow from it, the epoch and the step.
@@ -101,7 +101,7 @@ class ImageEpoch(CompiledEpoch):
     def compile(self) -> None:
         """Trace and compile everything an epoch and an evaluation need; weights and optimizer stay as they were.
 
-        XLA compiles when a shape first comes, so this runs a chunk of each size that the epoch will need, or the whole
+        XLA compiles when a shape first comes, so this runs a chunk of every size that the epoch needs, or the whole
         step where its chunks cut through the copies of an image.
         """
         before = self.state()
@@ -229,13 +229,13 @@ class ImageEpoch(CompiledEpoch):
         penalty: tf.Tensor,
         counted: tf.Tensor,
     ) -> Totals:
-        each = tf.cast(self._penalty(), tf.float64)
+        penalty_per_example = tf.cast(self._penalty(), tf.float64)
         for batch in tf.range(first, last):
             span = slice(batch * _EVALUATION_ROWS, (batch + 1) * _EVALUATION_ROWS)
             logits = self.model(self._prepare(images[span]), training=False)
             losses = self._objective.losses(labels[span], logits)
             loss += tf.reduce_sum(tf.cast(losses, tf.float64))
-            penalty += each * tf.cast(tf.size(losses), tf.float64)
+            penalty += penalty_per_example * tf.cast(tf.size(losses), tf.float64)
             counted += self._count(labels[span], logits)
         return loss, penalty, counted
 

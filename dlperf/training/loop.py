@@ -29,12 +29,12 @@ class Training:
     """How far a training has come; complete at every epoch's end, and what the state on disk records.
 
     Attributes:
-        history: Metrics of each finished epoch, in order.
+        history: Metrics of the finished epochs, in order.
         stopping: The rule of early stopping, which knows the best epoch.
     """
 
     def __init__(self, schedule: Schedule, record: Mapping[str, Any] | None = None) -> None:
-        """Begin, or take up what `record` told of an earlier start."""
+        """Begin, or continue from the `record` of an earlier start."""
         self._schedule = schedule
         self.history: list[dict[str, float]] = list(record["history"]) if record else []
         self.stopping = EarlyStopping(schedule.monitor, schedule.patience)
@@ -62,7 +62,7 @@ class Training:
         return self.stopping.update(metrics[self._schedule.monitor], counts=counts)
 
     def record(self) -> dict[str, Any]:
-        """Return what the constructor takes up, as JSON can hold it."""
+        """Return what the constructor continues from, as JSON can hold it."""
         return {
             "history": self.history,
             "best_epoch": self.stopping.best_epoch,
@@ -97,7 +97,7 @@ class Prepared:
 
     Attributes:
         compiled: The compiled epoch, on the training split.
-        validated: What is evaluated after each epoch, by the split's name.
+        validated: What is evaluated after every epoch, by the split's name.
         test: What is read once, at the end; None where the trial must not read it.
         data: The data set, for the store.
         save: Makes the trained network a model for the store.
@@ -133,8 +133,8 @@ def train_and_test(
     Args:
         prepared: The network with its data.
         schedule: What the loop does.
-        context: What the trial runs in.
-        target: What `epochs_to_target` and `seconds_to_target` are told of.
+        context: The surroundings of the trial.
+        target: What `epochs_to_target` and `seconds_to_target` refer to.
         facts: Logged beside `num_params`.
         validation: What it is validated on, for the tag: "test", "split" or "none".
         save_model: Keep the trained network.
@@ -157,10 +157,12 @@ def train_and_test(
     return TrialResult(metrics, {"dlperf.target_reached": str("epochs_to_target" in metrics).lower()}, model=model)
 
 
-def train(compiled: CompiledEpoch, held: Mapping[Split, DeviceSplit], schedule: Schedule, context: Context) -> Training:
-    """Train to the schedule's end, going on from the state on disk where there is one.
+def train(
+    compiled: CompiledEpoch, validated: Mapping[Split, DeviceSplit], schedule: Schedule, context: Context
+) -> Training:
+    """Train to the schedule's end, resuming from the state on disk where there is one.
 
-    After each epoch every split of `held` is evaluated, in inference mode; its name stands before its metrics.
+    After every epoch the splits in `validated` are evaluated, in inference mode; their names prefix their metrics.
 
     State is written before an epoch is reported, so that a resumed trial can report what is missing and never has to
     train an epoch that was reported; both happen after the first epoch, after the last, and in between where two
@@ -168,7 +170,7 @@ def train(compiled: CompiledEpoch, held: Mapping[Split, DeviceSplit], schedule: 
     `validation_loss`, ...), `learning_rate`, `epoch_seconds` (training only), `examples_per_second` (augmented images).
 
     Returns:
-        The whole training; the compiled holds the final (or, if asked for, the best) weights.
+        The whole training; the network then has the final (or, if asked for, the best) weights.
 
     Raises:
         TrialFailed: If the loss is not finite, or the state on disk is damaged.
@@ -182,7 +184,7 @@ def train(compiled: CompiledEpoch, held: Mapping[Split, DeviceSplit], schedule: 
     with Progress(context.name, schedule.epochs, shown=context.show_progress) as progress:
         while not training.ended:
             try:
-                metrics = _one_epoch(compiled, held, training.epoch + 1, schedule, context, progress)
+                metrics = _one_epoch(compiled, validated, training.epoch + 1, schedule, context, progress)
             except TrialFailed:
                 _report(context, training, reported)
                 raise
@@ -211,7 +213,7 @@ def evaluate(compiled: CompiledEpoch, split: DeviceSplit, context: Context) -> S
 
 def _one_epoch(
     compiled: CompiledEpoch,
-    held: Mapping[Split, DeviceSplit],
+    validated: Mapping[Split, DeviceSplit],
     epoch: int,
     schedule: Schedule,
     context: Context,
@@ -227,7 +229,7 @@ def _one_epoch(
             progress.segment_ended(epoch, segment)
     seconds = context.clock.seconds("train") - before
     metrics = segment.sums.metrics("train")
-    for split, examples in held.items():
+    for split, examples in validated.items():
         sums = evaluate(compiled, examples, context)
         if not math.isfinite(sums.mean_loss):
             raise TrialFailed(f"the {split} loss is not finite after epoch {epoch}")

@@ -34,7 +34,7 @@ class Sums(abc.ABC):
 
     @abc.abstractmethod
     def metrics(self, split: Split) -> dict[str, float]:
-        """Return metrics by name, each with the split's name in front."""
+        """Return metrics by name, with the split's name in front."""
 
 
 @dataclass(frozen=True)
@@ -54,16 +54,16 @@ class ClassificationSums(Sums):
 
     def metrics(self, split: Split) -> dict[str, float]:
         """Return loss, cross-entropy and accuracy; the penalty in training, the error of what is not trained on."""
-        found = {
+        metrics = {
             f"{split}_loss": self.mean_loss,
             f"{split}_cross_entropy": self.loss / self.examples,
             f"{split}_accuracy": self.accuracy,
         }
         if split == "train":
-            found["train_penalty"] = self.penalty / self.examples
+            metrics["train_penalty"] = self.penalty / self.examples
         elif split != "train_subset":
-            found[f"{split}_error"] = 1.0 - self.accuracy
-        return found
+            metrics[f"{split}_error"] = 1.0 - self.accuracy
+        return metrics
 
 
 @dataclass(frozen=True)
@@ -91,11 +91,11 @@ class Objective(abc.ABC):
 
     @abc.abstractmethod
     def losses(self, targets: Any, outputs: Any) -> Any:
-        """Return the loss of each example, float32 (rows,), of outputs, float32 (rows, width)."""
+        """Return the loss of every example, float32 (rows,), of outputs, float32 (rows, width)."""
 
     @abc.abstractmethod
     def counted(self, targets: Any, outputs: Any) -> Any:
-        """Return the second quantity of each example, float32 (rows,)."""
+        """Return the second quantity of every example, float32 (rows,)."""
 
     @abc.abstractmethod
     def sums(self, loss: float, penalty: float, counted: float, examples: int) -> Sums:
@@ -124,8 +124,8 @@ class Regression(Objective):
     """Squared error of outputs (rows, 1) against targets (rows,).
 
     Attributes:
-        unit: Standard deviation that the targets were divided by, so that the root mean squared error is told in their
-            original units; the loss is that of what the network sees.
+        unit: Standard deviation that the targets were divided by, so that the root mean squared error comes out in
+            their original units; the loss stays in the units that the network sees.
     """
 
     unit: float = 1.0

@@ -63,7 +63,7 @@ def test_claims_speak_of_what_trials_have(problem: str) -> None:
         rule = each.rule
         sides = (getattr(rule, name, None) for name in ("ratio_of", "to", "lower_for", "higher_for", "than"))
         names = {name for facts in (each.where, each.needs, *filter(None, sides)) for name in facts}
-        names |= {getattr(rule, name, "") for name in ("by", "falls_with", "rises_with", "each")} - {""}
+        names |= {getattr(rule, name, "") for name in ("by", "falls_with", "rises_with", "for_every")} - {""}
         assert names <= fields | FACTS, each.id
         assert each.closed_form in {"", "network_parameters", *CLOSED_FORMS}, each.id
 
@@ -172,7 +172,7 @@ def test_random_seeds_are_no_further_networks() -> None:
     """The same figures three times say nothing new, so the tests must not grow more certain."""
     for rule in (
         {"falls_with": "total_units"},
-        {"lower_for": {"num_layers": 3}, "than": {"num_layers": 2}, "each": "total_units"},
+        {"lower_for": {"num_layers": 3}, "than": {"num_layers": 2}, "for_every": "total_units"},
     ):
         one = claim(problem="approximators", measure="test_rmse", rule=rule)
         once, thrice = (
@@ -182,7 +182,7 @@ def test_random_seeds_are_no_further_networks() -> None:
 
 
 def test_pairs() -> None:
-    rule = {"lower_for": {"num_layers": 3}, "than": {"num_layers": 2}, "each": "total_units"}
+    rule = {"lower_for": {"num_layers": 3}, "than": {"num_layers": 2}, "for_every": "total_units"}
     deeper = claim(problem="approximators", measure="test_rmse", rule=rule)
     assert isinstance(deeper.rule, Paired)
     finding = rules.tested(deeper, of_networks(lambda place, units: 240 - 60 * len(units)), None)
@@ -192,7 +192,7 @@ def test_pairs() -> None:
     dropout = claim(
         problem="optimizers",
         measure="train_loss",
-        rule={"higher_for": {"dropout": True}, "than": {"dropout": False}, "each": "optimizer"},
+        rule={"higher_for": {"dropout": True}, "than": {"dropout": False}, "for_every": "optimizer"},
     )
     pair = [stored("optimizers", 0, metrics={"train_loss": 1.0}), stored("optimizers", 5, metrics={"train_loss": 2.0})]
     assert rules.tested(dropout, pair, None).holds
