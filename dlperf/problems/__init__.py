@@ -1,1 +1,1 @@
-"""The problems: a folder each, whose problem.py has a `dlperf.problem.Problem` called PROBLEM."""
+"""The problems: one folder per problem, whose problem.py defines PROBLEM, a `dlperf.problem.Problem`."""

@@ -16,13 +16,13 @@ from matplotlib.ticker import MaxNLocator
 
 
 def epoch_curves(epochs: pd.DataFrame, metric: str, group: str, *, title: str, log: bool = False) -> Figure:
-    """Draw a metric over the epochs, a line per group; over several random seeds their mean and standard deviation.
+    """Draw a metric over the epochs, a line per group; over several random seeds the mean and standard deviation.
 
     Args:
         epochs: One row per trial and epoch with the columns "epoch", `metric` and `group`.
         metric: Column to draw.
         group: Column that tells the lines apart; its order of appearance is kept.
-        title: Stands above.
+        title: Title of the figure.
         log: Logarithmic vertical axis.
     """
     with sns.axes_style("whitegrid"):

@@ -1,4 +1,4 @@
-"""Parameters that several problems share, each declared once."""
+"""Parameters that several problems share, declared once."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _VALIDATION_SHARE = 0.1
 
 
 class EngineParameters(Parameters):
-    """What every problem takes whose trials can run side by side."""
+    """Parameters of every problem whose trials can run side by side."""
 
     processes: int = parameter(
         1, ge=1, le=1024, operational=True, help="trials that run side by side, each in a process of its own"
@@ -31,7 +31,7 @@ class EngineParameters(Parameters):
 
 
 class RunParameters(Parameters):
-    """What every problem takes that trains."""
+    """Parameters of every problem that trains."""
 
     random_seed: int = parameter(0, ge=0, le=MAX_RANDOM_SEED, grid=True, help="everything random follows from it")
     state_dir: str = parameter(
@@ -43,7 +43,7 @@ class RunParameters(Parameters):
 
 
 class TrainingParameters(EngineParameters, RunParameters):
-    """What the problems take that train for a result, by one of two protocols."""
+    """Parameters of the problems that train for a result, by one of two protocols."""
 
     protocol: Literal["notebook", "corrected"] = parameter(
         "notebook",
@@ -60,9 +60,9 @@ class TrainingParameters(EngineParameters, RunParameters):
     save_model: bool = parameter(False, operational=True, help="log the trained model as an MLflow model")
 
     @classmethod
-    def derived_defaults(cls, given: Mapping[str, Any]) -> dict[str, Any]:
+    def derived_defaults(cls, known: Mapping[str, Any]) -> dict[str, Any]:
         """Share the machine's cores between the processes."""
-        return {"threads": max(1, cores() // given["processes"])}
+        return {"threads": max(1, cores() // known["processes"])}
 
     @property
     def notebook(self) -> bool:
@@ -71,7 +71,7 @@ class TrainingParameters(EngineParameters, RunParameters):
 
 
 class ImageParameters(TrainingParameters):
-    """What the image problems take besides."""
+    """Parameters of the image problems."""
 
     dataset: Literal["cifar10", "digits"] = parameter(
         "cifar10", help="images: cifar10 is read from data_dir or downloaded, digits is embedded"

@@ -31,7 +31,7 @@ def curves(trial: StoredTrial[ApproximatorsParameters]) -> Figure:
 
 
 def comparisons(networks: pd.DataFrame, *, with_published: bool) -> dict[str, Callable[[], Figure]]:
-    """Return what draws the notebook's three figures: a point per network, means and their deviation over networks.
+    """Return functions that draw the notebook's three figures: a point per network, mean and deviation by depth.
 
     Args:
         networks: A row per network and random seed.
@@ -47,7 +47,7 @@ def comparisons(networks: pd.DataFrame, *, with_published: bool) -> dict[str, Ca
 
 
 def _published_rows() -> pd.DataFrame:
-    """The rows of the notebook's table that it published: total units, layers, RMSE."""
+    """Return the rows of the notebook's table that it published: total units, layers, RMSE."""
     rows = [
         (claim.where["units"].split(","), claim.published)
         for claim in ledger.claims("approximators")
@@ -67,7 +67,7 @@ def _rmse_figure(networks: pd.DataFrame, quantity: str, published: pd.DataFrame 
         )  # fmt: skip
         axes.scatter([], [], marker="x", color="black", label="the notebook's published rows")
     axes.axhline(NOISE_STD, color="black", linestyle=":", label=f"noise floor, {NOISE_STD}")
-    # Standard deviation of the test targets, as R^2 and RMSE of the networks have it.
+    # Standard deviation of the test targets, recovered from the networks' R^2 and RMSE.
     spread = float((networks["test_rmse"] / np.sqrt(1.0 - networks["r_squared"])).mean())
     axes.axhline(spread, color="black", linestyle="--", label="predicting the mean")
     axes.set_ylim(0, max(spread, networks["test_rmse"].max()) * 1.05)
@@ -97,17 +97,17 @@ def _seconds_figure(networks: pd.DataFrame) -> Figure:
 
 
 def _curves_by_depth(networks: pd.DataFrame, x: str, y: str) -> tuple[Figure, Axes]:
-    """Draw points, and per depth a curve of means with a band of one standard deviation, by powers of two of `x`."""
+    """Draw a point per network, and per depth a curve of means with a band of one standard deviation."""
     with sns.axes_style("whitegrid"):
         figure = Figure(figsize=(8, 5), layout="constrained")
         axes = figure.subplots()
     for depth in sorted(set(networks["num_layers"])):
-        own = networks[networks["num_layers"] == depth]
+        at_depth = networks[networks["num_layers"] == depth]
         colour = _palette()[depth]
-        axes.scatter(own[x], own[y], s=10, alpha=0.35, color=colour)
-        # Total units repeat over networks; parameters do not, and are drawn together within a factor of two.
-        place = own[x] if x == "total_units" else np.floor(np.log2(own[x]))
-        mean, sd = (own.groupby(place)[[x, y]].agg(how) for how in ("mean", "std"))
+        axes.scatter(at_depth[x], at_depth[y], s=10, alpha=0.35, color=colour)
+        # Several networks share a total of units; parameter counts all differ, so they are grouped by powers of two.
+        place = at_depth[x] if x == "total_units" else np.floor(np.log2(at_depth[x]))
+        mean, sd = (at_depth.groupby(place)[[x, y]].agg(how) for how in ("mean", "std"))
         label = f"{depth} hidden layer{'s' if depth != 1 else ''}: mean and standard deviation"
         axes.plot(mean[x], mean[y], marker="o", markersize=4, color=colour, label=label)
         band = sd[y].fillna(0.0)

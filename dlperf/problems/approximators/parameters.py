@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from dlperf.accounting.mlp import networks
 from dlperf.declaration import parameter
@@ -13,12 +13,7 @@ from dlperf.environment import cores
 from dlperf.errors import BadInput
 from dlperf.problems.shared_parameters import TrainingParameters
 
-if TYPE_CHECKING:
-    pass
-
 _SMALLEST = 16
-
-
 _WARM_UP_EPOCHS = 5
 
 
@@ -62,12 +57,12 @@ class ApproximatorsParameters(TrainingParameters):
     target_rmse: float = parameter(150.0, gt=0, help="epochs and seconds to this validation RMSE are reported")
 
     @classmethod
-    def derived_defaults(cls, given: Mapping[str, Any]) -> dict[str, Any]:
-        """Defaults of the protocol; one thread, because networks run side by side."""
-        notebook = given["protocol"] == "notebook"
+    def derived_defaults(cls, known: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the protocol's defaults; one thread per trial, because networks train side by side."""
+        notebook = known["protocol"] == "notebook"
         return {
             "threads": 1,
-            "processes": max(1, cores() // given.get("threads", 1)),
+            "processes": max(1, cores() // known.get("threads", 1)),
             "units": str(_SMALLEST),
             "epochs": 2000 if notebook else 300,
             "learning_rate": 0.001 if notebook else 0.02,
@@ -75,13 +70,13 @@ class ApproximatorsParameters(TrainingParameters):
         }
 
     @classmethod
-    def default_grid(cls, given: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
-        """All networks within the bounds."""
-        found = networks(given["max_units"], given["max_layers"], _SMALLEST)
-        return {"units": tuple(",".join(map(str, units)) for units in found)}
+    def default_grid(cls, known: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
+        """Return all networks within the bounds."""
+        layouts = networks(known["max_units"], known["max_layers"], _SMALLEST)
+        return {"units": tuple(",".join(map(str, units)) for units in layouts)}
 
     def check(self) -> None:
-        """Refuse what is no network, or one outside the bounds.
+        """Refuse `units` that describe no network, or one outside the bounds.
 
         Raises:
             BadInput: Naming what is allowed.
@@ -96,14 +91,14 @@ class ApproximatorsParameters(TrainingParameters):
 
     @property
     def layers(self) -> tuple[int, ...]:
-        """Units of each hidden layer."""
+        """Units of the hidden layers, in order."""
         return tuple(int(width) for width in self.units.split(","))
 
     def learning_rate_at(self, epoch: int) -> float:
-        """Learning rate of an epoch (from 1): constant in the notebook's protocol, else half a cosine towards 0.
+        """Return the learning rate of an epoch (from 1): constant in the notebook's protocol, else half a cosine to 0.
 
-        Five epochs lead up to it: without them 128,256,128 diverges at 0.02, with them at 0.05 (measured, see
-        results/approximators).
+        It warms up over five epochs: without them 128,256,128 diverges at a rate of 0.02, with them only at 0.05
+        (measured, see results/approximators).
         """
         if self.notebook:
             return self.learning_rate

@@ -65,14 +65,14 @@ def run_trial(parameters: ApproximatorsParameters, context: Context) -> TrialRes
 
 
 def summarize(trials: Sequence[StoredTrial[ApproximatorsParameters]]) -> Summary:
-    """Make the notebook's tables and figures of finished trials, and test what its text claims."""
+    """Make the notebook's tables and figures from finished trials, and test what its text claims."""
     from dlperf.problems.approximators.tables import summary
 
     return summary(trials)
 
 
 def work(parameters: ApproximatorsParameters) -> float:
-    """Estimate the multiplications of a trial that is not stopped early: three forward passes' worth per example."""
+    """Estimate the multiplications of a trial that is not stopped early: three forward passes per example."""
     return float(multiplications(parameters.layers) * 3 * 80_000 * parameters.epochs)
 
 

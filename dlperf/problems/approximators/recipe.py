@@ -22,7 +22,7 @@ _MOMENTUM = 0.9
 
 
 def prepare(parameters: ApproximatorsParameters, samples: Samples) -> Prepared:
-    """Put the protocol's network and optimizer together on the samples; it is saved in and for original units.
+    """Prepare the protocol's network and optimizer on the samples; the saved model takes and returns original units.
 
     Raises:
         TrialFailed: If this process already computes with another number of threads.
@@ -35,8 +35,8 @@ def prepare(parameters: ApproximatorsParameters, samples: Samples) -> Prepared:
         return (points.inputs / bound).astype("float32"), ((points.targets - mean) / unit).astype("float32")
 
     def network(*, fast_gradient: bool) -> keras.Model:
-        own: Any = {"random_seed": parameters.random_seed, "batch_norm": parameters.batch_norm}
-        return regression_mlp(parameters.layers, **own, fast_gradient=fast_gradient)
+        settings: Any = {"random_seed": parameters.random_seed, "batch_norm": parameters.batch_norm}
+        return regression_mlp(parameters.layers, **settings, fast_gradient=fast_gradient)
 
     model = network(fast_gradient=True)
     compiled = DenseEpoch(
@@ -60,7 +60,7 @@ def prepare(parameters: ApproximatorsParameters, samples: Samples) -> Prepared:
 
     counts = {name: len(getattr(samples, name).targets) for name in ("train", "validation", "test")}
     if parameters.notebook:
-        del counts["validation"]  # its test set is its validation set
+        del counts["validation"]  # the notebook validates on its test set
     used = DataUsed("eggholder", samples.digest, "drawn from random_seed", counts)
     return Prepared(compiled, {"validation": validation}, test, used, save=in_original_units)
 

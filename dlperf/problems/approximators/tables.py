@@ -69,7 +69,7 @@ def common_rmse(trials: Trials) -> float:
 
 
 def reached(trials: Trials, level: float) -> pd.DataFrame:
-    """Epochs and training seconds of each network until its validation RMSE was at most `level`; missing if never."""
+    """Every network's epochs and training seconds until its validation RMSE was at most `level`; NaN if never."""
     rows = []
     for trial in trials:
         seconds = accumulate(trial.history["epoch_seconds"])
@@ -81,7 +81,7 @@ def reached(trials: Trials, level: float) -> pd.DataFrame:
 
 
 def time_to_rmse(trials: Trials) -> pd.DataFrame:
-    """Median epochs and seconds by depth to the RMSE that all reached, and to the target, of those that reached it."""
+    """Median epochs and seconds by depth to the RMSE that all reached and to the target, over those that reached it."""
     return pd.concat([_by_depth(reached(trials, level)) for level in _levels(trials)], ignore_index=True)
 
 

@@ -44,7 +44,7 @@ def layer_figure(table: LayerTable) -> Figure:
 
 
 def subject_figure(totals: pd.DataFrame) -> Figure:
-    """Draw the totals of all networks that were counted, on logarithmic scales."""
+    """Draw the totals of all counted networks, on logarithmic scales."""
     pairs = zip(totals["subject"].astype(str), totals["account"].astype(str), strict=True)
     names = [f"{subject.removeprefix('keras:')}, {account}".removesuffix(", model") for subject, account in pairs]
     with sns.axes_style("whitegrid"):
@@ -52,7 +52,7 @@ def subject_figure(totals: pd.DataFrame) -> Figure:
         panels = figure.subplots(1, 3, sharey=True)
     columns = ("num_params", "activations", "multiplications")
     for axes, column, colour in zip(panels, columns, sns.color_palette("colorblind"), strict=False):
-        axes.scatter(totals[column], names, color=colour, s=60)  # bars on a logarithmic scale would begin anywhere
+        axes.scatter(totals[column], names, color=colour, s=60)  # a bar has no natural start on a logarithmic scale
         axes.set(title=column.replace("num_params", "parameters"), xscale="log")
         axes.xaxis.set_major_formatter(EngFormatter(sep=" "))
     panels[0].invert_yaxis()

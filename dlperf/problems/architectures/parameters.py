@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from dlperf.accounting.inception import PRESETS, Module
 from dlperf.accounting.receptive_field import receptive_field
@@ -13,18 +13,11 @@ from dlperf.declaration import parameter
 from dlperf.errors import BadInput
 from dlperf.problems.shared_parameters import EngineParameters
 
-if TYPE_CHECKING:
-    pass
-
 TOTALS = ("num_params", "activations", "multiplications")
 """What is counted of every network."""
 
 SUBJECTS = ("alexnet", "vgg19", "stacked_filters", "inception")
-
-
 _KERAS = "keras:"
-
-
 _DEFAULT_MODELS = ("ResNet50", "MobileNetV2")
 
 
@@ -59,14 +52,14 @@ class ArchitecturesParameters(EngineParameters):
     dry_run: bool = parameter(False, operational=True, help="list the subjects, count nothing")
 
     @classmethod
-    def derived_defaults(cls, given: Mapping[str, Any]) -> dict[str, Any]:
-        """Take the numbers of the preset."""
-        module = PRESETS[given["preset"]]
-        own = {name: getattr(module, name) for name in Module.__annotations__}
-        return {**own, "module_size": own.pop("size"), "module_channels": own.pop("channels")}
+    def derived_defaults(cls, known: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the preset's numbers."""
+        module = PRESETS[known["preset"]]
+        numbers = {name: getattr(module, name) for name in Module.__annotations__}
+        return {**numbers, "module_size": numbers.pop("size"), "module_channels": numbers.pop("channels")}
 
     def check(self) -> None:
-        """Refuse unknown subjects, and a stack that leaves nothing of its input.
+        """Refuse unknown subjects, and a stack of filters that sees more than its input.
 
         Raises:
             BadInput: Naming what is allowed.
@@ -85,7 +78,7 @@ class ArchitecturesParameters(EngineParameters):
 
     @property
     def keras_model(self) -> str:
-        """Name in keras.applications or path of a Keras model; "" for the subjects with closed forms of their own."""
+        """Name in keras.applications or path of a Keras model; "" for one of SUBJECTS."""
         return self.subject.removeprefix(_KERAS) if self.subject.startswith(_KERAS) else ""
 
     @property
@@ -95,7 +88,7 @@ class ArchitecturesParameters(EngineParameters):
 
     @property
     def sides(self) -> tuple[int, ...]:
-        """`input_shape` as numbers; () where none was given."""
+        """`input_shape` as numbers; () if it is empty."""
         return tuple(int(side) for side in self.input_shape.split("x")) if self.input_shape else ()
 
     @property

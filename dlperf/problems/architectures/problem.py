@@ -1,8 +1,8 @@
-"""Problem 3: parameters, activations and multiplications of CNN architectures, each counted three ways.
+"""Problem 3: parameters, activations and multiplications of CNN architectures, counted three ways.
 
 Sources: the notebook's Problem 3 and its assignment; Krizhevsky et al. 2012 (AlexNet); Simonyan and Zisserman 2014
 (VGG19); Szegedy et al. 2014 (Inception). Closed forms stand in `dlperf.accounting` and need no TensorFlow; they are
-compared with the same network built in Keras and with the program that XLA is given to compile.
+compared with the same network built in Keras and with the program handed to XLA.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from dlperf.trial import Context, StoredTrial, TrialResult
 
 
 def verify(trials: Sequence[ArchitecturesParameters]) -> None:
-    """Verify before a run exists that Keras models are there.
+    """Verify the Keras models before a run exists.
 
     Raises:
         BadInput: If keras.applications has no such model, or a file cannot be read as one.
@@ -31,7 +31,7 @@ def verify(trials: Sequence[ArchitecturesParameters]) -> None:
 
 
 def data_digest(parameters: ArchitecturesParameters) -> str:
-    """Return the hash of the file that is counted, "" for what is known by name."""
+    """Return the hash of the file that is counted, "" for a subject known by name."""
     file = parameters.keras_file
     return hashlib.sha256(file.read_bytes()).hexdigest()[:16] if file and file.is_file() else ""
 
@@ -64,7 +64,7 @@ def run_trial(parameters: ArchitecturesParameters, context: Context) -> TrialRes
 
 
 def summarize(trials: Sequence[StoredTrial[ArchitecturesParameters]]) -> Summary:
-    """Lay out what was counted, the three ways beside each other, with verdicts."""
+    """Lay out what was counted, the three ways side by side, with verdicts."""
     from dlperf.problems.architectures.tables import summary
 
     return summary(trials)

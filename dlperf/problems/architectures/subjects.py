@@ -1,4 +1,4 @@
-"""The subjects of the architectures problem: closed form, Keras model and compiled program of each."""
+"""The subjects of the architectures problem: their closed forms, Keras models and compiled programs."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ class CountedNetwork:
     """One network, counted three ways.
 
     Attributes:
-        name: What tells it from the subject's others.
+        name: Tells it from the subject's other networks.
         closed: Layer by layer in closed form.
         keras_parameters: `count_params()` of the built model.
-        built: Layer by layer from the built model's own shapes; None where `closed` is that already.
+        built: Layer by layer from the shapes of the built model; None where `closed` already is that.
         compiled: What the compiled program says; None if XLA cannot compile it.
         facts: Further quantities, with the endings _keras and _measured for the other ways.
     """
@@ -77,20 +77,20 @@ def _local_response_normalization(call: Any) -> Count:
 
 
 def counted(parameters: ArchitecturesParameters, clock: Clock) -> list[CountedNetwork]:
-    """Count the subject; the last account is the one that stands for it.
+    """Count the subject's networks; the last one represents it.
 
     Raises:
         BadInput: If a Keras model cannot be built for the input shape.
     """
     with clock.account("setup"):
-        fresh_runtime(cores())  # as the training problems do: a process cannot change it
+        fresh_runtime(cores())  # as in the training problems: a process cannot change the number
     if parameters.keras_model:
         return [_keras_model(parameters, clock)]
     return list(_SUBJECTS[parameters.subject](parameters, clock))
 
 
 def check_keras_model(parameters: ArchitecturesParameters) -> None:
-    """Verify that a Keras model is there.
+    """Verify that the Keras model exists.
 
     Raises:
         BadInput: If keras.applications has no such model, or the file cannot be read as one.

@@ -1,4 +1,4 @@
-"""Tables of the architectures problem: the three ways of counting beside each other, with verdicts."""
+"""Tables of the architectures problem: the three ways of counting side by side, with verdicts."""
 
 from __future__ import annotations
 
@@ -12,26 +12,22 @@ from dlperf.problems.architectures.figures import subject_figure
 from dlperf.problems.architectures.parameters import TOTALS, ArchitecturesParameters
 from dlperf.trial import StoredTrial
 
-# Each is a metric ACCOUNT/QUANTITY, by closed form, and with the endings below; in the order of the table.
-
-
+# In the order of the table. The metric ACCOUNT/QUANTITY is by closed form; the endings below mark the other ways.
 _QUANTITIES = (
     *TOTALS,
     *("receptive_field", "output_size", "output_depth", "params_per_channels_squared"),
     *("multiplications_ratio", "multiplications_saved"),
 )
-
-
 _WAYS = {"closed_form": "", "keras": "_keras", "measured": "_measured"}
 
 
 def summary(trials: Sequence[StoredTrial[ArchitecturesParameters]]) -> Summary:
-    """Lay out what was counted, the three ways beside each other, with verdicts."""
+    """Lay out what was counted, the three ways side by side, with verdicts."""
     ways = pd.concat([three_ways(trial.parameters.subject, trial.metrics) for trial in trials], ignore_index=True)
     rows = []
     for (subject, account), group in ways.groupby(["subject", "account"], sort=False):
         values = dict(zip(group["quantity"], group["closed_form"], strict=True))
-        if not set(TOTALS) <= values.keys():  # a run that was made by hand
+        if not set(TOTALS) <= values.keys():  # a run made by hand
             continue
         totals = {quantity: int(values[quantity]) for quantity in TOTALS}
         rows.append({"subject": subject, "account": account, **totals, "three_ways": together(group["verdict"])})
@@ -44,7 +40,7 @@ def summary(trials: Sequence[StoredTrial[ArchitecturesParameters]]) -> Summary:
 
 
 def three_ways(subject: str, metrics: Mapping[str, float]) -> pd.DataFrame:
-    """Return a row for each quantity of each account, and whether its ways agree; a pure function of the metrics."""
+    """Return a row per account and quantity that says whether its ways agree; a pure function of the metrics."""
     accounts = list(dict.fromkeys(name.partition("/")[0] for name in metrics if "/" in name))
     rows = []
     for account in sorted(accounts, key=_account_order):
@@ -74,8 +70,8 @@ def _verdict(quantity: str, values: Mapping[str, float | None], incomplete: bool
 
 def together(verdicts: Iterable[str]) -> str:
     """Return the worst of several verdicts."""
-    found = set(verdicts)
-    return next((each for each in ("differs", "incomplete", "not measured") if each in found), "agrees")
+    distinct = set(verdicts)
+    return next((verdict for verdict in ("differs", "incomplete", "not measured") if verdict in distinct), "agrees")
 
 
 def _account_order(account: str) -> int:

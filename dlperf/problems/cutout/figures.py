@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 
 def curve_figures(epochs: Callable[..., pd.DataFrame], title: str) -> dict[str, Callable[[], Figure]]:
-    """Return what draws the notebook's figure and the learning rate, a line per m.
+    """Return functions that draw the notebook's figure and the learning rate, a line per m.
 
     Args:
-        epochs: Makes the table of epochs with the metrics that are named; called when a figure is drawn.
-        title: Stands before what each figure shows.
+        epochs: Makes the table of epochs with the named metrics; called when a figure is drawn.
+        title: Precedes what a figure shows.
     """
 
     def figure(metric: str, says: str, **style: Any) -> Figure:
@@ -35,7 +35,7 @@ def curve_figures(epochs: Callable[..., pd.DataFrame], title: str) -> dict[str, 
 
 def example_figure(parameters: CutoutParameters, dataset: ImageDataset) -> Figure:
     """Show two images before and after cutout, as the notebook does (its images 7 and 3)."""
-    # It is imported with TensorFlow, which a summary of stored trials does not wait for.
+    # This imports TensorFlow, for which a summary of stored trials should not wait.
     from dlperf.training.augment import cutout
 
     images = dataset.train_images[[7, 3]].astype("float32") / 255

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from dlperf.accounting.resnet import blocks_per_stage
 from dlperf.declaration import parameter
 from dlperf.errors import BadInput
 from dlperf.problems.shared_parameters import ImageParameters
-
-if TYPE_CHECKING:
-    pass
 
 # Chunks of at most this many rows train ResNet-44 in about 1 GB, and larger ones are no faster on a CPU.
 _MICRO_BATCH = 128
@@ -64,17 +61,17 @@ class CutoutParameters(ImageParameters):
     )
 
     @classmethod
-    def derived_defaults(cls, given: Mapping[str, Any]) -> dict[str, Any]:
-        """Defaults of the protocol."""
-        notebook = given["protocol"] == "notebook"
-        copies_in = given.get("copies_in", "epoch" if notebook else "batch")
-        rows = given["batch_size"] * (given["m"] or 1 if copies_in == "batch" else 1)
+    def derived_defaults(cls, known: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the protocol's defaults."""
+        notebook = known["protocol"] == "notebook"
+        copies_in = known.get("copies_in", "epoch" if notebook else "batch")
+        rows = known["batch_size"] * (known["m"] or 1 if copies_in == "batch" else 1)
         return {
-            **super().derived_defaults(given),
+            **super().derived_defaults(known),
             "copies_in": copies_in,
-            "micro_batch": min(rows, max(_MICRO_BATCH, given["batch_size"])),
+            "micro_batch": min(rows, max(_MICRO_BATCH, known["batch_size"])),
             "cutout_length": 12 if notebook else 16,
-            "epochs": 200 if notebook and given["m"] == 0 else 100,
+            "epochs": 200 if notebook and known["m"] == 0 else 100,
             "learning_rate": 0.001 if notebook else 0.1,
             "weight_decay": 0.0002 if notebook else 0.0001,  # 0.0002 is what Keras's l2(1e-4) adds to the gradient
             "patience": 20 if notebook else 0,
@@ -93,14 +90,14 @@ class CutoutParameters(ImageParameters):
 
     @property
     def copies(self) -> int:
-        """Copies made of each image: one, unmasked, for m=0."""
+        """Copies per image: one, unmasked, for m=0."""
         return self.m or 1
 
     def learning_rate_at(self, epoch: int) -> float:
-        """Learning rate of an epoch (from 1).
+        """Return the learning rate of an epoch (from 1).
 
-        The notebook's m=0 drops after its 0-based epochs 80, 120, 160 and 180, so the first epoch with a lower rate is
-        the 82nd; its runs with cutout keep the rate. Corrected: a tenth after 81, 122 and 164 of 200 epochs, in
+        The notebook's m=0 drops it after its 0-based epochs 80, 120, 160 and 180, so the first epoch with a lower rate
+        is the 82nd; its runs with cutout keep the rate. Corrected: to a tenth after 81, 122 and 164 of 200 epochs, in
         proportion when `epochs` differs.
         """
         if not self.notebook:

@@ -59,14 +59,14 @@ def schedule(parameters: CutoutParameters) -> Schedule:
 
 
 def summarize(trials: Sequence[StoredTrial[CutoutParameters]]) -> Summary:
-    """Make the notebook's figure and the assignment's table of finished trials."""
+    """Make the notebook's figure and the assignment's table from finished trials."""
     from dlperf.problems.cutout.tables import summary
 
     return summary(trials)
 
 
 def work(parameters: CutoutParameters) -> float:
-    """Estimate the multiplications of a trial: three forward passes' worth per training example, one per validation."""
+    """Estimate the multiplications of a trial: three forward passes per training example, one per validation."""
     examples = parameters.copies * parameters.train_size
     evaluated = data.train_size(parameters.dataset) // 5 if parameters.notebook else parameters.validation_size
     forward = count_resnet(parameters.depth).multiplications

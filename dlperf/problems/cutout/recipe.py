@@ -32,7 +32,7 @@ Split = tuple[np.ndarray, np.ndarray]
 
 
 def prepare(parameters: CutoutParameters, dataset: ImageDataset) -> Prepared:
-    """Put the protocol's network, optimizer and augmentation together on the images.
+    """Prepare the protocol's network, optimizer and augmentation on the images.
 
     Raises:
         TrialFailed: If this process already computes with another number of threads.
@@ -42,7 +42,7 @@ def prepare(parameters: CutoutParameters, dataset: ImageDataset) -> Prepared:
     test = compiled.to_device(dataset.test_images, dataset.test_labels)
     counts = {"train": len(train[0]), "validation": len(validation[0]), "test": test.examples}
     if parameters.notebook:
-        del counts["validation"]  # its test set is its validation set
+        del counts["validation"]  # the notebook validates on its test set
     return Prepared(
         compiled,
         {"validation": test if parameters.notebook else compiled.to_device(*validation)},
@@ -111,9 +111,9 @@ def network(parameters: CutoutParameters, *, fused_batch_norm: bool = True) -> k
 def pipelines(
     parameters: CutoutParameters, train_images: np.ndarray
 ) -> tuple[Callable[..., Any], Callable[[Any], Any]]:
-    """Return what makes training examples of uint8 images, and what prepares images for evaluation.
+    """Return a function that makes training examples of uint8 images, and one that prepares images for evaluation.
 
-    Notebook: pixels in [0, 1], for m=0 less the training set's per-pixel mean; for m >= 1 the mask of each copy, drawn
+    Notebook: pixels in [0, 1], for m=0 less the training set's per-pixel mean; for m >= 1 one mask per copy, drawn
     once for all epochs; then a shift of up to a tenth and a flip. Corrected: normalised channels, random crop of the
     zero-padded image, flip, then for m >= 1 a fresh mask.
     """
@@ -149,7 +149,7 @@ def _optimizer(parameters: CutoutParameters) -> keras.optimizers.Optimizer:
 def saved_model(
     parameters: CutoutParameters, trained: Any, train_images: np.ndarray, dataset: ImageDataset
 ) -> SavedModel:
-    """Make a model of Keras's own layers that takes pixels 0 to 255, so that it loads without dlperf."""
+    """Make a model of plain Keras layers that takes pixels from 0 to 255, so that it loads without dlperf."""
     plain = network(parameters, fused_batch_norm=False)
     plain.set_weights(trained.get_weights())
     if parameters.notebook:

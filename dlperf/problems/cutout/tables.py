@@ -26,7 +26,7 @@ def summary(trials: Trials) -> Summary:
 
 
 def trial_table(trials: Trials) -> pd.DataFrame:
-    """The assignment's table: time and error of each trial."""
+    """The assignment's table: time and error per trial."""
     return pd.DataFrame([_row(trial) for trial in trials])
 
 

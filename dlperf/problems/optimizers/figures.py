@@ -27,23 +27,23 @@ _CURVES = {
 
 
 def curves(trials: Trials) -> dict[str, Callable[[], Figure]]:
-    """Return what draws each metric over the epochs, a line per optimizer, without and with dropout.
+    """Return functions that draw the metrics over the epochs, a line per optimizer, without and with dropout.
 
     The training losses are the notebook's two figures.
     """
     figures: dict[str, Callable[[], Figure]] = {}
     for metric, name in _CURVES.items():
         for dropout in (False, True):
-            own = [t for t in trials if t.parameters.dropout == dropout and metric in t.history]
-            if own:
+            plotted = [t for t in trials if t.parameters.dropout == dropout and metric in t.history]
+            if plotted:
                 kind = f"{'with' if dropout else 'without'} dropout"
-                draw = functools.partial(_curve, own, metric, f"{name} per optimizer, {kind}")
+                draw = functools.partial(_curve, plotted, metric, f"{name} per optimizer, {kind}")
                 figures[f"{metric}_{kind.replace(' ', '_')}"] = draw
     return figures
 
 
 def comparisons(rows: pd.DataFrame) -> dict[str, Callable[[], Figure]]:
-    """Return what draws test accuracy and time per epoch by optimizer: the mean over random seeds, its deviation."""
+    """Return functions that draw test accuracy and time per epoch by optimizer: mean and deviation over seeds."""
     return {
         "test_accuracy": lambda: _by_optimizer(rows, "test_accuracy", "test accuracy after the last epoch"),
         "seconds_per_epoch": lambda: _by_optimizer(rows, "seconds_per_epoch", "training seconds per epoch"),
@@ -51,7 +51,7 @@ def comparisons(rows: pd.DataFrame) -> dict[str, Callable[[], Figure]]:
 
 
 def learning_rates(table: pd.DataFrame) -> Figure:
-    """Draw the validation cross-entropy against the learning rates that were tried, without and with dropout."""
+    """Draw the validation cross-entropy against the learning rates tried, without and with dropout."""
     kinds = sorted(set(table["dropout"]))
     optimizers = list(dict.fromkeys(table["optimizer"]))
     with sns.axes_style("whitegrid"):
@@ -62,7 +62,7 @@ def learning_rates(table: pd.DataFrame) -> Figure:
             table[table["dropout"] == dropout], x="learning_rate", y="validation_cross_entropy", hue="optimizer",
             hue_order=optimizers, palette=sns.color_palette("colorblind", len(optimizers)), marker="o", ax=axes,
         )  # fmt: skip
-        # One that learned nothing stays near ln 10; far above, a rate only hides the others.
+        # A network that learned nothing stays near ln 10; a rate that ends far above only hides the others.
         axes.set_ylim(top=min(2.6, table["validation_cross_entropy"].max() * 1.05))
         axes.set(
             xscale="log",

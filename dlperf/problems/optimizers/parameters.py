@@ -9,23 +9,11 @@ from dlperf.declaration import parameter
 from dlperf.problems.shared_parameters import ImageParameters
 
 UNITS = (1000, 1000)
-
-
 DROPOUT = (0.2, 0.5)
-
-
 FEATURES, CLASSES = 3072, 10
-
-
 _SUBSET = 5000
-
-
 _NOTEBOOK_OPTIMIZERS = ("adagrad", "rmsprop", "nadam", "adadelta", "adam")
-
-
 _KERAS_LEARNING_RATE = 0.001
-
-
 _LEARNING_RATES = {  # the corrected protocol's grid
     "adagrad": (0.001, 0.003, 0.01, 0.03, 0.1),
     "rmsprop": (0.00003, 0.0001, 0.0003, 0.001, 0.003),
@@ -75,35 +63,35 @@ class OptimizersParameters(ImageParameters):
     )
 
     @classmethod
-    def derived_defaults(cls, given: Mapping[str, Any]) -> dict[str, Any]:
-        """Defaults of the protocol."""
-        notebook = given["protocol"] == "notebook"
-        optimizer = given.get("optimizer", _NOTEBOOK_OPTIMIZERS[0])
+    def derived_defaults(cls, known: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the protocol's defaults."""
+        notebook = known["protocol"] == "notebook"
+        optimizer = known.get("optimizer", _NOTEBOOK_OPTIMIZERS[0])
         return {
-            **super().derived_defaults(given),
+            **super().derived_defaults(known),
             "optimizer": optimizer,
-            "learning_rate": cls.default_grid({**given, "optimizer": optimizer})["learning_rate"][0],
+            "learning_rate": cls.default_grid({**known, "optimizer": optimizer})["learning_rate"][0],
             "l2": 0.01 if notebook else 0.0001,
-            "search_epochs": max(1, given["epochs"] // 10),
+            "search_epochs": max(1, known["epochs"] // 10),
         }
 
     @classmethod
-    def default_grid(cls, given: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
-        """The protocol's optimizers, and at each its learning rates."""
-        notebook = given["protocol"] == "notebook"
-        found: dict[str, tuple[Any, ...]] = {"optimizer": _NOTEBOOK_OPTIMIZERS if notebook else tuple(_LEARNING_RATES)}
-        if "optimizer" in given:
-            found["learning_rate"] = (_KERAS_LEARNING_RATE,) if notebook else _LEARNING_RATES[given["optimizer"]]
-        return found
+    def default_grid(cls, known: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
+        """Return the protocol's optimizers, and for a known optimizer its learning rates."""
+        notebook = known["protocol"] == "notebook"
+        grid: dict[str, tuple[Any, ...]] = {"optimizer": _NOTEBOOK_OPTIMIZERS if notebook else tuple(_LEARNING_RATES)}
+        if "optimizer" in known:
+            grid["learning_rate"] = (_KERAS_LEARNING_RATE,) if notebook else _LEARNING_RATES[known["optimizer"]]
+        return grid
 
     @property
     def update_rule(self) -> str:
-        """The rule that is trained with: what the notebook calls RMSProp with Nesterov momentum is Nadam."""
+        """The rule that trains the network: what the notebook calls RMSProp with Nesterov momentum is Nadam."""
         return "nadam" if self.notebook and self.optimizer == "rmsprop_nesterov" else self.optimizer
 
     @property
     def subset_size(self) -> int:
-        """Training images that are evaluated in inference mode after each epoch."""
+        """Number of training images evaluated in inference mode after every epoch."""
         return min(_SUBSET, self.train_size)
 
     def searching(self) -> OptimizersParameters:

@@ -1,9 +1,9 @@
 """Problem 1: adaptive learning rates on a CIFAR-10 multilayer perceptron, with and without dropout.
 
 Sources: the notebook's Problem 1 (protocol=notebook) and its assignment: 3072-1000-1000-10 with ReLU, batches of 128,
-200 epochs, L2 on the hidden layers, dropout of 0.2 on the input and 0.5 after each hidden layer (Srivastava et al.
-2014). The corrected protocol chooses each optimizer's learning rate on validation images and repeats the best one over
-random seeds, as DeepOBS (Schneider, Balles, Hennig 2019) does.
+200 epochs, L2 on the hidden layers, dropout of 0.2 on the input and 0.5 after every hidden layer (Srivastava et al.
+2014). The corrected protocol chooses every optimizer's learning rate on validation images and repeats the best one
+over random seeds, as DeepOBS (Schneider, Balles, Hennig 2019) does.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from dlperf.trial import Context, StoredTrial, TrialResult
 
 
 def verify(trials: Sequence[OptimizersParameters]) -> None:
-    """Verify the data, and that no two trials are one, before a run exists.
+    """Verify the data, and that no two trials are the same, before a run exists.
 
     Raises:
         BadInput: If data_dir, a file in it, train_examples or optimizer cannot be used.
@@ -39,7 +39,7 @@ def verify(trials: Sequence[OptimizersParameters]) -> None:
 
 
 def run_trial(parameters: OptimizersParameters, context: Context) -> TrialResult:
-    """Train one network, and unless its learning rate is only tried test it once.
+    """Train one network and test it once, unless it only tries a learning rate.
 
     Raises:
         TrialFailed: If the loss is not finite, or the state on disk is damaged.
@@ -67,17 +67,17 @@ def run_trial(parameters: OptimizersParameters, context: Context) -> TrialResult
 
 
 def summarize(trials: Sequence[StoredTrial[OptimizersParameters]]) -> Summary:
-    """Make the notebook's tables and figures of finished trials, the same without the penalty, and rankings."""
+    """Make the notebook's tables and figures from finished trials, the same without the penalty, and rankings."""
     from dlperf.problems.optimizers.tables import summary
 
     return summary(trials)
 
 
 def work(parameters: OptimizersParameters) -> float:
-    """Estimate the multiplications of a trial: three forward passes' worth per training example, less the input's."""
+    """Estimate the multiplications of a trial: three forward passes per training example, less the input's."""
     forward = multiplications(UNITS, FEATURES, CLASSES)
     steps = math.ceil(parameters.train_size / parameters.batch_size)
-    # An update reads and writes each weight and its averages; per weight that takes as long as some 20 multiplications.
+    # An update reads and writes every weight and its averages, which takes as long as some 20 multiplications a weight.
     updates = steps * forward * 20
     evaluated = parameters.subset_size + parameters.validation_size
     return float(

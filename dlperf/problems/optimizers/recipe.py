@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def prepare(parameters: OptimizersParameters, dataset: ImageDataset) -> Prepared:
-    """Put network and update rule together on the images, uint8, which the compiled program reads where they lie.
+    """Prepare network and update rule on the uint8 images, which the compiled program reads in place.
 
     A trial that only tries its learning rate has no test set.
 
@@ -48,9 +48,9 @@ def prepare(parameters: OptimizersParameters, dataset: ImageDataset) -> Prepared
         rows=train,
     )
     subset = train[: parameters.subset_size]
-    held: dict[Split, DeviceSplit] = {"train_subset": compiled.to_device(images[subset], labels[subset])}
+    evaluated: dict[Split, DeviceSplit] = {"train_subset": compiled.to_device(images[subset], labels[subset])}
     if parameters.validation_size:
-        held["validation"] = compiled.to_device(images[validation], labels[validation])
+        evaluated["validation"] = compiled.to_device(images[validation], labels[validation])
     counts = {"train": parameters.train_size}
     if not parameters.notebook:
         counts["validation"] = parameters.validation_size
@@ -60,7 +60,7 @@ def prepare(parameters: OptimizersParameters, dataset: ImageDataset) -> Prepared
         counts["test"] = test.examples
     return Prepared(
         compiled,
-        held,
+        evaluated,
         test,
         DataUsed(dataset.name, dataset.digest, dataset.source, counts),
         save=lambda: SavedModel(saved_model(parameters, compiled.model), dataset.test_images[:2].astype("float32")),
@@ -68,7 +68,7 @@ def prepare(parameters: OptimizersParameters, dataset: ImageDataset) -> Prepared
 
 
 def network(parameters: OptimizersParameters, optimizer: keras.optimizers.Optimizer | None = None) -> keras.Model:
-    """Build the network of pixels in [0, 1]; its dropout masks follow from the optimizer's steps, if there is one."""
+    """Build the network for pixels in [0, 1]; with an optimizer its dropout masks follow from the number of steps."""
     return classifying_mlp(
         UNITS,
         random_seed=parameters.random_seed,
@@ -81,7 +81,7 @@ def network(parameters: OptimizersParameters, optimizer: keras.optimizers.Optimi
 
 
 def saved_model(parameters: OptimizersParameters, trained: keras.Model) -> Any:
-    """Make a model of Keras's own layers that takes images with pixels 0 to 255, so that it loads without dlperf."""
+    """Make a model of plain Keras layers that takes images with pixels 0 to 255, so that it loads without dlperf."""
     plain = network(parameters.model_copy(update={"l2": 0.0}))
     plain.set_weights(trained.get_weights())
     layers = keras.layers

@@ -45,7 +45,7 @@ class RMSpropNesterov(keras.optimizers.Optimizer):
         self.rho, self.momentum, self.epsilon = rho, momentum, epsilon
 
     def build(self, var_list: Any) -> None:
-        """Create the mean squares and the steps, float32 zeros of each variable's shape."""
+        """Create the mean squares and the steps, float32 zeros in the shapes of the variables."""
         if self.built:
             return
         super().build(var_list)
@@ -62,5 +62,5 @@ class RMSpropNesterov(keras.optimizers.Optimizer):
         self.assign_add(variable, self.momentum * step - correction)
 
     def get_config(self) -> dict[str, Any]:
-        """Return what `from_config` makes the same optimizer of."""
+        """Return the configuration from which `from_config` makes the same optimizer."""
         return {**super().get_config(), "rho": self.rho, "momentum": self.momentum, "epsilon": self.epsilon}

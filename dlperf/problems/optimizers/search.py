@@ -19,18 +19,20 @@ def next_trials(
     if asked[0].notebook or asked[0].stage == "search":
         return asked
     first = asked[0].random_seed
-    rates: dict[tuple[str, bool], list[OptimizersParameters]] = {}
+    candidates: dict[tuple[str, bool], list[OptimizersParameters]] = {}
     for trial in asked:
         if trial.random_seed == first:
-            rates.setdefault((trial.optimizer, trial.dropout), []).append(trial)
-    chosen = best_rates(finished) | {pair: own[0].learning_rate for pair, own in rates.items() if len(own) == 1}
-    searches = [trial.searching() for own in rates.values() if len(own) > 1 for trial in own]
+            candidates.setdefault((trial.optimizer, trial.dropout), []).append(trial)
+    chosen = best_rates(finished) | {
+        pair: alike[0].learning_rate for pair, alike in candidates.items() if len(alike) == 1
+    }
+    searches = [trial.searching() for alike in candidates.values() if len(alike) > 1 for trial in alike]
     return searches + [t for t in asked if chosen.get((t.optimizer, t.dropout)) == t.learning_rate]
 
 
 def best_rates(trials: Sequence[StoredTrial[OptimizersParameters]]) -> dict[tuple[str, bool], float]:
     """Return, by optimizer and dropout, the tried rate of the lowest validation cross-entropy after the last epoch."""
     tried = [trial for trial in trials if trial.parameters.stage == "search"]
-    # The best one comes last, and stays.
+    # The best one comes last, so the dictionary keeps it.
     tried.sort(key=lambda trial: -trial.metrics.get("validation_cross_entropy", math.inf))
     return {(t.parameters.optimizer, t.parameters.dropout): t.parameters.learning_rate for t in tried}

@@ -18,7 +18,7 @@ from dlperf.trial import StoredTrial
 
 Trials = Sequence[StoredTrial[OptimizersParameters]]
 
-# What optimizers are ranked by: column of the table of trials, and whether less is better.
+# What optimizers are ranked by: column of the table of trials, and whether lower is better.
 CRITERIA = {
     "final_train_loss": True,
     "final_cross_entropy": True,
@@ -56,7 +56,7 @@ def summary(trials: Trials) -> Summary:
 
 
 def trial_table(trials: Trials) -> pd.DataFrame:
-    """The notebook's figures of each trial; the loss with its penalty and the cross-entropy without."""
+    """The notebook's figures per trial: the loss with its penalty, the cross-entropy without."""
     rows = []
     for trial in trials:
         parameters, metrics = trial.parameters, trial.metrics
@@ -97,7 +97,7 @@ def averages(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def ranking(averaged: pd.DataFrame) -> pd.DataFrame:
-    """Place of each optimizer by each criterion, 1 for the best; equal means share a place."""
+    """Every optimizer's place by every criterion, 1 for the best; equal means share a place."""
     placed = averaged[["dropout", "optimizer", "learning_rate"]].copy()
     for criterion, ascending in _criteria(averaged).items():
         placed[criterion] = averaged.groupby("dropout")[criterion].rank(method="min", ascending=ascending).astype(int)
@@ -105,14 +105,14 @@ def ranking(averaged: pd.DataFrame) -> pd.DataFrame:
 
 
 def ranking_stability(averaged: pd.DataFrame) -> pd.DataFrame:
-    """Kendall's tau between the order by the loss with its penalty and that by each other criterion: 1 is the same."""
+    """Kendall's tau between the order by penalised training loss and the order by another criterion; 1 if equal."""
     rows = []
-    for dropout, own in averaged.groupby("dropout"):
+    for dropout, group in averaged.groupby("dropout"):
         for criterion, ascending in _criteria(averaged).items():
-            if criterion == "final_train_loss" or len(own) < 3:
+            if criterion == "final_train_loss" or len(group) < 3:
                 continue
-            by_loss, by_it = own["final_train_loss"], own[criterion] if ascending else -own[criterion]
-            names = own["optimizer"].to_numpy()
+            by_loss, by_it = group["final_train_loss"], group[criterion] if ascending else -group[criterion]
+            names = group["optimizer"].to_numpy()
             rows.append(
                 {
                     "dropout": dropout,
@@ -126,13 +126,13 @@ def ranking_stability(averaged: pd.DataFrame) -> pd.DataFrame:
 
 
 def probability_of_best(rows: pd.DataFrame) -> pd.DataFrame:
-    """Probability that an optimizer beats all others when each is run with one of its random seeds, drawn on its own.
+    """Probability that an optimizer beats all others when all run with one of their seeds, drawn independently.
 
-    Exact over all combinations of the seeds that were run; several learning rates of an optimizer count as several.
+    Exact over all combinations of the seeds run; an optimizer with several learning rates counts as several.
     """
-    found = []
-    for dropout, own in rows.groupby("dropout"):
-        kinds: dict[Any, pd.DataFrame] = dict(list(own.groupby(["optimizer", "learning_rate"], sort=False)))
+    probabilities = []
+    for dropout, rivals in rows.groupby("dropout"):
+        kinds: dict[Any, pd.DataFrame] = dict(list(rivals.groupby(["optimizer", "learning_rate"], sort=False)))
         for (optimizer, rate), group in kinds.items():
             row: dict[str, Any] = {"dropout": dropout, "optimizer": optimizer, "learning_rate": rate}
             for criterion, ascending in _criteria(rows).items():
@@ -140,19 +140,19 @@ def probability_of_best(rows: pd.DataFrame) -> pd.DataFrame:
                 others = [sign * other[criterion] for kind, other in kinds.items() if kind != (optimizer, rate)]
                 wins = [np.prod([(other > sign * value).mean() for other in others]) for value in group[criterion]]
                 row[criterion] = float(np.mean(wins))
-            found.append(row)
-    return pd.DataFrame(found)
+            probabilities.append(row)
+    return pd.DataFrame(probabilities)
 
 
 def rate_table(searched: Trials, best: dict[tuple[str, bool], float]) -> pd.DataFrame:
-    """Validation cross-entropy and accuracy of each learning rate that was tried; the test set is not read for it."""
+    """Validation cross-entropy and accuracy per learning rate tried; the search never reads the test set."""
     rows = []
     for trial in searched:
         parameters = trial.parameters
         kind = parameters.optimizer, parameters.dropout
-        own = [t.parameters.learning_rate for t in searched if (t.parameters.optimizer, t.parameters.dropout) == kind]
+        tried = [t.parameters.learning_rate for t in searched if (t.parameters.optimizer, t.parameters.dropout) == kind]
         chosen = best[kind] == parameters.learning_rate
-        at_edge = chosen and parameters.learning_rate in (min(own), max(own))
+        at_edge = chosen and parameters.learning_rate in (min(tried), max(tried))
         rows.append(
             {
                 "dropout": parameters.dropout,
@@ -169,20 +169,20 @@ def rate_table(searched: Trials, best: dict[tuple[str, bool], float]) -> pd.Data
 
 
 def rule_table(rules: Sequence[str]) -> pd.DataFrame:
-    """Equation, source and hyper-parameters of update rules, as their docstrings have them."""
+    """Equation, source and hyper-parameters of update rules, as their docstrings state them."""
     documented = {rule: documentation(rule) for rule in rules}
     return pd.DataFrame(
         {
             "update_rule": rule,
-            "hyper_parameter": each.name,
-            "paper_default": each.paper,
-            "keras_default": each.keras,
-            "meaning": each.meaning,
+            "hyper_parameter": hyper_parameter.name,
+            "paper_default": hyper_parameter.paper,
+            "keras_default": hyper_parameter.keras,
+            "meaning": hyper_parameter.meaning,
             "equation": says.equation,
             "source": says.source,
         }
         for rule, says in documented.items()
-        for each in says.hyper_parameters
+        for hyper_parameter in says.hyper_parameters
     )
 
 

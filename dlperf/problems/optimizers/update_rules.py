@@ -1,10 +1,10 @@
-"""The update rules that problem 1 compares: equation, hyper-parameters and source of each, and its Keras optimizer.
+"""The update rules that problem 1 compares: equations, hyper-parameters, sources and Keras optimizers.
 
 In all of them w are the weights, g_t the gradient of step t, products and roots element by element, and every average
 starts at 0 unless said otherwise. RMSProp, AdaDelta and Adam all divide by the root of a decaying mean of squared
 gradients (an uncentred second moment, not a variance). AdaDelta also multiplies by the root of a decaying mean of its
-own squared steps, which has the units of w and makes a learning rate needless; that is no momentum. Adam replaces the
-gradient by its own decaying mean, which is momentum, and corrects both means for starting at 0.
+squared steps, which has the units of w and makes a learning rate needless; that is not momentum. Adam replaces the
+gradient by the gradient's decaying mean, which is momentum, and corrects both means for starting at 0.
 
 The docstrings are the source of the table `update_rules`.
 """
@@ -147,7 +147,7 @@ def adam(learning_rate: float) -> keras.optimizers.Optimizer:
 
 
 def _keras(name: str, learning_rate: float) -> keras.optimizers.Optimizer:
-    """Make an optimizer of Keras's, which is imported here: a table of the rules does not wait for TensorFlow."""
+    """Make a Keras optimizer; Keras is imported here so that a table of the rules need not wait for TensorFlow."""
     import keras
 
     return getattr(keras.optimizers, name)(learning_rate)
@@ -195,10 +195,10 @@ class Documentation:
 def documentation(name: str) -> Documentation:
     """Read the docstring of a rule, one of RULES."""
     title, *sections = re.split(r"\n\n(?=[\w-]+:\n)", inspect.getdoc(RULES[name]) or "")
-    found = {}
+    lines_under = {}
     for section in sections:
         heading, *lines = section.splitlines()
-        found[heading.removesuffix(":")] = [line.strip() for line in lines]
-    matches = [_HYPER_PARAMETER.fullmatch(line) for line in found["Hyper-parameters"]]
+        lines_under[heading.removesuffix(":")] = [line.strip() for line in lines]
+    matches = [_HYPER_PARAMETER.fullmatch(line) for line in lines_under["Hyper-parameters"]]
     hyper_parameters = tuple(HyperParameter(*match.groups()) for match in matches if match)
-    return Documentation(title, "; ".join(found["Equation"]), " ".join(found["Source"]), hyper_parameters)
+    return Documentation(title, "; ".join(lines_under["Equation"]), " ".join(lines_under["Source"]), hyper_parameters)

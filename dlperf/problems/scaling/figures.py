@@ -1,4 +1,4 @@
-"""Figures of the scaling problem: throughput, time and cost against workers, strong and weak in one picture each."""
+"""Figures of the scaling problem: throughput, time and cost against workers, strong and weak in the same pictures."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ _PICTURES = {
 
 def worker_figures(measured: pd.DataFrame) -> Deferred[Figure]:
     """Draw every quantity against workers, a line per mode and strategy, the ideal dashed."""
-    found: dict[str, Callable[[], Figure]] = {}
+    figures: dict[str, Callable[[], Figure]] = {}
     for column in _PICTURES:
         if column in measured:
             name = "throughput" if column == "images_per_second" else column
-            found[name] = functools.partial(_against_workers, measured, column)
+            figures[name] = functools.partial(_against_workers, measured, column)
     distributed = measured[measured["strategy"] != "none"]
     if distributed.groupby(["mode", "workers"])["strategy"].nunique().max() > 1:
-        found["variants"] = lambda: _variants(distributed)
-    return Deferred(found)
+        figures["variants"] = lambda: _variants(distributed)
+    return Deferred(figures)
 
 
 def _variants(measured: pd.DataFrame) -> Figure:
-    """Draw the throughput of each way to reduce, by mode and number of workers."""
+    """Draw the throughput by way to reduce, mode and number of workers."""
     with sns.axes_style("whitegrid"):
         figure = Figure(figsize=(7, 4.5), layout="constrained")
         axes = figure.subplots()
@@ -54,8 +54,8 @@ def _against_workers(measured: pd.DataFrame, column: str) -> Figure:
         axes = figure.subplots()
     colours = dict(zip(("strong", "weak"), sns.color_palette("colorblind", 2), strict=True))
     groups: dict[Any, pd.DataFrame] = dict(list(measured.groupby(["mode", "strategy"], sort=False)))
-    for (mode, strategy), own in groups.items():
-        points = own.groupby("workers")[column].mean()
+    for (mode, strategy), rows in groups.items():
+        points = rows.groupby("workers")[column].mean()
         marker = "x" if strategy == "none" else "o"
         label = f"{mode}, plain loop" if strategy == "none" else f"{mode}, {strategy}"
         axes.plot(points.index, points.to_numpy(), marker=marker, color=colours[mode], label=label)
@@ -76,7 +76,7 @@ def _against_workers(measured: pd.DataFrame, column: str) -> Figure:
 
 
 def _ideal(column: str, mode: str, workers: pd.Series, one: float) -> pd.Series:
-    """What would be if workers cost each other nothing."""
+    """Return what the column would be if adding workers cost nothing."""
     if column == "images_per_second":
         return workers * one
     if column == "epochs_seconds":

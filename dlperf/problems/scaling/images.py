@@ -1,4 +1,4 @@
-"""The images that the scaling problem trains on, the same in every worker; Keras is not needed for them."""
+"""The images that the scaling problem trains on, the same in every worker; reading them needs no Keras."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ CLASSES = 10
 
 
 def data_used(parameters: ScalingParameters) -> DataUsed:
-    """Return the data set as the store shows it; synthetic images follow from their number alone."""
+    """Return the data set as the tracking store shows it; synthetic images follow from their number alone."""
     splits = {"train": parameters.examples}
     if parameters.dataset == "synthetic":
         return DataUsed("synthetic", f"synthetic-{parameters.examples}", "drawn at random", splits)
-    found = data.load(parameters.dataset, parameters.data_dir)
-    return DataUsed(found.name, found.digest, found.source, splits)
+    loaded = data.load(parameters.dataset, parameters.data_dir)
+    return DataUsed(loaded.name, loaded.digest, loaded.source, splits)
 
 
 def examples(dataset: str, data_dir: str, count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -27,5 +27,5 @@ def examples(dataset: str, data_dir: str, count: int) -> tuple[np.ndarray, np.nd
         rng, images = np.random.default_rng(0), aligned_empty((count, 32, 32, 3))
         images[:] = rng.integers(0, 256, images.shape, np.uint8)
         return images, rng.integers(0, CLASSES, count).astype(np.int32)
-    found = data.load(dataset, data_dir)
-    return found.train_images[:count], found.train_labels[:count]
+    loaded = data.load(dataset, data_dir)
+    return loaded.train_images[:count], loaded.train_labels[:count]

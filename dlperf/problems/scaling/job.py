@@ -1,4 +1,4 @@
-"""A distributed training as one job: its worker processes, which are commanded together and end together."""
+"""A distributed training as one job: worker processes that take commands together and end together."""
 
 from __future__ import annotations
 
@@ -34,13 +34,14 @@ ALLOCATOR = {
     "MALLOC_TOP_PAD_": str(256 * 2**20),
 }
 _PACKAGE = Path(dlperf.__file__).resolve().parent
-# What the workers of all hosts must have alike.
+# Files that must be equal on all hosts.
 _TRAINED_BY = (
     "training/distributed_step.py",
     *(f"problems/scaling/{name}.py" for name in ("worker", "worker_config", "job", "recipe", "images")),
 )
 _START_SECONDS = 180.0
-_PEER_GONE = ("UnavailableError", "InternalError", "AbortedError", "CancelledError")  # of a collective, by type
+# Types of the errors that a collective raises when a peer has died.
+_PEER_GONE = ("UnavailableError", "InternalError", "AbortedError", "CancelledError")
 _HOST_SECONDS = 60.0
 _END_SECONDS = 5.0
 
@@ -50,7 +51,7 @@ def rows_of(
 ) -> tuple[list[np.ndarray], int]:
     """Return the rows that a worker's replicas train on in a step, and the size of the whole batch.
 
-    Every epoch visits each example once, whatever the number of replicas: step k of an epoch takes the k-th
+    An epoch visits every example once, whatever the number of replicas: step k of an epoch takes the k-th
     `batch_size` of its shuffled order, and replica r of n the r-th part of them. The last batch is smaller where the
     batch size does not divide; its parts differ by one where the replicas do not.
 
@@ -64,7 +65,7 @@ def rows_of(
         random_seed: The order follows from it and the epoch.
 
     Returns:
-        int32 rows of each local replica; examples in the step.
+        int32 rows per local replica; examples in the step.
     """
     per_epoch = -(-examples // batch_size)
     epoch, step = divmod(number, per_epoch)
@@ -78,32 +79,32 @@ def free_ports(count: int) -> list[int]:
     """Return ports of the loopback interface that nobody listens on."""
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
+        for sock in sockets:
+            sock.bind(("127.0.0.1", 0))
+        return [sock.getsockname()[1] for sock in sockets]
 
 
 class Job:
-    """Workers of this machine; as a context manager it ends them all however the block ends."""
+    """Workers of this machine; as a context manager it ends all of them however the block ends."""
 
     def __init__(self, name: str, configs: Sequence[WorkerConfig], *, cluster: bool, hosts: Sequence[str] = ()) -> None:
-        """Start a process for each configuration.
+        """Start a process per configuration.
 
         Args:
-            name: How errors call the job.
+            name: The job's name in errors.
             configs: One per worker.
-            cluster: The workers find each other through TF_CONFIG; else each is alone.
-            hosts: Addresses of all workers of the cluster where others than these belong to it; on this machine's
-                loopback interface unless given.
+            cluster: Whether the workers find one another through TF_CONFIG; otherwise every worker is alone.
+            hosts: Addresses of all workers of a cluster that spans several hosts; empty for a cluster on this machine's
+                loopback interface.
 
         Raises:
             EnvironmentMissing: If this host's port is in use.
         """
         self._name = name
         self._logs = [tempfile.TemporaryFile() for _ in configs]  # noqa: SIM115 - closed in `end`
-        self._hosts, self._own = hosts, [config.index for config in configs]
+        self._hosts, self._local_indices = hosts, [config.index for config in configs]
         addresses = list(hosts) or [f"127.0.0.1:{port}" for port in free_ports(len(configs) if cluster else 0)]
-        for index in self._own if hosts else ():
+        for index in self._local_indices if hosts else ():
             _refuse_used_port(hosts[index])
         fingerprint = _fingerprint(configs[0])
         self._workers = []
@@ -119,7 +120,7 @@ class Job:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
-                start_new_session=True,  # Ctrl-C is answered here, once
+                start_new_session=True,  # Ctrl-C is handled in this process alone
                 cwd=_PACKAGE.parent,
             )
             self._workers.append(process)
@@ -133,7 +134,7 @@ class Job:
             EnvironmentMissing: If another host does not answer.
         """
         try:
-            for index in set(range(len(self._hosts))) - set(self._own):
+            for index in set(range(len(self._hosts))) - set(self._local_indices):
                 _await_host(self._hosts[index], index)
             self.ready = self._collect(range(len(self._workers)), _START_SECONDS)
         except BaseException:
@@ -149,7 +150,7 @@ class Job:
         """Command all workers, or `only` those, and return their answers.
 
         Raises:
-            TrialFailed: If a worker has died, naming it, or has met an error.
+            TrialFailed: If a worker has died or failed; the message names it.
         """
         chosen = list(range(len(self._workers))) if only is None else list(only)
         for index in chosen:
@@ -157,7 +158,7 @@ class Job:
         return self._collect(chosen, None)
 
     def end(self) -> None:
-        """End the workers: asked first, killed after a while."""
+        """End the workers: ask first, kill after a grace period."""
         for worker in self._workers:
             with contextlib.suppress(OSError):
                 assert worker.stdin is not None
@@ -177,13 +178,13 @@ class Job:
     def _send(self, index: int, line: str) -> None:
         stdin = self._workers[index].stdin
         assert stdin is not None
-        # One that has died is noticed where its answer is awaited.
+        # A dead worker is noticed where its answer is awaited.
         with contextlib.suppress(BrokenPipeError):
             stdin.write(line.encode() + b"\n")
             stdin.flush()
 
     def _collect(self, indices: Sequence[int] | range, timeout: float | None) -> list[dict[str, Any]]:
-        """Wait for one line of each worker; all workers are watched meanwhile."""
+        """Wait for a line from every worker of `indices`, watching all workers meanwhile."""
         answers: dict[int, dict[str, Any]] = {}
         deadline = None if timeout is None else time.monotonic() + timeout
         with selectors.DefaultSelector() as selector:
@@ -206,18 +207,18 @@ class Job:
         return [answers[index] for index in indices]
 
     def _blamed(self, index: int, error: str) -> str:
-        """Say which worker's error it is: one whose peer has died only tells of an aborted collective."""
+        """Say which worker failed: one whose peer has died reports only an aborted collective."""
         time.sleep(0.5)
         for other, worker in enumerate(self._workers):
             if other != index and worker.poll() is not None and worker.returncode < 0:
                 return f"{self._called(other)} {self._fate(other)}"
         if self._hosts and error.startswith(_PEER_GONE):
-            others = ", ".join(each for n, each in enumerate(self._hosts) if n not in self._own)
+            others = ", ".join(host for n, host in enumerate(self._hosts) if n not in self._local_indices)
             return f"{self._called(index)} has lost a worker of another host ({others}), which died or is out of reach"
         return f"{self._called(index)} failed: {error}"
 
     def _called(self, index: int) -> str:
-        return f"worker {self._own[index]} of {len(self._hosts) or len(self._workers)}"
+        return f"worker {self._local_indices[index]} of {len(self._hosts) or len(self._workers)}"
 
     def _fate(self, index: int) -> str:
         worker = self._workers[index]

@@ -35,7 +35,7 @@ def speedup(mode: Mode, one: float, many: float, workers: int) -> float:
 
 
 def efficiency(mode: Mode, one: float, many: float, workers: int) -> float:
-    """Return the share of `workers` times the speed of one that is reached."""
+    """Return the speed-up as a share of the ideal, `workers` times the speed of one."""
     return speedup(mode, one, many, workers) / workers
 
 
@@ -58,7 +58,7 @@ class Law:
         name: Its name.
         parameters: Names of its parameters.
         curve: Speed-up of numbers of workers under parameters.
-        bounds: Lowest and highest value of each parameter.
+        bounds: Lowest and highest value per parameter.
         start: Where the fit starts.
     """
 
@@ -92,7 +92,7 @@ def ring_law(mode: Mode, step_seconds: float, gradient_bytes: int) -> Law:
     Args:
         mode: Whether compute per worker shrinks with workers ("strong") or stays ("weak").
         step_seconds: Time of a step of one worker.
-        gradient_bytes: Bytes that are reduced in each step.
+        gradient_bytes: Bytes reduced per step.
     """
 
     def curve(n: Floats, p: Floats) -> Floats:
@@ -112,7 +112,7 @@ class Fit:
     Attributes:
         law: The law.
         values: Its parameters.
-        intervals: 95 % interval of each, over resampled repeats.
+        intervals: 95 % interval per parameter, over resampled repeats.
         error: Root mean squared error of the speed-up, over the numbers of workers above 1.
         predicted: Speed-up of the number of workers asked for, and its 95 % interval; an extrapolation.
         points: Numbers of workers above 1 that it rests on.
@@ -134,17 +134,17 @@ class Fit:
 
 
 def fit(law: Law, measured: Mapping[int, Sequence[float]], predict: int, random_seed: int = 0) -> Fit | None:
-    """Fit a law to the repeats of each number of workers.
+    """Fit a law to the repeated speed-ups of several numbers of workers.
 
     Args:
         law: What to fit.
-        measured: Speed-ups by number of workers, one per repeat; one worker's, 1 by definition, says nothing.
+        measured: Speed-ups by number of workers, one per repeat; one worker's, 1 by definition, are ignored.
         predict: Number of workers to predict for.
         random_seed: The resampled repeats follow from it.
 
     Returns:
-        The fit, or None where there are not more numbers of workers than parameters: it would pass through the points
-        whatever they are.
+        The fit, or None unless there are more numbers of workers than parameters: the curve would pass through any
+        points.
     """
     counts = sorted(n for n in measured if n > 1)
     if len(counts) <= len(law.parameters):
@@ -178,12 +178,12 @@ def fit(law: Law, measured: Mapping[int, Sequence[float]], predict: int, random_
 
 def _least_squares(law: Law, workers: Floats, speed_ups: Floats) -> Floats:
     low, high = (np.array(side) for side in zip(*law.bounds, strict=True))
-    # Parameters differ by many powers of ten: in units of their start all are near 1.
+    # Parameters differ by many powers of ten; in units of their starting values all are near 1.
     unit = np.array(law.start)
-    found = optimize.least_squares(
+    solution = optimize.least_squares(
         lambda scaled: law.curve(workers, scaled * unit) - speed_ups,
         np.ones(len(unit)),
         bounds=(low / unit, high / unit),
     )
-    values: Floats = found.x * unit
+    values: Floats = solution.x * unit
     return values

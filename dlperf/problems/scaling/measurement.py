@@ -1,4 +1,4 @@
-"""The measurement of one number of workers: rounds of steps, then what a step is made of, and the machine's ceiling."""
+"""The measurement of one number of workers: rounds of steps, then the parts of a step and the machine's ceiling."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ if TYPE_CHECKING:
 
 _ISOLATED_REPEATS = 20
 _CEILING_STEPS = 5
-_CEILING_REPEATS = 12  # short and many: alone and together have to meet the same drifts of the machine
+_CEILING_REPEATS = 12  # many short ones, so that alone and together see the same drifts of the machine
 _ALONE_REPEATS = 3
 
 
 class Measurement:
-    """One trial on its way."""
+    """One trial while it is measured."""
 
     def __init__(self, parameters: ScalingParameters, context: Context) -> None:
         """Take what to measure; nothing is started yet."""
         self._parameters, self._context = parameters, context
         self._open = contextlib.ExitStack()
         self._rounds: list[dict[str, Any]] = []  # as `_round` makes them, and the state on disk keeps them
-        self._done = 0  # rounds, of which a host that does not log has no records after it was started anew
+        self._done = 0  # rounds; a host that does not log has no records of those before its restart
         self._isolated: dict[str, float] = {}
         self._warm_up_seconds = 0.0
 
     def rounds(self) -> Generator[None, None, None]:
-        """Start the workers, warm up, and measure round after round, going on from the state on disk."""
+        """Start the workers, warm up, and measure round after round, resuming from the state on disk."""
         parameters, context = self._parameters, self._context
         total = parameters.epochs or parameters.repeats
         with context.clock.account("setup"):
@@ -53,7 +53,7 @@ class Measurement:
             self._warm_up_seconds = job.command("warm_up")[0]["seconds"]
         with context.clock.account("checkpoint"):
             self._restore(job)
-        # Jobs that wait for their turn would keep their memory on a GPU, and their address on a host.
+        # A job that waits for its turn would keep its memory on a GPU, or its address on a host.
         takes_turns = parameters.device == "cpu" and not addresses(parameters.hosts)
         if takes_turns:
             yield
@@ -71,9 +71,9 @@ class Measurement:
             self._isolate(job)
 
     def result(self) -> TrialResult:
-        """Put the metrics together."""
+        """Return the metrics and the table of steps."""
         parameters, rounds = self._parameters, self._rounds
-        steps = [seconds for each in rounds for seconds in each["step_seconds"]]
+        steps = [seconds for record in rounds for seconds in record["step_seconds"]]
         step = statistics.median(steps)
         per_epoch = math.ceil(parameters.examples / parameters.global_batch)
         epochs_seconds = sum(steps) if parameters.epochs else step * per_epoch * ASSIGNED_EPOCHS
@@ -85,17 +85,17 @@ class Measurement:
             "images_per_second": parameters.global_batch / step,
             "epochs_seconds": epochs_seconds,
             "cost": parameters.price_per_hour * parameters.workers * epochs_seconds / 3600,
-            "cpu_ms_per_step": 1000 * statistics.mean(each["cpu_seconds"] for each in rounds),
-            "minor_faults_per_step": statistics.mean(each["minor_faults"] for each in rounds),
-            "peak_memory_mb": max(each["peak_memory_mb"] for each in rounds),
+            "cpu_ms_per_step": 1000 * statistics.mean(record["cpu_seconds"] for record in rounds),
+            "minor_faults_per_step": statistics.mean(record["minor_faults"] for record in rounds),
+            "peak_memory_mb": max(record["peak_memory_mb"] for record in rounds),
             "epochs_run": parameters.epochs,
             "warm_up_seconds": self._warm_up_seconds,
             **self._isolated,
         }
         table = pd.DataFrame(
             {"round": number, "step": index, "seconds": seconds}
-            for number, each in enumerate(rounds, 1)
-            for index, seconds in enumerate(each["step_seconds"], 1)
+            for number, record in enumerate(rounds, 1)
+            for index, seconds in enumerate(record["step_seconds"], 1)
         )
         return TrialResult(metrics, tables={"steps": table})
 
@@ -104,17 +104,17 @@ class Measurement:
         self._open.close()
 
     def _job(self, *, independent: bool = False) -> Job:
-        """Make the trial's workers, or as many that know nothing of each other, each with its share of the batch."""
+        """Make the trial's workers, or as many `independent` ones, with their shares of the batch."""
         p = self._parameters
         hosts = addresses(p.hosts)
         several = p.workers if independent or p.strategy == "multi_worker" else 1
         if hosts and not independent:
             several = 1  # the others are started on their hosts
-        # A worker of its own core each; several devices in one process, and a host's only worker, have all of them.
-        own = allowed_cores()
-        share = [[own[index % len(own)]] for index in range(several)]
+        # One core per worker; a process with several devices, and a host's only worker, have all cores.
+        host_cores = allowed_cores()
+        share = [[host_cores[index % len(host_cores)]] for index in range(several)]
         if (p.strategy == "mirrored" or hosts) and not independent:
-            share = [own]
+            share = [host_cores]
         devices = (
             tuple(f"/{p.device}:{index}" for index in range(p.workers)) if p.strategy == "mirrored" else ("/cpu:0",)
         )
@@ -142,15 +142,15 @@ class Measurement:
         return Job(self._context.name, configs, cluster=cluster, hosts=hosts if cluster else ())
 
     def _round(self, job: Job) -> dict[str, Any]:
-        """Train one round; a step takes as long as its slowest worker says, and costs what all workers took."""
+        """Train one round; a step takes as long as its slowest worker, CPU time and faults are means over workers."""
         p = self._parameters
         steps = math.ceil(p.examples / p.global_batch) if p.epochs else p.steps
         answers = job.command("train", first=self._done * steps, steps=steps)
-        losses = [sum(own) for own in zip(*(answer["losses"] for answer in answers), strict=True)]
+        losses = [sum(shares) for shares in zip(*(answer["losses"] for answer in answers), strict=True)]
         if not all(map(math.isfinite, losses)):
             raise TrialFailed(f"the loss is not finite in round {self._done + 1}")
         return {
-            "step_seconds": [max(own) for own in zip(*(answer["seconds"] for answer in answers), strict=True)],
+            "step_seconds": [max(times) for times in zip(*(answer["seconds"] for answer in answers), strict=True)],
             "loss": statistics.mean(losses),
             "cpu_seconds": statistics.mean(answer["cpu_seconds"] for answer in answers) / steps,
             "minor_faults": statistics.mean(answer["minor_faults"] for answer in answers) / steps,
@@ -167,7 +167,7 @@ class Measurement:
         }
 
     def _isolate(self, job: Job) -> None:
-        """Time all-reduce and input by themselves, and the same compute in workers that know nothing of each other."""
+        """Time all-reduce and input by themselves, and the same compute in independent workers."""
         p = self._parameters
         load = _median_of_slowest(job.command("load", repeats=_ISOLATED_REPEATS))
         reduced = 0.0
@@ -184,11 +184,11 @@ class Measurement:
                 (one,) = independent.command("train", only=[0], first=first, steps=_CEILING_STEPS)
                 alone += one["seconds"]
                 if p.workers == 1:
-                    continue  # together with nobody is alone
-                each = independent.command("train", first=first + _CEILING_STEPS, steps=_CEILING_STEPS)
-                together = [seconds for answer in each for seconds in answer["seconds"]]
+                    continue  # one worker has no others to compute beside
+                answers = independent.command("train", first=first + _CEILING_STEPS, steps=_CEILING_STEPS)
+                together = [seconds for answer in answers for seconds in answer["seconds"]]
                 ratios.append(statistics.median(one["seconds"]) / statistics.median(together))
-        step = statistics.median(seconds for each in self._rounds for seconds in each["step_seconds"])
+        step = statistics.median(seconds for record in self._rounds for seconds in record["step_seconds"])
         single = statistics.median(alone)
         low, middle, high = statistics.quantiles(ratios, n=4) if ratios else (1.0, 1.0, 1.0)
         self._isolated |= {
@@ -205,16 +205,16 @@ class Measurement:
             job.command("save", only=[0], path=str(self._context.state_file), record=record)
 
     def _restore(self, job: Job) -> None:
-        """Go on from the state on disk; only the first worker has to have it, and tells the others, on any host."""
+        """Resume from the state on disk; only the first worker needs it, and shares it with the others on all hosts."""
         path = self._context.state_file
         stored: Any = path and checkpoint.load(path)
         if stored:
             self._rounds = stored[1]["rounds"]
             self._context.clock.carry(stored[1]["clock"])
         if stored or addresses(self._parameters.hosts):  # a host that has no state cannot know whether the first has
-            told = job.command("restore", path=str(path) if stored else "", rounds=len(self._rounds))
-            self._done = told[0]["rounds"]
+            answers = job.command("restore", path=str(path) if stored else "", rounds=len(self._rounds))
+            self._done = answers[0]["rounds"]
 
 
 def _median_of_slowest(answers: Sequence[Mapping[str, Any]]) -> float:
-    return statistics.median(max(own) for own in zip(*(answer["seconds"] for answer in answers), strict=True))
+    return statistics.median(max(times) for times in zip(*(answer["seconds"] for answer in answers), strict=True))

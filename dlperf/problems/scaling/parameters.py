@@ -15,8 +15,6 @@ from dlperf.errors import BadInput
 from dlperf.problems.shared_parameters import RunParameters
 
 SYNTHETIC_IMAGES = 10_000
-
-
 ASSIGNED_EPOCHS = 10
 
 
@@ -75,29 +73,29 @@ class ScalingParameters(RunParameters):
     price_per_hour: float = parameter(0.45, ge=0, operational=True, help="price of a worker; a K80 was 0.45 dollars")
 
     @classmethod
-    def derived_defaults(cls, given: Mapping[str, Any]) -> dict[str, Any]:
-        """One worker, and the strategy of several."""
-        workers = given.get("workers", 1)
-        return {"workers": workers, "strategy": cls.default_grid({**given, "workers": workers})["strategy"][-1]}
+    def derived_defaults(cls, known: Mapping[str, Any]) -> dict[str, Any]:
+        """Return one worker, and the strategy for several."""
+        workers = known.get("workers", 1)
+        return {"workers": workers, "strategy": cls.default_grid({**known, "workers": workers})["strategy"][-1]}
 
     @classmethod
-    def default_grid(cls, given: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
-        """Powers of two up to what the machine has; one worker without and with the strategy of several."""
-        gpu = given["device"] == "gpu"
+    def default_grid(cls, known: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
+        """Return powers of two up to what the machine has; one worker both plain and with the strategy for several."""
+        gpu = known["device"] == "gpu"
         available = max(1, gpu_count() if gpu else cores())
-        hosts = addresses(given.get("hosts", ""))
-        found: dict[str, tuple[Any, ...]] = {"workers": tuple(2**n for n in range(available.bit_length()))}
+        hosts = addresses(known.get("hosts", ""))
+        grid: dict[str, tuple[Any, ...]] = {"workers": tuple(2**n for n in range(available.bit_length()))}
         if hosts:
-            found["workers"] = (len(hosts) * (available if gpu else 1),)
-        if "workers" in given:
+            grid["workers"] = (len(hosts) * (available if gpu else 1),)
+        if "workers" in known:
             distributed = "mirrored" if gpu and not hosts else "multi_worker"
             if hosts:
-                return {**found, "strategy": (distributed,)}
-            found["strategy"] = ("none", distributed) if given["workers"] == 1 else (distributed,)
-        return found
+                return {**grid, "strategy": (distributed,)}
+            grid["strategy"] = ("none", distributed) if known["workers"] == 1 else (distributed,)
+        return grid
 
     def check(self) -> None:
-        """Refuse a batch that the workers cannot share, and a plain loop of several.
+        """Refuse a batch that the workers cannot share, hosts that do not fit, and a plain loop of several workers.
 
         Raises:
             BadInput: Naming what is allowed.
@@ -133,7 +131,7 @@ class ScalingParameters(RunParameters):
 
     @property
     def emulated(self) -> str:
-        """Why a time says nothing about as many real devices; "" where it does."""
+        """Why times say nothing about as many real devices; "" where they do."""
         if self.device == "cpu" and self.strategy == "multi_worker" and self.collective == "nccl":
             return "NCCL needs GPUs: without it TensorFlow falls back silently"
         if self.device == "cpu" and self.strategy == "mirrored" and self.workers > 1:
@@ -144,27 +142,29 @@ class ScalingParameters(RunParameters):
 
 
 def addresses(hosts: str) -> tuple[str, ...]:
-    """Return the addresses of the hosts: those given, else those of TF_CONFIG, as Slurm or Kubernetes set it.
+    """Return the addresses in `hosts`, or if it is empty those in TF_CONFIG, as Slurm or Kubernetes sets it.
 
     Raises:
         BadInput: If one is no HOST:PORT, or TF_CONFIG cannot be read.
     """
-    found = (
-        tuple(each.strip() for each in hosts.split(","))
+    listed = (
+        tuple(address.strip() for address in hosts.split(","))
         if hosts
         else tuple(_tf_config().get("cluster", {}).get("worker", ()))
     )
-    for each in found:
-        if not re.fullmatch(r"[^\s:]+:[0-9]{1,5}", each) or not 0 < int(each.rpartition(":")[2]) < 65536:
-            raise BadInput("hosts", hosts or each, "must be addresses HOST:PORT with commas between, ports below 65536")
-    if len(set(found)) < len(found):
+    for address in listed:
+        if not re.fullmatch(r"[^\s:]+:[0-9]{1,5}", address) or not 0 < int(address.rpartition(":")[2]) < 65536:
+            raise BadInput(
+                "hosts", hosts or address, "must be addresses HOST:PORT with commas between, ports below 65536"
+            )
+    if len(set(listed)) < len(listed):
         raise BadInput("hosts", hosts, "names an address twice")
-    return found
+    return listed
 
 
 def _tf_config() -> dict[str, Any]:
     try:
-        found: dict[str, Any] = json.loads(os.environ.get("TF_CONFIG") or "{}")
+        config: dict[str, Any] = json.loads(os.environ.get("TF_CONFIG") or "{}")
     except ValueError:
         raise BadInput("TF_CONFIG", os.environ["TF_CONFIG"], "must be JSON") from None
-    return found
+    return config

@@ -1,7 +1,7 @@
 """Problem 2: strong and weak scaling with tf.distribute.
 
 Sources: the assignment's Problem 2, which the notebook left out: strong scaling divides a batch of 256 between the
-workers, weak scaling gives each worker its own of 64; throughput, training time, cost and efficiency against workers;
+workers, weak scaling gives every worker one of 64; throughput, training time, cost and efficiency against workers;
 all-reduce variants of MirroredStrategy; collectives of MultiWorkerMirroredStrategy.
 """
 
@@ -23,7 +23,7 @@ _MULTIPLICATIONS = {"resnet50": 79e6, "convnet": 1.4e6}  # of an image, roughly;
 
 
 def logged_elsewhere(trials: Sequence[ScalingParameters]) -> bool:
-    """Return whether this is one of several hosts, and not the first, which logs."""
+    """Return whether this is one of several hosts but not the first, which alone logs."""
     return bool(addresses(trials[0].hosts)) and trials[0].host > 0
 
 
@@ -50,20 +50,20 @@ class _Silent:
     """The report of a host that does not log."""
 
     def data(self, used: DataUsed) -> None:
-        """Tell nobody."""
+        """Report nothing."""
 
     def facts(self, params: Mapping[str, str], tags: Mapping[str, str], environment: Mapping[str, Any]) -> None:
-        """Tell nobody."""
+        """Report nothing."""
 
     def epochs(self, first: int, metrics: Sequence[Mapping[str, float]]) -> None:
-        """Tell nobody."""
+        """Report nothing."""
 
 
 def verify(trials: Sequence[ScalingParameters]) -> None:
     """Verify devices and data before a run exists.
 
     Raises:
-        BadInput: If the data, or as many examples, cannot be had.
+        BadInput: If the data cannot be used, or has too few examples.
         EnvironmentMissing: If there are not enough GPUs, or no data.
     """
     first = trials[0]
@@ -77,7 +77,7 @@ def verify(trials: Sequence[ScalingParameters]) -> None:
 
 
 def measure(parameters: ScalingParameters, context: Context) -> Generator[None, None, TrialResult]:
-    """Measure one number of workers, in rounds between which other trials may have theirs.
+    """Measure one number of workers in rounds, between which other trials may have theirs.
 
     Yields:
         After every round.
@@ -114,7 +114,7 @@ def run_trial(parameters: ScalingParameters, context: Context) -> TrialResult:
 
 
 def summarize(trials: Sequence[StoredTrial[ScalingParameters]]) -> Summary:
-    """Make the assignment's tables and figures of finished trials: speed-up, efficiency, cost, laws."""
+    """Make the assignment's tables and figures from finished trials: speed-up, efficiency, cost, laws."""
     from dlperf.problems.scaling.tables import summary
 
     return summary(trials)
@@ -128,7 +128,7 @@ def data_digest(parameters: ScalingParameters) -> str:
 
 
 def work(parameters: ScalingParameters) -> float:
-    """Estimate the multiplications of a trial: three forward passes' worth per image."""
+    """Estimate the multiplications of a trial: three forward passes per image."""
     steps = parameters.steps * parameters.repeats
     if parameters.epochs:
         steps = math.ceil(parameters.examples / parameters.global_batch) * parameters.epochs

@@ -1,4 +1,4 @@
-"""Tables of the scaling problem: what was measured, speed-up and efficiency, what a step is made of, the laws."""
+"""Tables of the scaling problem: what was measured, speed-up and efficiency, the parts of a step, the laws."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def measurement_table(trials: Trials) -> pd.DataFrame:
 
 
 def step_table(trials: Trials) -> pd.DataFrame:
-    """What a step is made of; compute is that of a worker that knows nothing of others, wait is what is left."""
+    """The parts of a step; compute is that of an independent worker, wait is what is left."""
     names = ("compute", "input", "all_reduce", "wait")
     rows = [
         {
@@ -85,7 +85,7 @@ def step_table(trials: Trials) -> pd.DataFrame:
 
 
 def comparison(trial: StoredTrial[ScalingParameters], trials: Trials) -> dict[str, float]:
-    """Compare a trial with the one-worker trials of its mode and random seed; nothing where there are none."""
+    """Compare a trial with the one-worker trials of its mode and random seed; empty where there are none."""
     p = trial.parameters
     alike = [
         t
@@ -96,29 +96,29 @@ def comparison(trial: StoredTrial[ScalingParameters], trials: Trials) -> dict[st
     same = next((t for t in alike if variant(t.parameters) == variant(p)), plain)
     if same is None:
         return {}
-    found = {
+    ratios = {
         "speedup": scaling_laws.speedup(p.mode, _step(same), _step(trial), p.workers),
         "efficiency": scaling_laws.efficiency(p.mode, _step(same), _step(trial), p.workers),
     }
     if plain:
-        found["speedup_over_plain"] = scaling_laws.speedup(p.mode, _step(plain), _step(trial), p.workers)
+        ratios["speedup_over_plain"] = scaling_laws.speedup(p.mode, _step(plain), _step(trial), p.workers)
     if "ceiling" in trial.metrics:
-        found["efficiency_of_ceiling"] = found["efficiency"] / trial.metrics["ceiling"]
-    return found
+        ratios["efficiency_of_ceiling"] = ratios["efficiency"] / trial.metrics["ceiling"]
+    return ratios
 
 
 def law_table(trials: Trials) -> pd.DataFrame:
-    """Each law fitted to each mode, with intervals; with too few numbers of workers, what one of them would mean."""
+    """Every law fitted to every mode, with intervals; with too few numbers of workers, the serial share they imply."""
     rows: list[dict[str, Any]] = []
     modes: tuple[scaling_laws.Mode, ...] = ("strong", "weak")
     for mode in modes:
-        own = [t for t in trials if t.parameters.mode == mode and t.parameters.strategy != "none"]
-        own = [t for t in own if not t.parameters.emulated]  # a law of emulated devices would predict nothing
-        ones = [t for t in own if t.parameters.workers == 1]
+        of_mode = [t for t in trials if t.parameters.mode == mode and t.parameters.strategy != "none"]
+        of_mode = [t for t in of_mode if not t.parameters.emulated]  # a law of emulated devices would predict nothing
+        ones = [t for t in of_mode if t.parameters.workers == 1]
         if not ones:
             continue
         speedups: dict[int, list[float]] = {}
-        for trial in own:
+        for trial in of_mode:
             rounds = zip(_rounds(ones[0]), _rounds(trial), strict=False)
             workers = trial.parameters.workers
             speedups.setdefault(workers, []).extend(
@@ -127,17 +127,17 @@ def law_table(trials: Trials) -> pd.DataFrame:
         ring = scaling_laws.ring_law(mode, _step(ones[0]), int(ones[0].logged_params.get("gradient_bytes", 0)))
         first = scaling_laws.AMDAHL if mode == "strong" else scaling_laws.GUSTAFSON
         fitted = [(law, scaling_laws.fit(law, speedups, PREDICTED_WORKERS)) for law in (first, scaling_laws.USL, ring)]
-        least = min((found.error for _, found in fitted if found), default=np.nan)
-        for law, found in fitted:
-            if found is None:
+        least = min((fit.error for _, fit in fitted if fit), default=np.nan)
+        for law, fit in fitted:
+            if fit is None:
                 continue
-            for name, value, (low, high) in zip(law.parameters, found.values, found.intervals, strict=True):
+            for name, value, (low, high) in zip(law.parameters, fit.values, fit.intervals, strict=True):
                 rows.append(
                     {
                         "mode": mode, "law": law.name, "parameter": name, "value": value, "low": low, "high": high,
-                        "error": found.error, "least_error": "yes" if found.error == least else "",
-                        "knee": found.knee or np.nan,
-                        f"prediction for {PREDICTED_WORKERS} workers": _with_interval(found),
+                        "error": fit.error, "least_error": "yes" if fit.error == least else "",
+                        "knee": fit.knee or np.nan,
+                        f"prediction for {PREDICTED_WORKERS} workers": _with_interval(fit),
                     }
                 )  # fmt: skip
         if not any(row["mode"] == mode for row in rows):
@@ -155,7 +155,7 @@ def law_table(trials: Trials) -> pd.DataFrame:
 
 
 def variant(parameters: ScalingParameters) -> str:
-    """Return the strategy with how it reduces, where that was chosen."""
+    """Return the strategy, with its way to reduce where one was chosen."""
     if parameters.strategy == "multi_worker" and parameters.collective != "auto":
         return f"multi_worker {parameters.collective}"
     if parameters.strategy == "mirrored" and parameters.all_reduce != "default":
@@ -164,7 +164,7 @@ def variant(parameters: ScalingParameters) -> str:
 
 
 def _noted(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
-    """Lay out rows; their notes, which say what is emulated, only where there are any."""
+    """Lay out rows; the column of notes, which say what is emulated, only if there are any."""
     table = pd.DataFrame(rows)
     return table if table["note"].any() else table.drop(columns=["note"])
 
@@ -173,8 +173,8 @@ def _named(compared: dict[str, float], mode: str) -> dict[str, float]:
     return {f"{mode}_{name}" if name.startswith("efficiency") else name: value for name, value in compared.items()}
 
 
-def _with_interval(found: scaling_laws.Fit) -> str:
-    return "{:.3g} ({:.3g} to {:.3g})".format(*found.predicted)
+def _with_interval(fit: scaling_laws.Fit) -> str:
+    return "{:.3g} ({:.3g} to {:.3g})".format(*fit.predicted)
 
 
 def _step(trial: StoredTrial[ScalingParameters]) -> float:

@@ -1,7 +1,7 @@
 """One worker of a distributed training: `python -m dlperf.problems.scaling.worker`, which a `job` starts and commands.
 
-The first line of standard input is the configuration, every further one a command; each is answered with one line of
-JSON. When standard input closes, whoever commanded it is gone, and the worker ends, in the middle of a collective too.
+The first line of standard input is the configuration, every further one a command, answered with one line of JSON.
+When standard input closes, the commanding process is gone, and the worker ends, even in the middle of a collective.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _WARM_UP_STEPS = 2
 def main() -> None:
     """Serve commands until standard input closes."""
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a library prints is no answer
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # keeps what libraries print out of the answers
     config = WorkerConfig.from_json(sys.stdin.readline())
     if config.cores:
         os.sched_setaffinity(0, config.cores)  # before TensorFlow counts them
@@ -97,7 +97,7 @@ class _Worker:
         )
 
     def warm_up(self) -> dict[str, Any]:
-        """Trace, and train a little on the first batch; the weights stay as they were."""
+        """Trace, train a few steps on the first batch, and restore the weights."""
         before = self.step.weights()
         begun = time.perf_counter()
         for _ in range(_WARM_UP_STEPS):
@@ -110,7 +110,7 @@ class _Worker:
         return {"seconds": seconds}
 
     def train(self, first: int, steps: int) -> dict[str, Any]:
-        """Train steps number `first` (from 0) and following, each timed."""
+        """Train and time `steps` steps from number `first` (from 0)."""
         seconds, losses = [], []
         before = resource.getrusage(resource.RUSAGE_SELF)
         for number in range(first, first + steps):
@@ -145,7 +145,7 @@ class _Worker:
         return {}
 
     def restore(self, path: str, rounds: int) -> dict[str, Any]:
-        """Take over what `save` wrote: the first worker reads it and tells the others, who need not see its disk."""
+        """Restore what `save` wrote: the first worker reads it and shares it with the others, which need not see it."""
         from pathlib import Path
 
         from dlperf.training import checkpoint

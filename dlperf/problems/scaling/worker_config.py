@@ -1,4 +1,4 @@
-"""What one worker of a distributed training is told before it starts: one line of JSON."""
+"""What a worker of a distributed training reads before it starts: one line of JSON."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class WorkerConfig:
     """The configuration of a worker.
 
     Attributes:
-        index: Its number in the cluster, from 0; 0 of one that is alone.
+        index: Its number in the cluster, from 0; 0 for a worker alone.
         cores: The cores it is pinned to; empty pins it to none.
         threads: Threads that compute an operation.
         device: "cpu" or "gpu".
