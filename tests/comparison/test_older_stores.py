@@ -11,11 +11,11 @@ from pathlib import Path
 
 import mlflow
 import pytest
-from benchmarks.made_trials import insert, made
 
 from dlperf.cli import entry_point
 from dlperf.tracking import schema
 from tests.support import older_stores, postgres
+from tests.support.made_trials import insert, made
 
 pytestmark = pytest.mark.slow
 

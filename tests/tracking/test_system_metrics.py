@@ -13,7 +13,6 @@ from typing import Any
 
 import mlflow
 import pytest
-from dlperf.tracking.system_metrics import monitored, wanted
 
 from dlperf import entry_points
 from dlperf.errors import BadInput
@@ -21,6 +20,7 @@ from dlperf.metric_names import SYSTEM_METRICS
 from dlperf.tracking import query
 from dlperf.tracking.run import Run
 from dlperf.tracking.store import Store
+from dlperf.tracking.system_metrics import monitored, wanted
 from tests.support.desk import Desk, eventually, wait_for_line
 
 ENABLED = {"MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING": "true", "MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL": "0.2"}
