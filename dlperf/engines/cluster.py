@@ -7,6 +7,7 @@ tracking server.
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import signal
 import socket
@@ -27,8 +28,20 @@ _KNOCK_SECONDS = 10
 _CONNECT_SECONDS = 60
 _POLL_SECONDS = 0.3
 _RETRIES = 1
-# Ray dies, and takes the process along, where a cluster does not answer: a process that may die asks first.
-_PROBE = "import ray, sys; ray.init(address=sys.argv[1], log_to_driver=False, logging_level='ERROR'); ray.nodes()"
+_INTERPRETER_SECONDS = 20
+# Ray dies, and takes the process along, where a cluster does not answer: a process that may die asks first. It asks
+# every node for its interpreter, in a worker without a runtime environment: those start whatever its path.
+_PROBE = f"""
+import json, sys
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy as On
+ray.init(address=sys.argv[1], log_to_driver=False, logging_level="ERROR")
+interpreter = ray.remote(num_cpus=0)(lambda: sys.executable)
+nodes = [node["NodeID"] for node in ray.nodes() if node["Alive"]]
+asked = [interpreter.options(scheduling_strategy=On(node, soft=True)).remote() for node in nodes]
+answered = ray.wait(asked, num_returns=len(asked), timeout={_INTERPRETER_SECONDS})[0] if asked else []
+print(json.dumps(ray.get(answered)))
+"""
 
 
 def run(tasks: Sequence[Task], listener: Listener, *, cpus: float, gpus: float) -> None:

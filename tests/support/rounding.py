@@ -25,7 +25,7 @@ CERTAINTY = 5.0
 
 
 def tolerance(terms: int, *, steps: int = 1) -> float:
-    """Return how far two computations may part, relative to the sum of the sizes of what is summed.
+    """Return how far two computations may differ, relative to the sum of the sizes of what is summed.
 
     Args:
         terms: Products in the longest sum.
