@@ -100,14 +100,36 @@ def _connected() -> Any:
         raise EnvironmentMissing(f"{unreachable} within {_CONNECT_SECONDS} seconds") from None
     if probe.returncode:
         raise EnvironmentMissing(f"{unreachable}: {reason(probe.stderr)}")
+    _refuse_blanks(json.loads(probe.stdout.strip().splitlines()[-1]))
     import ray
 
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     package = Path(dlperf.__file__).resolve().parent
-    ray.init(address=address, logging_level="ERROR", runtime_env={"py_modules": [str(package)]})
+    # A worker inherits the environment of its node, not of this start: what chooses the kernels goes along.
+    kernels = {name: os.environ[name] for name in ("TF_ENABLE_ONEDNN_OPTS",) if name in os.environ}
+    runtime_env = {"py_modules": [str(package)], "env_vars": kernels}
+    ray.init(address=address, logging_level="ERROR", runtime_env=runtime_env)
     for number, handler in handlers.items():  # Ray puts its own in their place
         signal.signal(number, handler)
     return ray
+
+
+def _refuse_blanks(interpreters: Sequence[str]) -> None:
+    """Refuse nodes whose interpreter Ray's shell would take for two words; Ray itself tries for ten minutes.
+
+    Ray quotes neither the interpreter's path nor asks whether the worker has come up, as soon as a job has a runtime
+    environment (`ray/_private/runtime_env/context.py` of Ray 2.60). Other paths may have blanks: this start's own, the
+    package's, the temporary folder's.
+
+    Raises:
+        EnvironmentMissing: If a path has white space in it.
+    """
+    for path in interpreters:
+        if len(path.split()) > 1:
+            raise EnvironmentMissing(
+                f"engine=ray: Ray starts no worker from an environment whose path has a blank: {path}; "
+                "build the environment in a folder without one"
+            )
 
 
 def _room(ray: Any, cpus: float, gpus: float) -> int:

@@ -12,10 +12,12 @@ from dlperf.models.mlp import classifying_mlp, regression_mlp
 from dlperf.training import compiled_epoch
 from dlperf.training.dense_epoch import DenseEpoch
 from dlperf.training.objectives import Classification, Regression
+from tests.support.rounding import assert_trained_alike, tolerance
 
 compiled_epoch.configure_runtime(cores())
 RNG = np.random.default_rng(0)
 INPUTS = RNG.uniform(-512, 512, (1050, 2)).astype("float32")
+BATCH = 100  # the longest sums: of gradients, over the rows of a batch
 TARGETS = (INPUTS[:, 0] * np.sin(INPUTS[:, 1] / 50)).astype("float32")
 
 
@@ -41,6 +43,8 @@ def test_trains_the_network_that_fit_trains(name: str) -> None:
         return keras.optimizers.Nadam() if name == "nadam" else keras.optimizers.SGD(1e-7, 0.9, nesterov=True)
 
     ours, theirs = dense_epoch(optimizer()), network(fast=False)
+    start = theirs.get_weights()
+    relative = tolerance(BATCH, steps=3 * 11)
     theirs.compile(optimizer(), "mse", metrics=[keras.metrics.RootMeanSquaredError("rmse")])
     held = ours.to_device(INPUTS[:333], TARGETS[:333])
     ours.compile()
@@ -121,15 +125,16 @@ def image_epoch(
 def test_trains_the_classifier_that_fit_trains_and_tells_the_penalty_apart() -> None:
     """On 430 of 530 rows, the last batch of 30 included; Keras's own L2 on kernels and biases."""
     rows = np.arange(50, 480, dtype=np.int32)
-    optimizer = keras.optimizers.Adam(0.01)
-    ours = image_epoch(optimizer, rows=rows)
+    ours = image_epoch(keras.optimizers.Adam(0.01, epsilon=1e-3), rows=rows)
     theirs = classifier(own=False)
     for layer in theirs.layers[1:-1]:
         layer.kernel_regularizer = layer.bias_regularizer = keras.regularizers.L2(0.01)
     theirs = keras.models.clone_model(theirs)
-    theirs.set_weights(ours.model.get_weights())
+    start = ours.model.get_weights()
+    theirs.set_weights(start)
+    relative = tolerance(BATCH, steps=3 * 5)
     cross_entropy = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    theirs.compile(keras.optimizers.Adam(0.01), cross_entropy, metrics=["accuracy"])
+    theirs.compile(keras.optimizers.Adam(0.01, epsilon=1e-3), cross_entropy, metrics=["accuracy"])
     inputs = PIXELS.astype("float32") / 255
     held = ours.to_device(PIXELS[:330], LABELS[:330])
     ours.compile()

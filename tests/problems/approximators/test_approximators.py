@@ -19,8 +19,9 @@ import pytest
 
 from dlperf.accounting.mlp import multiplications, networks, num_params
 from dlperf.claims import ledger
+from dlperf.engines import cluster
 from dlperf.environment import cores
-from dlperf.errors import BadInput
+from dlperf.errors import BadInput, EnvironmentMissing
 from dlperf.parameters import defining, parse, sweep_texts
 from dlperf.problems.approximators.parameters import ApproximatorsParameters
 from dlperf.problems.approximators.problem import PROBLEM, summarize

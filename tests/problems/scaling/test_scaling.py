@@ -27,6 +27,7 @@ from dlperf.problems.scaling.problem import summarize
 from dlperf.problems.scaling.worker_config import WorkerConfig
 from dlperf.trial import StoredTrial
 from tests.support.desk import Desk, eventually, processes_of
+from tests.support.rounding import tolerance
 
 QUICK = ["--model", "convnet", "--steps", "3", "--repeats", "2", "--batch_size", "64", "--train_examples", "600"]
 
