@@ -71,7 +71,7 @@ def start(comparison: Comparison, raw: Mapping[str, str]) -> int:
         report.write(folder, sections, files.write(folder, sections, figures=first.curves), source.uri)
         if output:
             shutil.copytree(folder, output, dirs_exist_ok=True)
-        _show(sections, curves=first.curves)
+        show(sections, curves=first.curves)
         if run:
             _log(run, sections, folder)
     if output:
@@ -150,7 +150,8 @@ def _log(run: Run, sections: Sequence[Section], folder: Path) -> None:
     run.final_metrics({"trials_compared": trials, **counts}, again=True)
 
 
-def _show(sections: Sequence[Section], *, curves: bool) -> None:
+def show(sections: Sequence[Section], *, curves: bool) -> None:
+    """Print what a comparison says of every problem: what was left out, settings, tables, claims."""
     for each in sections:
         trials, settings = len(each.found.trials), len(each.settings)
         print(f"\n{each.problem.name}: {_plural(trials, 'finished trial')} in {_plural(settings, 'setting')}")
