@@ -312,7 +312,8 @@ def test_no_ray_cluster_is_status_3(desk: Desk, environment: dict[str, str], mes
 def ray_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Any]]:
     """Starts nodes on this machine, each with a CPU: as many raylets, as on as many machines.
 
-    They start workers from a link to this environment, which has no blank in its path.
+    They start workers from a link to this environment, which has no blank in its path, and where another set of
+    TensorFlow's kernels is chosen than here.
     """
     pytest.importorskip("ray", reason="needs Ray: pip install 'dlperf[ray]'")
     from ray.cluster_utils import Cluster
@@ -324,6 +325,7 @@ def ray_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cal
         link.symlink_to(sys.prefix)
         with monkeypatch.context() as patched:
             patched.setattr(sys, "executable", str(link / Path(sys.executable).relative_to(sys.prefix)))
+            patched.setenv("TF_ENABLE_ONEDNN_OPTS", "0" if os.environ.get("TF_ENABLE_ONEDNN_OPTS") == "1" else "1")
             started.append(Cluster(initialize_head=True, head_node_args={"num_cpus": 1}))
             for _ in range(1, nodes):
                 started[0].add_node(num_cpus=1)
@@ -334,11 +336,17 @@ def ray_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cal
         each.shutdown()
 
 
+def kernels(run: Any) -> str | None:
+    """TF_ENABLE_ONEDNN_OPTS where a trial ran."""
+    import mlflow
+
+    stored = mlflow.artifacts.load_dict(f"{run.info.artifact_uri}/environment.json")
+    return stored["settings"].get("TF_ENABLE_ONEDNN_OPTS")
+
+
 def test_an_interpreter_of_which_a_shell_makes_two_words() -> None:
     cluster._refuse_blanks(["/usr/bin/python3", "/home/me/.venv/bin/python"])
-    with pytest.raises(
-        EnvironmentMissing, match=r"whose path has a blank: /home/me/My Projects/bin/python; build"
-    ) as caught:
+    with pytest.raises(EnvironmentMissing, match="path has a blank: /home/me/My Projects/bin/python; build") as caught:
         cluster._refuse_blanks(["/usr/bin/python3", "/home/me/My Projects/bin/python"])
     assert caught.value.exit_status == 3
 
@@ -380,6 +388,7 @@ def test_trials_on_a_ray_cluster_of_two_nodes(desk: Desk, ray_cluster: Callable[
         other = runs[run.info.run_name]
         if "dlperf.trial_key" in run.data.tags:
             assert rmse_curve(desk, run) == rmse_curve(desk, other)
+            assert kernels(other) == kernels(run)
     too_large = finish(desk, "--units", "16", "--engine", "ray", "--gpus_per_trial", "1", RAY_ADDRESS=address)
     assert too_large[0] == 3
     assert "no node of the Ray cluster has 1 CPUs and 1 GPUs" in too_large[1]
