@@ -100,7 +100,7 @@ def _of_copy(source: Source, logs_to: Store | None, output: Path | None) -> str:
     else:
         files_too = f"and in {output}" if output else "alone (--output FOLDER keeps them)"
         kept = f"the comparison is no run of a store, its tables are here {files_too}"
-    return f"{source.reason}: a migrated copy is compared, and the file stays as it is; {kept}"
+    return f"{source.reason} is compared, and the file stays as it is; {kept}"
 
 
 def _sections(store: Store, source: Source, asked: Sequence[CompareParameters]) -> list[Section]:
