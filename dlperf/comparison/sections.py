@@ -45,14 +45,14 @@ class Section:
 
     Attributes:
         problem: The problem.
-        found: The result of the search.
+        search: The result of the search.
         settings: Its settings, the one with the most trials first.
         overview: A row per setting.
         verdicts: On all claims about the problem.
     """
 
     problem: Problem[Any]
-    found: Found[Any]
+    search: Found[Any]
     settings: list[SettingSection] = field(default_factory=list)
     overview: pd.DataFrame | None = None
     verdicts: list[Verdict] = field(default_factory=list)
@@ -60,7 +60,7 @@ class Section:
     @property
     def left_out(self) -> list[str]:
         """Lines that say which runs are not in the tables, and why."""
-        search, lines = self.found, []
+        search, lines = self.search, []
         for status, names in sorted(search.unfinished.items()):
             more = f" and {len(names) - 5} more" if len(names) > 5 else ""
             lines.append(f"{len(names)} {status}: {'; '.join(sorted(names)[:5])}{more}")

@@ -60,9 +60,9 @@ class RemoteParameters(Parameters):
     stop: str = parameter("", help="run id: end its container and its run")
 
     @classmethod
-    def derived_defaults(cls, given: Mapping[str, Any]) -> dict[str, Any]:
-        """GPUs need the image with CUDA, which has a name of its own."""
-        return {"tag": "dlperf:gpu" if given["gpus"] else "dlperf"}
+    def derived_defaults(cls, known: Mapping[str, Any]) -> dict[str, Any]:
+        """GPUs need the image with CUDA, which has another name."""
+        return {"tag": "dlperf:gpu" if known["gpus"] else "dlperf"}
 
     def check(self) -> None:
         """Refuse an address, a size or a combination that cannot be used.
