@@ -137,9 +137,9 @@ class Store:
 
     def end_stale_runs(self) -> None:
         """End the runs of this machine that stand as RUNNING though their process is gone (SIGKILL, out of memory)."""
-        for running in self._search("attributes.status = 'RUNNING' and tags.`dlperf.tracking.owner` LIKE '%'"):
+        for running in self._search("attributes.status = 'RUNNING' and tags.`dlperf.process` LIKE '%'"):
             run = Run(self.client, self.uri, running)
-            if not is_gone(run.tags["dlperf.tracking.owner"]):
+            if not is_gone(run.tags["dlperf.process"]):
                 continue
             if run.finished:
                 run.end("FINISHED")
