@@ -1,4 +1,4 @@
-"""The command line: `dlperf NAME --parameter value`, and the same for each script in entrypoints/.
+"""The command line: `dlperf NAME --parameter value`, and the same for the scripts in entrypoints/.
 
 Options are generated from the parameters' declarations. What the user wrote is checked here, before anything heavy is
 imported, and handed to `dlperf.runner.start` as text. Neither TensorFlow nor MLflow is imported for `--help` or to
@@ -70,19 +70,19 @@ def remote(argv: Sequence[str] | None = None) -> int:
 
 
 class _Command(click.Command, abc.ABC):
-    """A command with an option per declared parameter, each of which takes one value."""
+    """A command with an option per declared parameter; an option takes one value."""
 
     def __init__(self, name: str, summary: str, example: str, *declarations: type[Parameters]) -> None:
         """Make the options from the declarations."""
-        self.descriptions = {each.name: each for model in declarations for each in describe(model)}
+        self.descriptions = {parameter.name: parameter for model in declarations for parameter in describe(model)}
         super().__init__(
             name,
-            # What click does not know is refused in `_raw`, where closest names are at hand; `multiple` lets a
-            # parameter that is given twice be refused, where click alone would take the last.
+            # What click does not know is refused in `_raw`, where closest names are at hand; `multiple` lets an
+            # option that stands twice be refused, where click alone would take the last.
             context_settings={"ignore_unknown_options": True, "allow_extra_args": True, "max_content_width": 100},
             params=[
-                click.Option([f"--{each.name}"], multiple=True, metavar=_metavar(each), help=_help(each))
-                for each in self.descriptions.values()
+                click.Option([f"--{name}"], multiple=True, metavar=_metavar(parameter), help=_help(parameter))
+                for name, parameter in self.descriptions.items()
             ],
             help=summary,
             short_help=summary,
@@ -91,7 +91,7 @@ class _Command(click.Command, abc.ABC):
         )
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Parse as click does, but say in our own line that the last option lacks its value."""
+        """Parse as click does, but with our line for a last option that lacks its value."""
         try:
             return super().parse_args(ctx, args)
         except click.BadOptionUsage as error:
@@ -101,7 +101,7 @@ class _Command(click.Command, abc.ABC):
             return ctx.exit(self._refuse(self._no_value(name)))
 
     def invoke(self, ctx: click.Context) -> int:
-        """Check what was given and start; an error that is the user's to read becomes a line and an exit status."""
+        """Check the arguments and start; an error that is the user's to read becomes a line and an exit status."""
         try:
             raw = self._raw(ctx.params, ctx.args)
             self.check(raw)
@@ -131,16 +131,14 @@ class _Command(click.Command, abc.ABC):
     def _raw(self, options: dict[str, tuple[str, ...]], extra: Sequence[str]) -> dict[str, str]:
         """One text per parameter from click's options and from the arguments that it could not place."""
         raw: dict[str, str] = {}
-        for name, given in options.items():
-            if len(given or ()) > 1:
-                each = f"--{name} {given[0]} and --{name} {given[1]}"
-                as_list = self.descriptions[name].join(given)
-                hint = (
-                    f", or as a {self.descriptions[name].list_name}: {as_list}" if self.descriptions[name].grid else ""
-                )
-                raise BadInput(name, given[1], f"given twice ({each}); give it once{hint}")
-            if given:
-                raw[name] = given[0]
+        for name, values in options.items():
+            if len(values or ()) > 1:
+                description = self.descriptions[name]
+                both = f"--{name} {values[0]} and --{name} {values[1]}"
+                hint = f", or as a {description.list_name}: {description.join(values)}" if description.grid else ""
+                raise BadInput(name, values[1], f"given twice ({both}); give it once{hint}")
+            if values:
+                raw[name] = values[0]
         for name, written in raw.items():
             # An unset shell variable (`--m "$M"`) must not start the default's hours of work.
             if not written and self.descriptions[name].default != "":
@@ -164,7 +162,7 @@ class _Command(click.Command, abc.ABC):
         """Say what is wrong and give the exit status; end the run that `mlflow run` made before it started us."""
         self._complain(error)
         if os.environ.get("MLFLOW_RUN_ID"):
-            # The user's mistake has been said: an unreachable tracking server must not hide it under its own error.
+            # The user's mistake has been reported: an unreachable tracking server must not hide it under another error.
             with contextlib.suppress(Exception):
                 from dlperf.runner.start import refuse
 
@@ -212,7 +210,7 @@ class _EntryPoint(_Command):
 
 
 class _Remote(_Command):
-    """The command `remote`: its own options, and those of the entry point that is named among the arguments."""
+    """The command `remote`: its options, and those of the entry point that is named among the arguments."""
 
     def __init__(self, arguments: Sequence[str]) -> None:
         """Make the options from both declarations."""
@@ -234,7 +232,7 @@ class _Remote(_Command):
 
 
 def _value_of(option: str, arguments: Sequence[str]) -> str:
-    """What an option is given, as click reads it; "" if it is not there."""
+    """The value of an option, as click reads it; "" if it is not there."""
     for position, argument in enumerate(arguments):
         name, equals, value = argument.partition("=")
         if name == option:
@@ -243,7 +241,7 @@ def _value_of(option: str, arguments: Sequence[str]) -> str:
 
 
 class _Dlperf(click.Group):
-    """The command `dlperf`: one sub-command per problem, each imported when it is asked for, and `remote`."""
+    """The command `dlperf`: one sub-command per problem, imported when it is asked for, and `remote`."""
 
     def __init__(self) -> None:
         """Describe the command; sub-commands come from `dlperf.problems`."""
@@ -257,7 +255,7 @@ class _Dlperf(click.Group):
         click.version_option(__version__, prog_name="dlperf")(self)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """The problems in their own order, not sorted."""
+        """The problems in the order of the course, not sorted."""
         return list(_SUBCOMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
@@ -306,7 +304,7 @@ def _complain(who: str, message: object) -> None:
 
 
 def _epilog(example: str) -> str:
-    """The end of a help text: one command that can be typed as it stands, which click is told not to wrap."""
+    """The end of a help text: one command that can be typed as it stands, which click must not wrap."""
     return f"\b\nExample:\n  {example}"
 
 

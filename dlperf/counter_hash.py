@@ -13,7 +13,7 @@ _GOLDEN = 0x9E3779B9
 def hashed(*words: Any) -> Any:
     """Return random bits that follow from integers, in 32-bit integer arithmetic.
 
-    One round per word, each on top of the last: neighbouring seeds, steps and positions share no structure.
+    One round per word, on top of the last: neighbouring seeds, steps and positions share no structure.
 
     Args:
         words: Integers or integer tensors of shapes that broadcast; their lower 32 bits count, and their order.
@@ -28,7 +28,7 @@ def hashed(*words: Any) -> Any:
 
 
 def _finalized(bits: Any) -> Any:
-    """Finalizer of MurmurHash3 (Appleby, 32 bits): every input bit changes each output bit half of the time."""
+    """Finalizer of MurmurHash3 (Appleby, 32 bits): every input bit changes every output bit half of the time."""
     bits = ops.bitwise_xor(bits, ops.bitwise_right_shift(bits, ops.cast(16, "uint32")))
     bits = bits * ops.cast(0x85EBCA6B, "uint32")
     bits = ops.bitwise_xor(bits, ops.bitwise_right_shift(bits, ops.cast(13, "uint32")))

@@ -68,7 +68,7 @@ def parameter(
         The Pydantic field, as the right-hand side of the declaration.
 
     Raises:
-        TypeError: Neither or both of `default` and `derived_from` are given, or several defaults without `grid`.
+        TypeError: `default` and `derived_from` are both set or both missing, or several defaults come without `grid`.
     """
     if (default is _NO_DEFAULT) != bool(derived_from):
         raise TypeError("a parameter has either a default or says what its value follows from")
@@ -203,7 +203,7 @@ class Description:
     def meaning(self) -> str:
         """Help and what is allowed, as sentences: "Side of the square. An integer (pixels), at least 0."."""
         sentences = [self.help] if self.allowed == "text" else [self.help, self.allowed]
-        return " ".join(f"{each[:1].upper()}{each[1:].rstrip('.')}." for each in sentences)
+        return " ".join(f"{sentence[:1].upper()}{sentence[1:].rstrip('.')}." for sentence in sentences)
 
     def read(self, written: str) -> Value:
         """Read one value.
@@ -227,10 +227,10 @@ class Description:
         """Read what may be a list, if the parameter spans the grid; otherwise one value.
 
         Args:
-            written: The text as the user gave it; blanks around separators do not matter.
+            written: The user's text; blanks around separators do not matter.
 
         Returns:
-            The values in the order given, duplicates included.
+            The values in the order of the text, duplicates included.
 
         Raises:
             BadInput: One of them is not accepted.

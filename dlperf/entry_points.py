@@ -1,4 +1,4 @@
-"""The entry points by name, each imported when it is asked for; and the demo, which starts every problem."""
+"""The entry points by name, imported when they are asked for; and the demo, which starts every problem."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from dlperf.parameters import MAX_RANDOM_SEED, Parameters
 from dlperf.problem import Comparison, Demo, Problem
 
 PROBLEMS: tuple[str, ...] = ("optimizers", "scaling", "architectures", "cutout", "approximators")
-"""The problems, in the order of the course; each is a folder of `dlperf.problems`."""
+"""The problems, in the order of the course: the folders of `dlperf.problems`."""
 
 NAMES: tuple[str, ...] = ("main", *PROBLEMS, "compare")
 """The entry points, in the order in which help and MLproject list them."""
 
 
 class DemoParameters(Parameters):
-    """Parameters of the demo; the problems' own take the values of their reduced start."""
+    """Parameters of the demo; those of the problems take the values of their reduced start."""
 
     random_seed: int = parameter(0, ge=0, le=MAX_RANDOM_SEED, help="everything random follows from it")
 

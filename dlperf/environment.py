@@ -52,7 +52,7 @@ def gpu_count() -> int:
     """Return the number of NVIDIA GPUs of this machine, without loading TensorFlow."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
-        return len([each for each in visible.split(",") if each.strip() not in ("", "-1")])
+        return len([device for device in visible.split(",") if device.strip() not in ("", "-1")])
     return len(list(Path("/proc/driver/nvidia/gpus").glob("*")))
 
 
@@ -100,12 +100,12 @@ def command() -> str:
 def git_commit() -> str | None:
     """Return the commit of the sources that run, with "+changes" if they differ from it; None where it is unknown.
 
-    A container image has no clone, but may have been told the commit when it was built (DLPERF_GIT_COMMIT).
+    A container image has no clone, but may hold the commit that it was built from (DLPERF_GIT_COMMIT).
     """
     root = Path(__file__).resolve().parent.parent
     if not (root / ".git").exists():
-        told = os.environ.get("DLPERF_GIT_COMMIT", "unknown")
-        return None if told == "unknown" else told
+        built_from = os.environ.get("DLPERF_GIT_COMMIT", "unknown")
+        return None if built_from == "unknown" else built_from
     try:
         commit = _git(root, "rev-parse", "HEAD")
         return commit + ("+changes" if _git(root, "status", "--porcelain", "--untracked-files=no") else "")
@@ -127,8 +127,8 @@ def peak_memory_mb() -> float | None:
         status = Path("/proc/self/status").read_text()
     except OSError:
         return None
-    found = re.search(r"VmHWM:\s+(\d+) kB", status)
-    return int(found.group(1)) * 1024 / 1e6 if found else None
+    peak = re.search(r"VmHWM:\s+(\d+) kB", status)
+    return int(peak.group(1)) * 1024 / 1e6 if peak else None
 
 
 def _git(root: Path, *arguments: str) -> str:
@@ -138,7 +138,7 @@ def _git(root: Path, *arguments: str) -> str:
 
 def _cpu_model() -> str:
     try:
-        found = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+        model = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
     except OSError:
-        found = None
-    return found.group(1).strip() if found else platform.processor() or platform.machine()
+        model = None
+    return model.group(1).strip() if model else platform.processor() or platform.machine()

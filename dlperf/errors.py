@@ -15,7 +15,7 @@ _LEFT_OUT = " [...] "
 
 
 class DlperfError(Exception):
-    """Base of the errors a user is told about in one line, without a traceback."""
+    """Base of the errors that a user reads in one line, without a traceback."""
 
     exit_status = 1
 
@@ -56,7 +56,7 @@ class TrialFailed(DlperfError):
 
 
 class NothingFound(DlperfError):
-    """A comparison found no trial to compare: exit status 1."""
+    """There is no trial to compare: exit status 1."""
 
 
 class Ended(BaseException):
@@ -80,7 +80,7 @@ def did_you_mean(name: str, known: Iterable[str], *, prefix: str = "", cutoff: f
     """Return "; did you mean X?" for the known name that is closest to an unknown one; "" where none is close.
 
     Args:
-        name: What was given.
+        name: What the user wrote.
         known: The names there are.
         prefix: Stands before a name in what the user writes.
         cutoff: How alike they must be, 0 to 1.

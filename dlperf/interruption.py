@@ -78,7 +78,7 @@ def signals_deferred() -> Iterator[None]:
 def launcher_chain() -> list[psutil.Process]:
     """Return the processes between this one and the Python program that started it as an MLflow project, that included.
 
-    MLflow sets MLFLOW_RUN_ID for what it starts, through a shell or two: the launcher is the nearest ancestor whose own
+    MLflow sets MLFLOW_RUN_ID for what it starts, through a shell or two: the launcher is the nearest ancestor whose
     environment does not have this run's id. If that is no Python program, the variable was exported by hand in a
     shell, whose end means nothing: the list is empty then, as it is without MLFLOW_RUN_ID.
     """

@@ -1,4 +1,4 @@
-"""What metrics are called, and which way each is better."""
+"""The names of metrics, and which direction is better."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ _WIDTH = 120
 
 
 def render(environment: str) -> str:
-    """Render a project file with an entry point for each of `dlperf.entry_points.NAMES`.
+    """Render a project file with the entry points `dlperf.entry_points.NAMES`.
 
     Args:
         environment: The YAML of the section that names the environment, such as CONDA_ENVIRONMENT.
@@ -53,24 +53,26 @@ def _entry_point(name: str) -> Iterator[str]:
     """The lines of one entry point."""
     problem = entry_points.load(name)
     descriptions = list(describe(problem.parameters))
-    declared = [each for each in descriptions if each.default]
-    undeclared = [each for each in descriptions if not each.default]
+    declared = [parameter for parameter in descriptions if parameter.default]
+    undeclared = [parameter for parameter in descriptions if not parameter.default]
     yield from _comment(problem.summary, indent=2)
     yield f"  {name}:"
     # MLflow logs declared defaults before the program starts, and a logged parameter can't change.
     yield "    parameters:" if declared else "    parameters: {}"
-    for each in declared:
-        yield from _comment(each.meaning, indent=6)
-        yield f"      {each.name}: {{type: string, default: {json.dumps(each.default, ensure_ascii=False)}}}"
+    for parameter in declared:
+        default = json.dumps(parameter.default, ensure_ascii=False)
+        yield from _comment(parameter.meaning, indent=6)
+        yield f"      {parameter.name}: {{type: string, default: {default}}}"
     if undeclared:
         yield from _comment(
             f"No fixed default, so not declared; -P {undeclared[0].name}=... reaches the program all the same:",
             indent=4,
         )
-    for each in undeclared:
-        source = f"follows from {each.derived_from}" if each.derived_from else "empty unless given"
-        yield from _comment(f"- {each.name}: {source}. {each.meaning}", indent=4, hanging="  ")
-    command = " ".join([f"python entrypoints/{name}.py", *(f"--{each.name} {{{each.name}}}" for each in declared)])
+    for parameter in undeclared:
+        source = f"follows from {parameter.derived_from}" if parameter.derived_from else "empty unless given"
+        yield from _comment(f"- {parameter.name}: {source}. {parameter.meaning}", indent=4, hanging="  ")
+    options = [f"--{parameter.name} {{{parameter.name}}}" for parameter in declared]
+    command = " ".join([f"python entrypoints/{name}.py", *options])
     yield "    command: >-"
     # Folding puts the lines together again; that none breaks between --name and its value is for people.
     for line in textwrap.wrap(command.replace(" {", "\0{"), _WIDTH - 6, break_long_words=False, break_on_hyphens=False):

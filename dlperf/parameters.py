@@ -1,4 +1,4 @@
-"""Parameters, each declared once: a Pydantic model per problem and what is derived from it.
+"""Parameters, declared once: a Pydantic model per problem and what is derived from it.
 
 One declaration gives the validation with bounds and choices, the command line and its help, the MLproject entry, the
 text that is logged and the types with which runs are read back (MLflow returns every parameter as a string).
@@ -9,8 +9,8 @@ text that is logged and the types with which runs are read back (MLflow returns 
         epochs: int = parameter(derived_from="protocol", ge=1, help="passes over the training set")
 
         @classmethod
-        def derived_defaults(cls, given):
-            return {"epochs": 200 if given["protocol"] == "notebook" else 100}
+        def derived_defaults(cls, known):
+            return {"epochs": 200 if known["protocol"] == "notebook" else 100}
 
     parse(Cutout, {"m": "0,4"}).trials  # two instances of Cutout, with epochs filled in
 """
@@ -53,7 +53,7 @@ class Parameters(BaseModel):
 
         Raises:
             TypeError: A field or its default has a type that is not supported, or was not declared with `parameter`.
-            BadInput: A default is not among the values its own declaration accepts.
+            BadInput: A default is not among the values that its declaration accepts.
         """
         super().__pydantic_init_subclass__(**kwargs)
         for description in describe(cls):
@@ -62,27 +62,27 @@ class Parameters(BaseModel):
                     raise TypeError(f"{cls.__name__}.{description.name}: the default {default!r} has another type")
 
     @classmethod
-    def derived_defaults(cls, given: Mapping[str, Any]) -> dict[str, Any]:
+    def derived_defaults(cls, known: Mapping[str, Any]) -> dict[str, Any]:
         """Hook: the values of the parameters declared with `derived_from`.
 
         Args:
-            given: Typed values of every parameter with a fixed default, and of others that were given.
+            known: Typed values known so far: of every parameter that has a fixed default or was set.
 
         Returns:
-            A value for every parameter declared with `derived_from`. Those that were given win over it.
+            A value for every parameter declared with `derived_from`; one that was set wins over it.
         """
         return {}
 
     @classmethod
-    def default_grid(cls, given: Mapping[str, Any]) -> dict[str, tuple[Value, ...]]:
-        """Hook: the values of the parameters declared with both `derived_from` and `grid` where they are not given.
+    def default_grid(cls, known: Mapping[str, Any]) -> dict[str, tuple[Value, ...]]:
+        """Hook: the values of the parameters declared with both `derived_from` and `grid`, unless they were set.
 
         Args:
-            given: Typed values at one point of the grid: of the parameters that are given or have a fixed default, and
-                of such parameters declared before.
+            known: Typed values known so far, at one point of the grid: of every parameter that has a fixed default or
+                was set, and of the derived grid parameters declared before.
 
         Returns:
-            At least one value for every such parameter that can be told from them.
+            At least one value for every such parameter that follows from them.
         """
         return {}
 
@@ -105,11 +105,11 @@ class Parameters(BaseModel):
         self.check()
 
     @classmethod
-    def resolve(cls, given: Mapping[str, Value]) -> Self:
+    def resolve(cls, values: Mapping[str, Value]) -> Self:
         """Make an instance from some of its values: fixed defaults first, then what follows from them.
 
         Args:
-            given: Typed values by name, one per parameter (no lists).
+            values: Typed values by name, one per parameter (no lists).
 
         Returns:
             The complete instance. Of a default with several values it takes the first.
@@ -117,52 +117,52 @@ class Parameters(BaseModel):
         Raises:
             BadInput: A name is unknown, a value is not accepted or `check` refused them together.
         """
-        refuse_unknown(list(_descriptions(cls)), {name: text(value) for name, value in given.items()})
+        refuse_unknown(list(_descriptions(cls)), {name: text(value) for name, value in values.items()})
         descriptions = _descriptions(cls)
-        return _complete(cls, {name: descriptions[name].read(text(value)) for name, value in given.items()})
+        return _complete(cls, {name: descriptions[name].read(text(value)) for name, value in values.items()})
 
 
 @dataclass(frozen=True)
-class Given(Generic[P]):
+class Arguments(Generic[P]):
     """What a user asked for.
 
     Attributes:
         trials: The points of the grid, complete: the first declared parameter varies slowest, values as ordered.
-        given: Canonical text of exactly the parameters that were given, in the order of declaration.
+        explicit: Canonical text of exactly the parameters that the user gave, in the order of declaration.
     """
 
     trials: tuple[P, ...]
-    given: dict[str, str]
+    explicit: dict[str, str]
 
 
-def parse(cls: type[P], raw: Mapping[str, str]) -> Given[P]:
+def parse(cls: type[P], raw: Mapping[str, str]) -> Arguments[P]:
     """Read what a user wrote.
 
     Args:
         cls: The declarations.
-        raw: Texts by parameter name; an empty text means that the parameter is not given.
+        raw: Texts by parameter name; an empty text is the same as none.
 
     Returns:
-        The trials and what was given.
+        The trials, and the parameters that were set for them.
 
     Raises:
         BadInput: The first thing that is wrong: an unknown name, then values in the order of declaration, then the
-            rules of `check` on each trial.
+            rules of `check`, trial by trial.
     """
     refuse_unknown(list(_descriptions(cls)), raw)
     lists: dict[str, tuple[Value, ...]] = {}
-    given: dict[str, str] = {}
+    explicit: dict[str, str] = {}
     for description in describe(cls):
         name, written = description.name, raw.get(description.name, "")
         if written:
             lists[name] = description.read_list(written)
-            given[name] = description.join(lists[name])
+            explicit[name] = description.join(lists[name])
             for value in lists[name]:
                 if lists[name].count(value) > 1:
                     raise BadInput(name, written, f"{text(value)} stands twice; each value may stand once")
         elif description.defaults:
             lists[name] = description.defaults
-    return Given(tuple(_complete(cls, point) for point in _points(cls, lists)), given)
+    return Arguments(tuple(_complete(cls, point) for point in _points(cls, lists)), explicit)
 
 
 def from_texts(cls: type[P], texts: Mapping[str, str]) -> P:
@@ -180,12 +180,17 @@ def from_texts(cls: type[P], texts: Mapping[str, str]) -> P:
         BadInput: A text is not accepted (any list, for one: a sweep's parent run is not a trial).
     """
     return _complete(
-        cls, {each.name: each.read(texts[each.name]) for each in describe(cls) if texts.get(each.name, "") != ""}
+        cls,
+        {
+            name: description.read(texts[name])
+            for name, description in _descriptions(cls).items()
+            if texts.get(name, "") != ""
+        },
     )
 
 
 def describe(cls: type[Parameters]) -> Iterator[Description]:
-    """What each parameter's declaration says, in the order of declaration.
+    """What the parameters' declarations say, in their order.
 
     Args:
         cls: The declarations.
@@ -208,7 +213,7 @@ def texts(params: Parameters) -> dict[str, str]:
     Returns:
         Texts by name, in the order of declaration.
     """
-    return {each.name: text(getattr(params, each.name)) for each in describe(type(params))}
+    return {name: text(getattr(params, name)) for name in _descriptions(type(params))}
 
 
 def defining(params: Parameters) -> dict[str, str]:
@@ -221,9 +226,9 @@ def defining(params: Parameters) -> dict[str, str]:
         Texts by name, in the order of declaration.
     """
     return {
-        each.name: text(getattr(params, each.name))
-        for each in describe(type(params))
-        if not (each.operational or each.selects)
+        name: text(getattr(params, name))
+        for name, description in _descriptions(type(params)).items()
+        if not (description.operational or description.selects)
     }
 
 
@@ -234,14 +239,14 @@ def sweep_texts(trials: Sequence[Parameters]) -> dict[str, str]:
         trials: The sweep's trials, all of one class.
 
     Returns:
-        For each parameter its distinct values over the trials in order of appearance, with its separator between.
+        By parameter, its distinct values over the trials in order of appearance, joined by its separator.
     """
     if not trials:
         return {}
     rows = [texts(trial) for trial in trials]
     return {
-        each.name: each.separator.join(dict.fromkeys(row[each.name] for row in rows))
-        for each in describe(type(trials[0]))
+        name: description.separator.join(dict.fromkeys(row[name] for row in rows))
+        for name, description in _descriptions(type(trials[0])).items()
     }
 
 
@@ -274,7 +279,7 @@ def unquoted(params: Mapping[str, str]) -> dict[str, str]:
         params: Texts by name; `units=64;128` stands there as '64;128', quotes included.
 
     Returns:
-        The texts as they were given.
+        The texts as the user wrote them.
     """
     plain = {}
     for name, written in params.items():
@@ -295,7 +300,7 @@ def declared_defaults(cls: type[Parameters]) -> dict[str, str]:
     Returns:
         Texts by name, in the order of declaration, without the parameters that follow from others.
     """
-    return {each.name: each.default for each in describe(cls) if each.default is not None}
+    return {name: parameter.default for name, parameter in _descriptions(cls).items() if parameter.default is not None}
 
 
 @functools.cache
@@ -307,19 +312,20 @@ def _descriptions(cls: type[Parameters]) -> dict[str, Description]:
 def _points(cls: type[Parameters], lists: Mapping[str, tuple[Value, ...]]) -> list[dict[str, Value]]:
     """The points of the grid; a list that follows from others may differ from point to point, and varies fastest."""
     points = [dict(zip(lists, point, strict=True)) for point in itertools.product(*lists.values())]
-    for each in describe(cls):
-        if each.grid and each.derived_from and each.name not in lists:
-            points = [{**point, each.name: value} for point in points for value in cls.default_grid(point)[each.name]]
+    for name, description in _descriptions(cls).items():
+        if description.grid and description.derived_from and name not in lists:
+            points = [{**point, name: value} for point in points for value in cls.default_grid(point)[name]]
     return points
 
 
 def _complete(cls: type[P], values: Mapping[str, Value]) -> P:
     """Add fixed defaults to accepted values, then what follows from them, and make the instance."""
     descriptions = _descriptions(cls)
-    known = {name: each.defaults[0] for name, each in descriptions.items() if each.defaults} | dict(values)
+    fixed = {name: description.defaults[0] for name, description in descriptions.items() if description.defaults}
+    known = fixed | dict(values)
     missing = [name for name in descriptions if name not in known]
-    followed = cls.derived_defaults(known) if missing else {}
-    return cls(**known, **{name: followed[name] for name in missing})
+    derived = cls.derived_defaults(known) if missing else {}
+    return cls(**known, **{name: derived[name] for name in missing})
 
 
 def refuse_unknown(names: Sequence[str], raw: Mapping[str, str]) -> None:

@@ -62,21 +62,21 @@ class Summary:
     trial_metrics: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     def all_tables(self, *, curves: bool = True) -> dict[str, pd.DataFrame]:
-        """Return the tables that have rows, those that read curves included unless told otherwise."""
-        found = {**self.tables, **(self.curve_tables if curves else {})}
-        return {name: table for name, table in found.items() if len(table)}
+        """Return the tables that have rows; with `curves`, those that read curves too."""
+        tables = {**self.tables, **(self.curve_tables if curves else {})}
+        return {name: table for name, table in tables.items() if len(table)}
 
     def shown_tables(self, *, curves: bool = True) -> dict[str, pd.DataFrame]:
         """Return those of them that are for the terminal."""
         names = self.shown or tuple(self.tables)[:1]
-        wanted = {name: self.curve_tables[name] for name in names if curves and name in self.curve_tables}
-        found = {**wanted, **{name: self.tables[name] for name in names if name in self.tables}}
-        return {name: found[name] for name in names if name in found and len(found[name])}
+        tables = {name: self.curve_tables[name] for name in names if curves and name in self.curve_tables}
+        tables |= {name: self.tables[name] for name in names if name in self.tables}
+        return {name: tables[name] for name in names if name in tables and len(tables[name])}
 
 
 @dataclass(frozen=True)
 class Distributed(Generic[P]):
-    """What a problem has besides whose trials run on the workers of several hosts.
+    """What a problem has besides, if its trials run on the workers of several hosts.
 
     Attributes:
         measure: What `run_trial` does, yielding where other trials of a sweep may have a turn: a sweep of measurements
@@ -103,7 +103,7 @@ class Problem(Generic[P]):
         required: The metrics without which a stored run is no result of the problem.
         curves: The metrics of epochs that its figures, and the audit of early stopping, read.
         varying_rarely: Parameters that name it too where they differ from their default.
-        grouped_by: What a comparison takes means by; what the problem varies, random seeds left out, unless given.
+        grouped_by: What a comparison takes means by; by default what the problem varies, random seeds left out.
         monitor: The metric of epochs that early stopping goes by; "" where there is none.
         verify: Verifies before any run exists that trials can be run: the data is there and well formed. Raises
             BadInput or EnvironmentMissing.
@@ -115,8 +115,8 @@ class Problem(Generic[P]):
         demo: Parameters of the reduced start in the demo, as text.
         example: A command line, for the end of the help.
         distributed: How its trials run over several hosts and in turns; None where they do not.
-        next_trials: Of a sweep: the trials that can be run by now, given those that were asked for and those that have
-            finished so far; called until it names no new one.
+        next_trials: Of a sweep: from the trials asked for and those finished so far, the trials that can be run by now;
+            called until it names no new one.
     """
 
     name: str

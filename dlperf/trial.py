@@ -34,21 +34,21 @@ class DataUsed:
 
 
 class Report(Protocol):
-    """What a running trial tells: the tracking layer logs it, a test may just collect it."""
+    """What a running trial reports: the tracking layer logs it, a test may just collect it."""
 
     def data(self, used: DataUsed) -> None:
-        """Tell the data set, before training starts."""
+        """Report the data set, before training starts."""
 
     def facts(self, params: Mapping[str, str], tags: Mapping[str, str], environment: Mapping[str, Any]) -> None:
-        """Tell parameters that follow from the built network (`num_params`), tags, and what the trial runs on."""
+        """Report parameters that follow from the built network (`num_params`), tags, and what the trial runs on."""
 
     def epochs(self, first: int, metrics: Sequence[Mapping[str, float]]) -> None:
-        """Tell the metrics of epochs number `first` (from 1) and following; some may have been told already."""
+        """Report the metrics of epochs number `first` (from 1) and following; some may have been reported already."""
 
 
 @dataclass
 class Context:
-    """What a trial is given to run in; what it reports through it is booked as tracking.
+    """A trial's surroundings: its report, clock and state; reporting is booked as tracking time.
 
     Attributes:
         name: The run's name, for the progress bar.

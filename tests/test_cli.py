@@ -29,7 +29,7 @@ class Example(Parameters):
     dry_run: bool = parameter(False, operational=True, help="list the trials only")
 
     @classmethod
-    def derived_defaults(cls, given: object) -> dict[str, int]:
+    def derived_defaults(cls, known: object) -> dict[str, int]:
         """Epochs, whatever was given."""
         return {"epochs": 1}
 

@@ -29,7 +29,7 @@ class Example(Parameters):
     epochs: int = parameter(derived_from="m", ge=1, help="passes over the training set")
 
     @classmethod
-    def derived_defaults(cls, given: object) -> dict[str, int]:
+    def derived_defaults(cls, known: object) -> dict[str, int]:
         """Epochs, whatever was given."""
         return {"epochs": 1}
 

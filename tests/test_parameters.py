@@ -39,9 +39,9 @@ class Example(Parameters):
     data_dir: str = parameter("", operational=True, help="folder of the data")
 
     @classmethod
-    def derived_defaults(cls, given: Mapping[str, Any]) -> dict[str, Any]:
+    def derived_defaults(cls, known: Mapping[str, Any]) -> dict[str, Any]:
         """Epochs from typed values of the others."""
-        return {"epochs": (200 if given["protocol"] == "notebook" else 100) + given["m"]}
+        return {"epochs": (200 if known["protocol"] == "notebook" else 100) + known["m"]}
 
     def check(self) -> None:
         """A rule that bounds can't say."""
@@ -85,8 +85,8 @@ def test_grid_is_the_product_in_order_and_every_trial_reads_back(ms: list[int], 
     assert [(each.m, each.learning_rate, each.dropout) for each in parsed.trials] == [
         (m, rate, dropout) for m in ms for rate in rates for dropout in (False, True)
     ]
-    assert parsed.given == {"m": ",".join(map(text, ms)), "learning_rate": ",".join(map(text, rates))}
-    assert parse(Example, parsed.given) == parsed
+    assert parsed.explicit == {"m": ",".join(map(text, ms)), "learning_rate": ",".join(map(text, rates))}
+    assert parse(Example, parsed.explicit) == parsed
     assert [from_texts(Example, texts(each)) for each in parsed.trials] == list(parsed.trials)
 
 
@@ -150,7 +150,7 @@ def test_unknown_parameter_names_the_closest_and_all_valid_ones() -> None:
 
 def test_empty_text_is_not_given() -> None:
     parsed = parse(Example, {"m": "", "data_dir": ""})
-    assert parsed.given == {}
+    assert parsed.explicit == {}
     assert [each.dropout for each in parsed.trials] == [False, True]
 
 

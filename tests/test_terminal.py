@@ -14,7 +14,7 @@ from dlperf.comparison.start import show
 from dlperf.entry_points import PROBLEMS
 from dlperf.parameters import parse
 from dlperf.problems.scaling import parameters as scaling_parameters
-from dlperf.tracking.query import Found
+from dlperf.tracking.query import SearchResult
 from tests.support.golden import assert_golden
 from tests.support.trials import stored
 
@@ -41,7 +41,9 @@ def test_the_tables_that_end_a_sweep(
 
 def test_a_comparison(capsys: pytest.CaptureFixture[str], pytestconfig: pytest.Config) -> None:
     asked = parse(CompareParameters, {"problem": "cutout", "patience": "5"}).trials
-    found = Found(trials("cutout"), {"FAILED": ["cutout m=2 random_seed=7"]}, {"a run (1)": "it has no parameter m"}, 1)
+    found = SearchResult(
+        trials("cutout"), {"FAILED": ["cutout m=2 random_seed=7"]}, {"a run (1)": "it has no parameter m"}, 1
+    )
     show([section(entry_points.load_problem("cutout"), found, asked)], curves=True)
     assert_golden("compare_cutout.txt", capsys.readouterr().out, pytestconfig)
 

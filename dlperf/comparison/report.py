@@ -48,7 +48,7 @@ def write(folder: Path, sections: Sequence[Section], pages: Mapping[str, Sequenc
 
 
 def _problem(section: Section, pages: Sequence[Page], uri: str) -> dict[str, Any]:
-    trials = sorted(section.found.trials, key=lambda trial: (trial.started, trial.run_id))
+    trials = sorted(section.search.trials, key=lambda trial: (trial.started, trial.run_id))
     return {
         "name": section.problem.name,
         "question": section.problem.summary,

@@ -13,7 +13,7 @@ from dlperf.claims.verdicts import Verdict, verdicts
 from dlperf.comparison import audit, groups
 from dlperf.errors import BadInput
 from dlperf.problem import Problem, Summary
-from dlperf.tracking.query import Found
+from dlperf.tracking.query import SearchResult
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,14 +45,14 @@ class Section:
 
     Attributes:
         problem: The problem.
-        found: The result of the search.
+        search: The result of the search.
         settings: Its settings, the one with the most trials first.
         overview: A row per setting.
         verdicts: On all claims about the problem.
     """
 
     problem: Problem[Any]
-    found: Found[Any]
+    search: SearchResult[Any]
     settings: list[SettingSection] = field(default_factory=list)
     overview: pd.DataFrame | None = None
     verdicts: list[Verdict] = field(default_factory=list)
@@ -60,7 +60,7 @@ class Section:
     @property
     def left_out(self) -> list[str]:
         """Lines that say which runs are not in the tables, and why."""
-        search, lines = self.found, []
+        search, lines = self.search, []
         for status, names in sorted(search.unfinished.items()):
             more = f" and {len(names) - 5} more" if len(names) > 5 else ""
             lines.append(f"{len(names)} {status}: {'; '.join(sorted(names)[:5])}{more}")
@@ -70,7 +70,7 @@ class Section:
         return lines
 
 
-def section(problem: Problem[Any], search: Found[Any], asked: Sequence[CompareParameters]) -> Section:
+def section(problem: Problem[Any], search: SearchResult[Any], asked: Sequence[CompareParameters]) -> Section:
     """Compare the stored trials of a problem."""
     first = asked[0]
     sorted_out = settings(problem, search.trials)
@@ -82,7 +82,7 @@ def section(problem: Problem[Any], search: Found[Any], asked: Sequence[ComparePa
     return made
 
 
-def check_names(searches: Sequence[tuple[Problem[Any], Found[Any]]], asked: CompareParameters) -> None:
+def check_names(searches: Sequence[tuple[Problem[Any], SearchResult[Any]]], asked: CompareParameters) -> None:
     """Refuse a metric or a group that no trial has.
 
     Raises:

@@ -33,7 +33,7 @@ def opened(tracking_uri: str, *, upgrade: bool) -> Iterator[Source]:
     """Find the store to compare, once it has answered, without a change to its schema.
 
     Args:
-        tracking_uri: The store; MLflow's own settings name it where this is empty.
+        tracking_uri: The store; MLflow's settings name it where this is empty.
         upgrade: MLflow may upgrade the schema of its database.
 
     Yields:
@@ -82,8 +82,8 @@ def other_store(source: Source) -> str:
     return "" if _is_older(uri) else uri
 
 
-def check_own(*, upgrade: bool) -> None:
-    """Verify that MLflow can log into the store that its own settings name without an upgrade of the schema.
+def check_run_store(*, upgrade: bool) -> None:
+    """Verify that MLflow can log into the store that its settings name without an upgrade of the schema.
 
     Args:
         upgrade: It may be upgraded, and is, here.

@@ -1,4 +1,4 @@
-"""The start of a comparison: search, compare, show, and log it as a run of its own."""
+"""The start of a comparison: search, compare, show, and log it as a separate run."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from dlperf.claims.verdicts import counted, short_table
 from dlperf.comparison import files, report
 from dlperf.comparison.parameters import CompareParameters
 from dlperf.comparison.sections import Section, check_names, section
-from dlperf.comparison.source import Source, check_own, opened, other_store
+from dlperf.comparison.source import Source, check_run_store, opened, other_store
 from dlperf.errors import BadInput, NothingFound
 from dlperf.folders import writable_folder
-from dlperf.parameters import Given, parse, sweep_texts
+from dlperf.parameters import Arguments, parse, sweep_texts
 from dlperf.problem import Comparison
 from dlperf.tracking import query
 from dlperf.tracking.run import Run
@@ -46,8 +46,8 @@ def start(comparison: Comparison, raw: Mapping[str, str]) -> int:
         NothingFound: If no finished trial matches.
         EnvironmentMissing: If the tracking server cannot be reached.
     """
-    given = parse(CompareParameters, raw)
-    asked, first = given.trials, given.trials[0]
+    arguments = parse(CompareParameters, raw)
+    asked, first = arguments.trials, arguments.trials[0]
     output = writable_folder("output", Path(first.output).expanduser().absolute()) if first.output else None
     with ExitStack() as stack:
         source = stack.enter_context(opened(first.tracking_uri, upgrade=first.upgrade))
@@ -65,7 +65,7 @@ def start(comparison: Comparison, raw: Mapping[str, str]) -> int:
         sections = _sections(store, source, asked)
         run = adopted or (stack.enter_context(logs_to.create(comparison.name)) if logs_to else None)
         if run:
-            run.begin(comparison, _name(asked), "comparison", sweep_texts(asked), _used(sections, given))
+            run.begin(comparison, _name(asked), "comparison", sweep_texts(asked), _used(sections, arguments))
             run.facts({}, {"dlperf.hardware": environment.hardware()}, environment.describe())
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dlperf-compare-")))
         report.write(folder, sections, files.write(folder, sections, figures=first.curves), source.uri)
@@ -82,10 +82,10 @@ def start(comparison: Comparison, raw: Mapping[str, str]) -> int:
 
 
 def _logs_to(store: Store, source: Source, *, upgrade: bool) -> Store | None:
-    """Return the store for the comparison's own run: the compared one where it can be; None if there is none."""
+    """Return the store for the comparison's run: the compared one where it can be; None if there is none."""
     # What `mlflow run` made for this program lies where its environment says, the trials where the user says.
     if os.environ.get("MLFLOW_RUN_ID"):
-        check_own(upgrade=upgrade)
+        check_run_store(upgrade=upgrade)
         return Store()
     if not source.reason:
         return store
@@ -111,29 +111,31 @@ def _sections(store: Store, source: Source, asked: Sequence[CompareParameters]) 
         BadInput: If a metric, a group or the filter cannot be used.
     """
     first = asked[0]
-    names = list(dict.fromkeys(each.problem for each in asked))
-    found = []
+    names = list(dict.fromkeys(parameters.problem for parameters in asked))
+    searches = []
     for name in names:
         problem: Any = entry_points.load_problem(name)
         repeats = first.repeats == "all"
-        searched = query.find_trials(store.client, problem, filter_string=first.filter, repeats=repeats)
+        result = query.find_trials(store.client, problem, filter_string=first.filter, repeats=repeats)
         if first.curves:
-            query.skip_odd_curves(searched, problem)
-        found.append((problem, searched))
-    if not any(each.trials for _, each in found):
-        raise NothingFound(_nothing(store, source, names, first, [each for _, each in found]))
-    check_names(found, first)
-    return [section(problem, each, asked) for problem, each in found]
+            query.skip_odd_curves(result, problem)
+        searches.append((problem, result))
+    if not any(result.trials for _, result in searches):
+        raise NothingFound(_nothing(store, source, names, first, [result for _, result in searches]))
+    check_names(searches, first)
+    return [section(problem, result, asked) for problem, result in searches]
 
 
-def _nothing(store: Store, source: Source, names: Sequence[str], asked: CompareParameters, found: Sequence[Any]) -> str:
+def _nothing(
+    store: Store, source: Source, names: Sequence[str], asked: CompareParameters, results: Sequence[query.Found[Any]]
+) -> str:
     condition = f" with {asked.filter}" if asked.filter else ""
     statuses: dict[str, int] = {}
-    for each in found:
-        for status, runs in each.unfinished.items():
-            statuses[status] = statuses.get(status, 0) + len(runs)
-        if each.skipped:
-            statuses["skipped"] = statuses.get("skipped", 0) + len(each.skipped)
+    for result in results:
+        for status, unfinished in result.unfinished.items():
+            statuses[status] = statuses.get(status, 0) + len(unfinished)
+        if result.skipped:
+            statuses["skipped"] = statuses.get("skipped", 0) + len(result.skipped)
     theirs = f", but {', '.join(f'{count} {status}' for status, count in statuses.items())}" if statuses else ""
     there = query.problems_there(store.client)
     runs = ", ".join(f"{count} runs of {name}" for name, count in sorted(there.items())) or "no run of dlperf"
@@ -144,29 +146,29 @@ def _nothing(store: Store, source: Source, names: Sequence[str], asked: CompareP
 
 def _log(run: Run, sections: Sequence[Section], folder: Path) -> None:
     run.files(folder)
-    totals = counted(verdict for each in sections for verdict in each.verdicts)
+    totals = counted(verdict for compared in sections for verdict in compared.verdicts)
     counts = {f"claims_{name.replace(' ', '_')}": float(count) for name, count in totals.items()}
-    trials = float(sum(len(each.found.trials) for each in sections))
+    trials = float(sum(len(compared.search.trials) for compared in sections))
     run.final_metrics({"trials_compared": trials, **counts}, again=True)
 
 
 def show(sections: Sequence[Section], *, curves: bool) -> None:
     """Print what a comparison says of every problem: what was left out, settings, tables, claims."""
-    for each in sections:
-        trials, settings = len(each.found.trials), len(each.settings)
-        print(f"\n{each.problem.name}: {_plural(trials, 'finished trial')} in {_plural(settings, 'setting')}")
-        for line in each.left_out:
+    for compared in sections:
+        problem, trials, settings = compared.problem.name, len(compared.search.trials), len(compared.settings)
+        print(f"\n{problem}: {_plural(trials, 'finished trial')} in {_plural(settings, 'setting')}")
+        for line in compared.left_out:
             print(f"  left out: {line}")
-        if each.overview is not None:
-            terminal.show_table(f"{each.problem.name}: settings", each.overview)
-        for part in each.settings:
-            which = f" (setting {part.setting.number})" if len(each.settings) > 1 else ""
+        if compared.overview is not None:
+            terminal.show_table(f"{problem}: settings", compared.overview)
+        for part in compared.settings:
+            which = f" (setting {part.setting.number})" if settings > 1 else ""
             for name, table in {**part.summary.shown_tables(curves=curves), **part.tables}.items():
-                terminal.show_table(f"{each.problem.name}: {name}{which}", table, most=_SHOWN_ROWS)
-        claims = short_table(each.verdicts)
+                terminal.show_table(f"{problem}: {name}{which}", table, most=_SHOWN_ROWS)
+        claims = short_table(compared.verdicts)
         if len(claims):
-            terminal.show_table(f"{each.problem.name}: claims", claims)
-        print(f"{each.problem.name}: " + ", ".join(f"{n} {verdict}" for verdict, n in counted(each.verdicts).items()))
+            terminal.show_table(f"{problem}: claims", claims)
+        print(f"{problem}: " + ", ".join(f"{n} {verdict}" for verdict, n in counted(compared.verdicts).items()))
 
 
 def _plural(count: int, noun: str) -> str:
@@ -174,11 +176,11 @@ def _plural(count: int, noun: str) -> str:
 
 
 def _name(asked: Sequence[CompareParameters]) -> str:
-    return f"compare problem={','.join(dict.fromkeys(each.problem for each in asked))}"
+    return f"compare problem={','.join(dict.fromkeys(parameters.problem for parameters in asked))}"
 
 
 def _refuse_used(run: Run) -> None:
-    """Leave a run as it is that is a trial, a sweep, or a comparison of before.
+    """Refuse a run that already is a trial, a sweep or a comparison, and leave it as it is.
 
     Raises:
         BadInput: If it is one.
@@ -188,12 +190,12 @@ def _refuse_used(run: Run) -> None:
         raise BadInput("MLFLOW_RUN_ID", run.id, f"is a run of {problem} already; a comparison is a run of its own")
 
 
-def _used(sections: Sequence[Section], given: Given[CompareParameters]) -> dict[str, str]:
-    """Tags: what was given, and the runs that were compared, in as many tags as they fill."""
-    tags = {"dlperf.given": json.dumps(given.given)}
-    for each in sections:
-        for number, names in enumerate(_filled([trial.run_id for trial in each.found.trials]), 1):
-            tags[f"dlperf.compared.{each.problem.name}{f'.{number}' if number > 1 else ''}"] = names
+def _used(sections: Sequence[Section], arguments: Arguments[CompareParameters]) -> dict[str, str]:
+    """Return the tags of a comparison: its arguments, and the runs that were compared, in as many tags as they fill."""
+    tags = {"dlperf.given": json.dumps(arguments.explicit)}
+    for compared in sections:
+        for number, names in enumerate(_filled([trial.run_id for trial in compared.search.trials]), 1):
+            tags[f"dlperf.compared.{compared.problem.name}{f'.{number}' if number > 1 else ''}"] = names
     return tags
 
 

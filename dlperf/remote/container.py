@@ -1,4 +1,4 @@
-"""The container of one run on the host: started with its limits, found again, stopped, removed."""
+"""The container of one run on the host: started with its limits, looked up, stopped, removed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dlperf.remote.parameters import RemoteParameters
 
 _RUN, _PORT = "dlperf.run_id", "dlperf.tunnel_port"
 _BEING_REMOVED = (404, 409)
-_STOP_SECONDS = 60  # a trial ends between two calls of its compiled epoch, and then tells its tracking server
+_STOP_SECONDS = 60  # a trial ends between two calls of its compiled epoch, and then reports to its tracking server
 
 
 def start(
@@ -31,7 +31,7 @@ def start(
     Args:
         client: Docker's client of the host's engine.
         parameters: Limits and data.
-        arguments: The entry point's own parameters.
+        arguments: The entry point's parameters.
         image: The image's id.
         run_id: The MLflow run, "" for a start that only lists its trials.
         environment: Variables, such as the tracking server's address.
@@ -65,7 +65,7 @@ def start(
             labels={_RUN: run_id, _PORT: str(tunnel_port)},
             mounts=volumes,
             network_mode=network,
-            shm_size="1g",  # what NCCL asks for between GPUs; Docker's own 64 MB are too few
+            shm_size="1g",  # what NCCL asks for between GPUs; Docker's default of 64 MB is too little
             device_requests=[device_request(parameters.gpus)] if parameters.gpus else None,
             cap_drop=["ALL"],
             security_opt=["no-new-privileges"],
@@ -100,10 +100,10 @@ def find(client: Any, host: str, parameter: str, run_id: str) -> Any:
     Raises:
         BadInput: If there is none.
     """
-    found = of_run(client, run_id)
-    if found is None:
+    container = of_run(client, run_id)
+    if container is None:
         raise BadInput(parameter, run_id, f"{host} has no container of this run")
-    return found
+    return container
 
 
 def of_run(client: Any, run_id: str) -> Any | None:

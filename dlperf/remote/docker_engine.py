@@ -1,4 +1,4 @@
-"""The container engine of the host: found, reached through the link, and asked whether it can do what is wanted."""
+"""The container engine of the host: located, reached through the link, and asked whether it can do what is wanted."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def check_disk(link: Link, client: Any, needed_gb: float) -> None:
     root = client.info()["DockerRootDir"]
     columns = link.run(f"df -Pk {shlex.quote(root)} | tail -n 1").split()
     if len(columns) < 4 or not columns[3].isdigit():
-        return  # it cannot be told; the engine will say so when it is full
+        return  # not known; the engine will say so when it is full
     free_gb = int(columns[3]) * 1024 / 1e9
     if free_gb < needed_gb:
         raise EnvironmentMissing(
@@ -122,7 +122,7 @@ def device_request(gpus: str) -> dict[str, Any]:
 def check_gpus(link: Link, client: Any, gpus: str) -> None:
     """Verify that the engine can give GPUs to a container, before gigabytes are sent for it.
 
-    Nothing in what the engine says of itself tells that for sure, so it is asked for a container: an empty one, which
+    Nothing in what the engine says of itself settles that, so it is asked for a container: an empty one, which
     with a GPU runtime fails for want of a program, and without one for want of the runtime.
 
     Raises:

@@ -105,7 +105,7 @@ class _Recipe:
 
     @property
     def labels(self) -> dict[str, str]:
-        """The digests by which an image is told to be made of just this, or to have just these packages."""
+        """The digests that say whether an image was made of exactly this, or has exactly these packages."""
         packages = {name: path for name, path in self.files.items() if name in _DECIDE_PACKAGES}
         without_commit = {name: text for name, text in self.arguments.items() if name != "GIT_COMMIT"}
         return {

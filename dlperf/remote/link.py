@@ -1,6 +1,6 @@
 """One SSH connection to the host, which carries everything: commands, the engine's socket, the tunnel back.
 
-It is OpenSSH's own program, not a library: keys, agents, jump hosts and known hosts are then what the user's ssh has,
+It is OpenSSH's program, not a library: keys, agents, jump hosts and known hosts are then what the user's ssh has,
 and the same connection (ssh's control socket) takes further commands and forwardings.
 """
 
@@ -28,7 +28,7 @@ _OPTIONS = {
     "ServerAliveInterval": "10",  # a connection that is lost ends ssh within 40 seconds
     "ServerAliveCountMax": "3",
     "ExitOnForwardFailure": "no",  # a forwarding that fails is said by the command that asks for it
-    "ControlPersist": "no",  # the user's own setting would let the connection outlive its process
+    "ControlPersist": "no",  # the user's setting could let the connection outlive its process
     "LogLevel": "ERROR",
 }
 # This program may be killed at once (SIGKILL), and the connection is not to outlive it: whoever reads its pipe to the

@@ -10,7 +10,7 @@ from dlperf.remote.link import Link
 
 
 def say(message: str) -> None:
-    """Write one line of `remote`'s own to the standard error."""
+    """Write a line of `remote` itself to the standard error."""
     print(f"dlperf remote: {without_logins(message)}", file=sys.stderr, flush=True)
 
 

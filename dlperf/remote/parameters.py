@@ -1,4 +1,4 @@
-"""What `remote` itself takes, declared as a problem's parameters are; the rest are the entry point's own."""
+"""The parameters of `remote` itself, declared as a problem's are; all others are the entry point's."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from urllib.parse import quote, unquote, urlsplit
 from dlperf import entry_points
 from dlperf.declaration import parameter
 from dlperf.errors import BadInput, did_you_mean
-from dlperf.parameters import Parameters, describe, parse, refuse_unknown
+from dlperf.parameters import Parameters, parse, refuse_unknown
 
 _RUN_ID = re.compile(r"[0-9a-f]{32}")
 _MEMORY = re.compile(r"[1-9][0-9]*[bkmg]")
 _GPUS = re.compile(r"all|[1-9][0-9]*|device=[^,\s]+(,[^,\s]+)*")
-# Docker's own grammar of an image's name: registry, path, tag. And that of a volume's, beside absolute paths.
+# Docker's grammar of an image's name: registry, path, tag. And that of a volume's, beside absolute paths.
 _NAME = r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
 _TAG = re.compile(rf"(?:[A-Za-z0-9.-]+(?::[0-9]+)?/)?{_NAME}(?:/{_NAME})*(?::[A-Za-z0-9_][A-Za-z0-9_.-]{{0,127}})?")
 _DATA = re.compile(r"/.*|[A-Za-z0-9][A-Za-z0-9_.-]+")
@@ -60,9 +60,9 @@ class RemoteParameters(Parameters):
     stop: str = parameter("", help="run id: end its container and its run")
 
     @classmethod
-    def derived_defaults(cls, given: Mapping[str, Any]) -> dict[str, Any]:
-        """GPUs need the image with CUDA, which has a name of its own."""
-        return {"tag": "dlperf:gpu" if given["gpus"] else "dlperf"}
+    def derived_defaults(cls, known: Mapping[str, Any]) -> dict[str, Any]:
+        """GPUs need the image with CUDA, which has another name."""
+        return {"tag": "dlperf:gpu" if known["gpus"] else "dlperf"}
 
     def check(self) -> None:
         """Refuse an address, a size or a combination that cannot be used.
@@ -141,22 +141,22 @@ class Address:
         return cls(host, user, port)
 
     def __str__(self) -> str:
-        """Write it as it is given."""
+        """Write it as `of` reads it."""
         user = f"{quote(self.user, safe='')}@" if self.user else ""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"ssh://{user}{host}" + (f":{self.port}" if self.port else "")
 
 
-def own(raw: Mapping[str, str]) -> dict[str, str]:
-    """Return the texts that are `remote`'s own."""
+def of_remote(raw: Mapping[str, str]) -> dict[str, str]:
+    """Return the texts of those parameters that are `remote`'s."""
     return {name: text for name, text in raw.items() if name in RemoteParameters.model_fields}
 
 
 def read_arguments(raw: Mapping[str, str]) -> tuple[RemoteParameters, dict[str, str]]:
-    """Read everything that was given, before anything is sent.
+    """Read all arguments, before anything is sent.
 
     Args:
-        raw: Texts by name, `remote`'s own and the entry point's.
+        raw: Texts by name, `remote`'s and the entry point's.
 
     Returns:
         The first, and the texts of the second as they are to be passed on.
@@ -166,7 +166,7 @@ def read_arguments(raw: Mapping[str, str]) -> tuple[RemoteParameters, dict[str, 
     """
     rest = {name: text for name, text in raw.items() if name not in RemoteParameters.model_fields}
     _refuse_unknown(raw.get("entry_point", ""), rest)
-    (parameters,) = parse(RemoteParameters, own(raw)).trials
+    (parameters,) = parse(RemoteParameters, of_remote(raw)).trials
     if parameters.run_id:
         for name, text in rest.items():
             raise BadInput(
@@ -186,18 +186,18 @@ def read_arguments(raw: Mapping[str, str]) -> tuple[RemoteParameters, dict[str, 
 
 
 def _refuse_unknown(entry_point: str, rest: Mapping[str, str]) -> None:
-    """Refuse what neither `remote` nor the entry point declares; without an entry point, what one can tell."""
-    own_names = list(RemoteParameters.model_fields)
+    """Refuse what neither `remote` nor the entry point declares; without an entry point, likely misspellings only."""
+    remote_names = list(RemoteParameters.model_fields)
     if entry_point in entry_points.NAMES:
-        declared = [each.name for each in describe(entry_points.load(entry_point).parameters)]
-        refuse_unknown([*own_names, *declared], rest)
+        declared = list(entry_points.load(entry_point).parameters.model_fields)
+        refuse_unknown([*remote_names, *declared], rest)
     else:
         # It may be a parameter of whatever entry point was meant, unless it is almost one of these.
-        likely = {name: text for name, text in rest.items() if did_you_mean(name, own_names, cutoff=0.8)}
-        refuse_unknown(own_names, likely)
+        likely = {name: text for name, text in rest.items() if did_you_mean(name, remote_names, cutoff=0.8)}
+        refuse_unknown(remote_names, likely)
 
 
 def is_dry_run(entry_point: str, rest: Mapping[str, str]) -> bool:
     """Whether the entry point is to list its trials only, so that there is no run."""
-    names = {each.name for each in describe(entry_points.load(entry_point).parameters)}
-    return "dry_run" in names and rest.get("dry_run", "").lower() == "true"
+    declared = entry_points.load(entry_point).parameters.model_fields
+    return "dry_run" in declared and rest.get("dry_run", "").lower() == "true"

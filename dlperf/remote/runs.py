@@ -38,13 +38,13 @@ def find(store: Store, parameter: str, run_id: str) -> Run:
         BadInput: If there is none with this id.
     """
     try:
-        found = store.client.get_run(run_id)
+        run = store.client.get_run(run_id)
     except Exception as error:
         if getattr(error, "error_code", "") != "RESOURCE_DOES_NOT_EXIST":
             raise
         raise BadInput(parameter, run_id, f"{store.uri} has no such run") from error
-    store.work_in(found.info.experiment_id, f"{parameter}={run_id}")
-    return Run(store.client, store.uri, found)
+    store.work_in(run.info.experiment_id, f"{parameter}={run_id}")
+    return Run(store.client, store.uri, run)
 
 
 def is_open(store: Store, run_id: str) -> bool:
@@ -64,12 +64,12 @@ def settle(store: Store, run_id: str, status: str, reason: str) -> bool:
     Returns:
         Whether the run itself was still to be ended.
     """
-    found = store.client.get_run(run_id)
+    run = store.client.get_run(run_id)
     for open_status in _OPEN:
         below = f"tags.`mlflow.parentRunId` = '{run_id}' and attributes.status = '{open_status}'"
-        for child in list(pages(store.client.search_runs, [found.info.experiment_id], below)):
+        for child in list(pages(store.client.search_runs, [run.info.experiment_id], below)):
             settle(store, child.info.run_id, status, reason)
-    if found.info.status not in _OPEN:
+    if run.info.status not in _OPEN:
         return False
-    Run(store.client, store.uri, found).end(status, reason)
+    Run(store.client, store.uri, run).end(status, reason)
     return True

@@ -39,14 +39,14 @@ def run(parameters: RemoteParameters, arguments: Mapping[str, str]) -> int:
     """Do what was asked for: start a container and follow it, follow one that runs, or stop one.
 
     Args:
-        parameters: `remote`'s own.
+        parameters: `remote`'s.
         arguments: The entry point's, as text.
 
     Returns:
         The container's exit status; 0 after --stop.
 
     Raises:
-        BadInput: If something given cannot be used.
+        BadInput: If a parameter cannot be used.
         EnvironmentMissing: If something is missing; nothing is left running on the host then, unless it says so.
         Ended: If a signal came; a container that was started goes on.
     """
@@ -266,7 +266,7 @@ def _settle(store: Store, run_id: str, status: str, reason: str) -> bool:
 
 @contextmanager
 def _findable(host: Host, container: Any, run_id: str, how: str) -> Iterator[None]:
-    """Say how the container is found again, should the block not come to its end."""
+    """Say how to find the container again, should the block not come to its end."""
     where = _where(host, container, run_id, how)
     try:
         yield

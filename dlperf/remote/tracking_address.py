@@ -47,7 +47,7 @@ class TrackingAddress:
     """A tracking server as a container on the host finds it.
 
     Attributes:
-        uri: What the container is told.
+        uri: The address that the container gets.
         shown: What the caller calls it.
         local: Host and port of a server that only this machine reaches, so that a tunnel has to lead there; or None.
     """

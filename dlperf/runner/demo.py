@@ -17,20 +17,21 @@ from dlperf.tracking.system_metrics import monitored
 
 def run_demo(store: Store, run: Run, demo: Demo, raw: Mapping[str, str]) -> None:
     """Run the reduced start of every problem below `run`; one that fails does not stop the others."""
-    given = read_arguments(run, demo, raw)
-    if given is None:
+    arguments = read_arguments(run, demo, raw)
+    if arguments is None:
         return
     failures: dict[str, Exception] = {}
     with run, monitored(run, store.uri):
-        run.begin(demo, demo.name, "sweep", texts(given.trials[0]), identity_tags(demo, given))
+        run.begin(demo, demo.name, "sweep", texts(arguments.trials[0]), identity_tags(demo, arguments))
         run.facts({}, {"dlperf.hardware": environment.hardware()}, environment.describe())
         children = store.children(run, "dlperf.problem")
         for name in demo.problems:
             problem = entry_points.load_problem(name)
             child = children.get(name) or store.create(problem.name, parent=run)
             try:
-                declared = {name: text for name, text in given.given.items() if name in problem.parameters.model_fields}
-                run_problem(store, child, problem, {**problem.demo, **declared})
+                declared = problem.parameters.model_fields
+                shared = {key: text for key, text in arguments.explicit.items() if key in declared}
+                run_problem(store, child, problem, {**problem.demo, **shared})
             except Exception as error:
                 failures[name] = report_failure(name, error)
         raise_failures(failures, len(demo.problems))

@@ -16,7 +16,7 @@ _SIZE = 1024
 
 
 def show(problem: Problem[P], trials: Sequence[P]) -> None:
-    """Print each trial with its estimated hours on this machine's CPU, and the sum."""
+    """Print the trials with their estimated hours on this machine's CPU, and the sum."""
     import pandas as pd
 
     from dlperf import terminal
@@ -36,7 +36,7 @@ def show(problem: Problem[P], trials: Sequence[P]) -> None:
 
 
 def _planned(problem: Problem[P], asked: Sequence[P]) -> tuple[dict[str, P], bool]:
-    """Return the trials by name, and whether later ones follow from results, of which nothing is known here."""
+    """Return the trials by name, and whether later ones depend on results, which a dry run does not have."""
     if len(asked) == 1:
         return {problem.trial_name(asked[0]): asked[0]}, False
     planned: dict[str, P] = {}
@@ -57,7 +57,7 @@ def matrix_product_rate() -> float:
     matrix = np.ones((_SIZE, _SIZE), np.float32)
     seconds = []
     for _ in range(6):  # the first one warms up
-        begun = time.perf_counter()
+        start = time.perf_counter()
         matrix @ matrix
-        seconds.append(time.perf_counter() - begun)
+        seconds.append(time.perf_counter() - start)
     return _SIZE**3 / min(seconds[1:])

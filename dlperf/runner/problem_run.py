@@ -9,7 +9,7 @@ from dlperf import engines, terminal
 from dlperf.clock import Clock
 from dlperf.engines.execution import Outcome, Task
 from dlperf.errors import BadInput
-from dlperf.parameters import Given, P, parse
+from dlperf.parameters import Arguments, P, parse
 from dlperf.problem import Demo, Problem, Summary
 from dlperf.runner import trial_run
 from dlperf.runner.resume import original_arguments, was_started
@@ -19,35 +19,40 @@ from dlperf.tracking.store import Store
 from dlperf.tracking.system_metrics import monitored
 
 
-def read_arguments(run: Run, problem: Problem[P] | Demo, raw: Mapping[str, str]) -> Given[Any] | None:
-    """Return what is to be run in `run`, or None if it is finished; what contradicts a begun run leaves it as it is."""
-    given = parse(problem.parameters, original_arguments(problem, run, raw) if was_started(run) else raw)
+def read_arguments(run: Run, problem: Problem[P] | Demo, raw: Mapping[str, str]) -> Arguments[Any] | None:
+    """Return what to run in `run`, or None if it is finished.
+
+    Raises:
+        BadInput: If `raw` contradicts the arguments that the run was started with, or another process is running it;
+            the run stays as it is.
+    """
+    arguments = parse(problem.parameters, original_arguments(problem, run, raw) if was_started(run) else raw)
     if run.finished:
         print(f"run {run.id} is finished: nothing is left to do")
         return None
     if run.owned_by_another:
         raise BadInput("MLFLOW_RUN_ID", run.id, "is still being run by another process; end that first")
-    return given
+    return arguments
 
 
 def run_problem(store: Store, run: Run, problem: Problem[P], raw: Mapping[str, str]) -> None:
-    """Run the trials in `run`, going on with what it has, unless it is finished."""
-    given = read_arguments(run, problem, raw)
-    if given is None:
+    """Run the trials in `run`, or resume them, unless it is finished."""
+    arguments = read_arguments(run, problem, raw)
+    if arguments is None:
         return
     try:
         with run, monitored(run, store.uri):
             clock = Clock()
             with clock.account("setup"):
-                trial_run.verify(problem, given.trials)
-            if len(given.trials) == 1:
-                summary = _run_single(store, run, problem, given, clock)
+                trial_run.verify(problem, arguments.trials)
+            if len(arguments.trials) == 1:
+                summary = _run_single(store, run, problem, arguments, clock)
             else:
-                summary = run_sweep(store, run, problem, given)
+                summary = run_sweep(store, run, problem, arguments)
     except SweepFailed as failed:
         terminal.show_summary(failed.summary)
         raise
-    trial_run.forget_state(run, given.trials[0])
+    trial_run.forget_state(run, arguments.trials[0])
     terminal.show_summary(summary)
 
 
@@ -67,9 +72,9 @@ class _Single:
         self.outcome = outcome
 
 
-def _run_single(store: Store, run: Run, problem: Problem[P], given: Given[P], clock: Clock) -> Summary:
-    trial = given.trials[0]
-    state_file = trial_run.begin(run, problem, given, clock)
+def _run_single(store: Store, run: Run, problem: Problem[P], arguments: Arguments[P], clock: Clock) -> Summary:
+    trial = arguments.trials[0]
+    state_file = trial_run.begin(run, problem, arguments, clock)
     task = Task(problem.name, trial, problem.trial_name(trial), state_file, True, clock.snapshot())
     listener = _Single(run)
     engines.run(problem, [task], listener, alone=True)

@@ -1,4 +1,4 @@
-"""Going on with a run: what it was given at first, and whether what is given now agrees."""
+"""Resuming a run: the arguments that it was started with, and whether those of the new start agree."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from dlperf.errors import BadInput
-from dlperf.parameters import Given, P, declared_defaults, describe, same_value
+from dlperf.parameters import Arguments, P, declared_defaults, describe, same_value
 from dlperf.problem import Demo, Problem
 
 if TYPE_CHECKING:
@@ -15,49 +15,47 @@ if TYPE_CHECKING:
 
 
 def original_arguments(problem: Problem[Any] | Demo, run: Run, raw: Mapping[str, str]) -> dict[str, str]:
-    """Return what was given when `run` first started, if `raw` does not contradict it.
+    """Return the arguments that `run` was first started with, if `raw` does not contradict them.
 
     `mlflow run --run-id` passes the declared defaults again, so a value equal to its default says nothing.
 
     Args:
         problem: The problem that is started.
-        run: A run that a dlperf program has begun.
-        raw: What is given now.
+        run: A run that a dlperf program has started.
+        raw: The arguments of this start.
 
     Raises:
-        BadInput: If another value is given for a parameter that defines the trials, or the run is another problem's.
+        BadInput: If `raw` has another value of a parameter that defines the trials, or the run is another problem's.
     """
     if run.tags["dlperf.problem"] != problem.name:
         raise BadInput("MLFLOW_RUN_ID", run.id, f"is a run of {run.tags['dlperf.problem']}, not of {problem.name}")
-    given: dict[str, str] = json.loads(run.tags["dlperf.given"])
+    arguments: dict[str, str] = json.loads(run.tags["dlperf.given"])
     defaults = declared_defaults(problem.parameters)
-    for each in describe(problem.parameters):
-        now = raw.get(each.name, "")
-        if each.derived_from == "the machine" and each.name in run.params:
-            given[each.name] = run.params[each.name]
-        if not now or same_value(problem.parameters, each.name, now, defaults.get(each.name, "")):
+    for description in describe(problem.parameters):
+        name = description.name
+        now, logged = raw.get(name, ""), run.params.get(name, "")
+        if description.derived_from == "the machine" and name in run.params:
+            arguments[name] = logged
+        if not now or same_value(problem.parameters, name, now, defaults.get(name, "")):
             continue
-        if each.operational:
-            given[each.name] = now
-        elif not same_value(problem.parameters, each.name, now, run.params.get(each.name, "")):
-            kept = (
-                f"run {run.id} has {each.name}={run.params.get(each.name, '')}, and a resumed run keeps its parameters"
-            )
-            raise BadInput(each.name, now, kept)
-    return given
+        if description.operational:
+            arguments[name] = now
+        elif not same_value(problem.parameters, name, now, logged):
+            raise BadInput(name, now, f"run {run.id} has {name}={logged}, and a resumed run keeps its parameters")
+    return arguments
 
 
 def was_started(run: Run | None) -> bool:
-    """Whether a dlperf program has begun this run before, so that it is to be resumed."""
+    """Whether a dlperf program has started this run before, so that it is to be resumed."""
     return run is not None and "dlperf.given" in run.tags
 
 
-def identity_tags(problem: Problem[P] | Demo, given: Given[P]) -> dict[str, str]:
-    """Return the tags that a run has from its begin, apart from problem and role."""
-    protocols = dict.fromkeys(getattr(trial, "protocol", "") for trial in given.trials)
-    tags = {"dlperf.given": json.dumps(given.given)}
+def identity_tags(problem: Problem[P] | Demo, arguments: Arguments[P]) -> dict[str, str]:
+    """Return the tags that a run has from its start, apart from problem and role."""
+    protocols = dict.fromkeys(getattr(trial, "protocol", "") for trial in arguments.trials)
+    tags = {"dlperf.given": json.dumps(arguments.explicit)}
     if any(protocols):
         tags["dlperf.protocol"] = ",".join(protocols)
-    if isinstance(problem, Problem) and len(given.trials) == 1:
-        tags["dlperf.trial_key"] = problem.trial_key(given.trials[0])
+    if isinstance(problem, Problem) and len(arguments.trials) == 1:
+        tags["dlperf.trial_key"] = problem.trial_key(arguments.trials[0])
     return tags

@@ -20,7 +20,7 @@ from dlperf.tracking.store import Store
 
 
 def start(problem: Problem[Any] | Demo, raw: Mapping[str, str]) -> int:
-    """Run what the user asked for, or go on with it where MLFLOW_RUN_ID names a run that was begun before.
+    """Run what the user asked for, or resume the run of MLFLOW_RUN_ID if it was started before.
 
     Args:
         problem: A problem, or the demo of all of them.
@@ -59,7 +59,7 @@ def start(problem: Problem[Any] | Demo, raw: Mapping[str, str]) -> int:
 
 
 def _unfinished(problem: Problem[P], trials: Sequence[P], raw: Mapping[str, str]) -> Sequence[P]:
-    """Return the trials that the host which logs them has yet to run: all, unless MLFLOW_RUN_ID names a begun run."""
+    """Return the trials that the logging host has yet to run: all, unless MLFLOW_RUN_ID names a run to resume."""
     if not os.environ.get("MLFLOW_RUN_ID"):
         return trials
     store = Store()
@@ -75,7 +75,7 @@ def _unfinished(problem: Problem[P], trials: Sequence[P], raw: Mapping[str, str]
 
 
 def refuse(error: BadInput) -> None:
-    """End the run that `mlflow run` made for this program, which cannot use what it was given."""
+    """End the run that `mlflow run` made for this program, which cannot use its arguments."""
     run = Store().adopted()
     if run and not was_started(run):
         run.end("FAILED", str(error))

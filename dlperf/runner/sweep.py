@@ -1,4 +1,4 @@
-"""A sweep: a child run for each trial below a parent, which of them have finished, which failed and why."""
+"""A sweep: one child run per trial below a parent, which of them have finished, which failed and why."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from dlperf.clock import Clock
 from dlperf.engines.execution import Outcome, Task
 from dlperf.errors import DlperfError, EnvironmentMissing, TrialFailed, one_line
 from dlperf.interruption import signals_deferred
-from dlperf.parameters import Given, P, describe, from_texts, sweep_texts, texts
+from dlperf.parameters import Arguments, P, describe, from_texts, sweep_texts, texts
 from dlperf.problem import Problem, Summary
 from dlperf.runner import trial_run
 from dlperf.runner.resume import identity_tags
@@ -29,23 +29,23 @@ from dlperf.tracking.system_metrics import monitored
 from dlperf.trial import StoredTrial
 
 
-def run_sweep(store: Store, parent: Run, problem: Problem[P], given: Given[P]) -> Summary:
+def run_sweep(store: Store, parent: Run, problem: Problem[P], arguments: Arguments[P]) -> Summary:
     """Run the trials below `parent`, round after round, and compare them.
 
     Raises:
         SweepFailed: If some trials failed; the others have a summary.
         TrialFailed: If all did.
     """
-    varied = " ".join(f"{name}={given.given[name]}" for name in problem.varying if _varies(given, name))
-    tags = identity_tags(problem, given)
-    parent.begin(problem, f"{problem.name} {varied}".strip(), "sweep", sweep_texts(given.trials), tags)
+    varied = " ".join(f"{name}={arguments.explicit[name]}" for name in problem.varying if _varies(arguments, name))
+    tags = identity_tags(problem, arguments)
+    parent.begin(problem, f"{problem.name} {varied}".strip(), "sweep", sweep_texts(arguments.trials), tags)
     parent.facts({}, {"dlperf.hardware": environment.hardware()}, environment.describe())
-    sweep = SweepRuns(store, parent, problem, given)
+    sweep = SweepRuns(store, parent, problem, arguments)
     stored: list[StoredTrial[P]] = []
     try:
         while True:
             known = sweep.total
-            tasks = sweep.add(problem.next_trials(given.trials, stored))
+            tasks = sweep.add(problem.next_trials(arguments.trials, stored))
             if sweep.total == known:
                 break
             engines.run(problem, tasks, sweep)
@@ -73,13 +73,13 @@ class SweepFailed(TrialFailed):
     """Some trials of a sweep failed; the others have a summary."""
 
     def __init__(self, failures: Mapping[str, Exception], total: int, summary: Summary) -> None:
-        """Take why trials failed, by name, of how many, and what the others say."""
+        """Take the errors of the failed trials by name, the number of all trials, and the summary of the others."""
         super().__init__(_reasons(failures, total))
         self.summary = summary
 
 
-def _varies(given: Given[P], name: str) -> bool:
-    return name in given.given and len({getattr(trial, name) for trial in given.trials}) > 1
+def _varies(arguments: Arguments[P], name: str) -> bool:
+    return name in arguments.explicit and len({getattr(trial, name) for trial in arguments.trials}) > 1
 
 
 def raise_failures(failures: Mapping[str, Exception], total: int) -> None:
@@ -94,18 +94,18 @@ def _reasons(failures: Mapping[str, Exception], total: int) -> str:
 
 
 class SweepRuns(Generic[P]):
-    """Listens to the trials of a sweep; each is a run below the sweep's.
+    """Listens to the trials of a sweep, and keeps their child runs and the status of these.
 
     Attributes:
         failures: Why trials failed, by name.
     """
 
-    def __init__(self, store: Store, parent: Run, problem: Problem[P], given: Given[P]) -> None:
+    def __init__(self, store: Store, parent: Run, problem: Problem[P], arguments: Arguments[P]) -> None:
         """Take what was asked for."""
-        self._store, self._parent, self._problem, self._asked = store, parent, problem, given
-        self._began = time.monotonic()
+        self._store, self._parent, self._problem, self._arguments = store, parent, problem, arguments
+        self._started_at = time.monotonic()
         self._names: list[str] = []
-        self._given: dict[str, Given[P]] = {}
+        self._trial_arguments: dict[str, Arguments[P]] = {}
         self._runs: dict[str, Run] = {}
         self._active: dict[str, ExitStack] = {}
         self._finished: set[str] = set()
@@ -128,7 +128,7 @@ class SweepRuns(Generic[P]):
                 print(f"{name}: finished before, skipped")
                 self._finished.add(name)
             else:
-                self._given[name] = own_arguments(self._asked, trial)
+                self._trial_arguments[name] = own_arguments(self._arguments, trial)
                 self._work[name] = self._problem.work(trial)
                 tasks.append(Task(self._problem.name, trial, name, show_progress=one_by_one))
             if child:
@@ -157,7 +157,7 @@ class SweepRuns(Generic[P]):
                     self._active[name] = stack
                     if task.show_progress:  # no other trial runs meanwhile
                         stack.enter_context(monitored(run, self._store.uri))
-                task.state_file = trial_run.begin(run, self._problem, self._given[name], clock)
+                task.state_file = trial_run.begin(run, self._problem, self._trial_arguments[name], clock)
                 task.accounts = clock.snapshot()
         except Exception as error:
             self._failed(task, error)
@@ -201,9 +201,9 @@ class SweepRuns(Generic[P]):
         self.failures[task.name] = report_failure(task.name, error)
 
     def _print_progress(self, task: Task) -> None:
-        """Print a line for a finished trial, with the time left as the finished ones' work lets expect."""
+        """Print a line for a finished trial, with the time left as the work done so far lets expect."""
         self._work_done += self._work[task.name]
-        done, elapsed = len(self._finished) + len(self.failures), time.monotonic() - self._began
+        done, elapsed = len(self._finished) + len(self.failures), time.monotonic() - self._started_at
         still = ""
         if done < len(self._names) and self._work_done > 0:  # a problem that trains nothing estimates no work
             left = elapsed * (sum(self._work.values()) / self._work_done - 1)
@@ -212,18 +212,19 @@ class SweepRuns(Generic[P]):
 
 
 def report_failure(name: str, error: Exception) -> Exception:
-    """Tell a failure when it happens: in one line, or with its traceback where it is a bug."""
+    """Print a failure when it happens: in one line, or with its traceback where it is a bug."""
     if not isinstance(error, DlperfError):
         traceback.print_exception(error)
     print(f"dlperf {name}: failed: {one_line(error)}", file=sys.stderr)
     return error
 
 
-def own_arguments(given: Given[P], trial: P) -> Given[P]:
-    """What the sweep was given, as it applies to one trial: its run can be gone on with by itself."""
+def own_arguments(arguments: Arguments[P], trial: P) -> Arguments[P]:
+    """Return a sweep's arguments as they apply to one trial, so that its run can be resumed by itself."""
     values = texts(trial)
-    spanned = (each.name for each in describe(type(trial)) if each.grid and each.derived_from)
-    own = {name: values[name] for name in [*given.given, *spanned]}
+    spanned = (parameter.name for parameter in describe(type(trial)) if parameter.grid and parameter.derived_from)
+    explicit = {name: values[name] for name in [*arguments.explicit, *spanned]}
     # A trial of an earlier round may differ from what was asked for in further parameters.
-    asked = texts(from_texts(type(trial), own))
-    return Given((trial,), {**own, **{name: value for name, value in values.items() if asked[name] != value}})
+    asked = texts(from_texts(type(trial), explicit))
+    differing = {name: value for name, value in values.items() if asked[name] != value}
+    return Arguments((trial,), {**explicit, **differing})

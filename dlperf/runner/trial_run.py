@@ -16,22 +16,22 @@ from dlperf.clock import Clock
 from dlperf.engines.execution import Outcome
 from dlperf.errors import BadInput
 from dlperf.folders import writable_folder
-from dlperf.parameters import Given, P, Parameters, texts
+from dlperf.parameters import Arguments, P, Parameters, texts
 from dlperf.problem import Problem, Summary
 from dlperf.runner.resume import identity_tags
 from dlperf.tracking.run import Run
 from dlperf.tracking.store import Store
 
 
-def begin(run: Run, problem: Problem[P], given: Given[P], clock: Clock) -> Path:
+def begin(run: Run, problem: Problem[P], arguments: Arguments[P], clock: Clock) -> Path:
     """Log what defines a trial; return where its state is kept between epochs.
 
     Raises:
         BadInput: If a logged parameter says another value.
     """
-    trial = given.trials[0]
+    trial = arguments.trials[0]
     with clock.account("setup"):
-        tags = identity_tags(problem, given)
+        tags = identity_tags(problem, arguments)
     with clock.account("tracking"):
         run.begin(problem, problem.trial_name(trial), "trial", texts(trial), tags)
     state_file = state_folder(run, trial) / "state.npz"
@@ -49,7 +49,7 @@ def finish(store: Store, run: Run, problem: Problem[P], outcome: Outcome, *, sho
     clock, result = Clock(), outcome.result
     clock.carry(outcome.accounts)
     with clock.account("tracking"):
-        # A problem that trains tells its time here already, as `summarize` reads it.
+        # The training time is logged here already, where there is one, because `summarize` reads it.
         trained = {name: value for name, value in clock.metrics().items() if name == "train_seconds"}
         run.final_metrics({**result.metrics, **trained})
         run.set_tags(result.tags)
@@ -77,11 +77,11 @@ def verify(problem: Problem[P], trials: Sequence[P]) -> None:
         BadInput: If they are not.
     """
     problem.verify(trials)
-    given = getattr(trials[0], "state_dir", "")
+    asked_for = getattr(trials[0], "state_dir", "")
     # A relative folder would lie in the temporary clone in which MLflow runs a project from Git.
-    if given and not Path(given).expanduser().is_absolute():
-        raise BadInput("state_dir", given, "must be an absolute path")
-    writable_folder("state_dir" if given else "DLPERF_STATE_DIR", _state_dir(trials[0]))
+    if asked_for and not Path(asked_for).expanduser().is_absolute():
+        raise BadInput("state_dir", asked_for, "must be an absolute path")
+    writable_folder("state_dir" if asked_for else "DLPERF_STATE_DIR", _state_dir(trials[0]))
 
 
 def state_folder(run: Run, parameters: Parameters) -> Path:

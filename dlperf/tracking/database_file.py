@@ -1,4 +1,4 @@
-"""The file of a SQLite store: whether runs can be logged into it, told in a moment, before anything heavy is imported.
+"""The file of a SQLite store: whether runs can be logged into it, known in a moment, before anything heavy is imported.
 
 MLflow tries ten times over 100 seconds to open a database that cannot be opened, and then says what SQLite said.
 """
@@ -173,8 +173,10 @@ def tables_and_revision(file: Path) -> tuple[set[str], str]:
     try:
         with _opened(file, "ro", _SECONDS_LOCKED) as database:
             tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-            found = database.execute("SELECT version_num FROM alembic_version") if "alembic_version" in tables else ()
-            return tables, next((revision for (revision,) in found), "")
+            if "alembic_version" not in tables:
+                return tables, ""
+            revisions = database.execute("SELECT version_num FROM alembic_version")
+            return tables, next((revision for (revision,) in revisions), "")
     except (sqlite3.Error, OSError) as error:
         raise EnvironmentMissing(str(_why(file, error))) from error
 

@@ -31,24 +31,24 @@ def experiment_of_environment(client: Any, uri: str) -> Any:
         experiment = _by_id(client, uri, number or _DEFAULT_ID)
     else:
         experiment = client.get_experiment_by_name(name) or _made(client, name)
-    given = f"MLFLOW_EXPERIMENT_ID={number}" if number else f"MLFLOW_EXPERIMENT_NAME={name}" if name else uri
-    check_active(experiment, without_logins(given))
+    named_by = f"MLFLOW_EXPERIMENT_ID={number}" if number else f"MLFLOW_EXPERIMENT_NAME={name}" if name else uri
+    check_active(experiment, without_logins(named_by))
     return experiment
 
 
-def check_active(experiment: Any, given: str) -> None:
+def check_active(experiment: Any, named_by: str) -> None:
     """Verify that an experiment was not deleted.
 
     Args:
         experiment: MLflow's.
-        given: What leads to it, as the begin of a message.
+        named_by: What leads to it, as the start of a message.
 
     Raises:
         EnvironmentMissing: If it was.
     """
     if experiment.lifecycle_stage != "active":
         raise EnvironmentMissing(
-            f"{given}: the experiment {experiment.name} was deleted: bring it back with `mlflow experiments restore "
+            f"{named_by}: the experiment {experiment.name} was deleted: bring it back with `mlflow experiments restore "
             f"--experiment-id {experiment.experiment_id}`, or name another one in MLFLOW_EXPERIMENT_NAME"
         )
 

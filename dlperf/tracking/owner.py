@@ -35,7 +35,7 @@ def is_another(process: str) -> bool:
 
 
 def _here() -> str:
-    """Name what counts process ids: a container that shares its host's network has the host's name, but its own ids."""
+    """Name what counts process ids: a container that shares its host's network has the host's name, but other ids."""
     try:
         namespace = os.readlink("/proc/self/ns/pid")
     except OSError:  # no Linux

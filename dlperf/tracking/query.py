@@ -24,8 +24,8 @@ _INFINITE = 1.7e308  # what a store that cannot hold infinity holds instead
 
 
 @dataclass
-class Found(Generic[P]):
-    """What a search found of one problem.
+class SearchResult(Generic[P]):
+    """The result of a search for the trials of one problem.
 
     Attributes:
         trials: Finished trials, of several of one trial key the newest unless all were asked for.
@@ -42,7 +42,7 @@ class Found(Generic[P]):
 
 def find_trials(
     client: MlflowClient, problem: Problem[P], *, filter_string: str = "", repeats: bool = False
-) -> Found[P]:
+) -> SearchResult[P]:
     """Search a problem's trials over all experiments.
 
     Args:
@@ -55,35 +55,35 @@ def find_trials(
         BadInput: If MLflow cannot read `filter_string`.
     """
     wanted = [f"tags.`dlperf.problem` = '{problem.name}'", "tags.`dlperf.role` = 'trial'", filter_string]
-    found: Found[P] = Found([])
+    result: SearchResult[P] = SearchResult([])
     curves = Curves(client)
     keys: set[str] = set()
     for run in _search(client, " and ".join(filter(None, wanted)), filter_string):
         name = run.info.run_name or run.info.run_id
         if run.info.status != "FINISHED":
-            found.unfinished.setdefault(run.info.status, []).append(name)
+            result.unfinished.setdefault(run.info.status, []).append(name)
             continue
         try:
             trial = _trial(problem, run, curves)
         except (BadInput, _Unreadable) as error:
-            found.skipped[f"{name} ({run.info.run_id})"] = str(error)
+            result.skipped[f"{name} ({run.info.run_id})"] = str(error)
             continue
         key = trial.tags.get("dlperf.trial_key", trial.run_id)
         if key in keys and not repeats:
-            found.repeated += 1
+            result.repeated += 1
             continue
         keys.add(key)
-        found.trials.append(trial)
+        result.trials.append(trial)
         curves.runs.append(trial.run_id)
-    return found
+    return result
 
 
-def skip_odd_curves(found: Found[P], problem: Problem[P]) -> None:
+def skip_odd_curves(result: SearchResult[P], problem: Problem[P]) -> None:
     """Skip the trials whose curves cannot be drawn: one that is missing, has other epochs, or no finite number."""
     if not problem.curves:
         return
     readable = []
-    for trial in found.trials:
+    for trial in result.trials:
         lengths = {name: len(trial.history[name]) if name in trial.history else 0 for name in problem.curves}
         odd = [name for name in problem.curves if not all(map(math.isfinite, trial.history.get(name, ())))]
         if len(set(lengths.values())) == 1 and 0 not in lengths.values() and not odd:
@@ -91,11 +91,11 @@ def skip_odd_curves(found: Found[P], problem: Problem[P]) -> None:
             continue
         name = f"{trial.tags.get('mlflow.runName', trial.run_id)} ({trial.run_id})"
         if odd:
-            found.skipped[name] = f"its curve of {odd[0]} has a value that is no finite number"
+            result.skipped[name] = f"its curve of {odd[0]} has a value that is no finite number"
         else:
             epochs = ", ".join(f"{name} {length}" for name, length in lengths.items())
-            found.skipped[name] = f"its curves have different numbers of epochs: {epochs}"
-    found.trials = readable
+            result.skipped[name] = f"its curves have different numbers of epochs: {epochs}"
+    result.trials = readable
 
 
 def problems_there(client: MlflowClient) -> dict[str, int]:
@@ -109,7 +109,7 @@ def problems_there(client: MlflowClient) -> dict[str, int]:
 
 def deleted_experiments(client: MlflowClient) -> list[str]:
     """Return the names of the experiments that were deleted, whose runs no search finds."""
-    return sorted(each.name for each in pages(client.search_experiments, view_type=ViewType.DELETED_ONLY))
+    return sorted(deleted.name for deleted in pages(client.search_experiments, view_type=ViewType.DELETED_ONLY))
 
 
 def read_trials(client: MlflowClient, problem: Problem[P], run_ids: Sequence[str]) -> list[StoredTrial[P]]:
@@ -181,9 +181,9 @@ def _trial(problem: Problem[P], run: Any, curves: Curves) -> StoredTrial[P]:
         raise _Unreadable(f"it has no metric {', '.join(missing)}")
     if "epochs_run" in problem.required and trial.metrics["epochs_run"] < 1:
         raise _Unreadable("its metric epochs_run is below 1")
-    odd = next((name for name, each in trial.metrics.items() if not math.isfinite(each) or abs(each) > _INFINITE), "")
-    if odd:
-        raise _Unreadable(f"its metric {odd}={trial.metrics[odd]} is no finite number")
+    for name, value in trial.metrics.items():
+        if not math.isfinite(value) or abs(value) > _INFINITE:
+            raise _Unreadable(f"its metric {name}={value} is no finite number")
     return trial
 
 
@@ -202,14 +202,14 @@ def _typed(problem: Problem[P], run: Any, curves: Curves) -> StoredTrial[P]:
     )
 
 
-def _search(client: MlflowClient, conditions: str, given: str = "") -> Iterator[Any]:
-    """Yield the runs of all experiments, newest first."""
-    experiments = [each.experiment_id for each in pages(client.search_experiments)]
+def _search(client: MlflowClient, conditions: str, filter_string: str = "") -> Iterator[Any]:
+    """Yield the runs of all experiments, newest first; `filter_string` is the user's part of the conditions."""
+    experiments = [experiment.experiment_id for experiment in pages(client.search_experiments)]
     try:
         yield from pages(client.search_runs, experiments, conditions, max_results=1000)
     except MlflowException as error:
-        if given and error.error_code == "INVALID_PARAMETER_VALUE":
-            raise BadInput("filter", given, f"MLflow cannot use it: {one_line(error)}") from error
+        if filter_string and error.error_code == "INVALID_PARAMETER_VALUE":
+            raise BadInput("filter", filter_string, f"MLflow cannot use it: {one_line(error)}") from error
         raise
 
 
@@ -247,12 +247,12 @@ def _histories(client: MlflowClient, runs: Sequence[str], name: str) -> dict[str
 def _bulk(client: MlflowClient, runs: Sequence[str], name: str) -> list[tuple[str, int, int, float]]:
     """Return points of several runs in one request: run, step, timestamp, value.
 
-    MLflow has bulk histories in its stores and its server, for its own pages; its client does not offer them.
+    MLflow has bulk histories in its stores and its server, for the UI; its client does not offer them.
     """
     store = client._tracking_client.store
     if hasattr(store, "get_metric_history_bulk"):
-        found = store.get_metric_history_bulk(list(runs), name, _POINTS_AT_ONCE)
-        return [(m.run_id, m.step, m.timestamp, m.value) for m in found]
+        history = store.get_metric_history_bulk(list(runs), name, _POINTS_AT_ONCE)
+        return [(m.run_id, m.step, m.timestamp, m.value) for m in history]
     with contextlib.suppress(MlflowException, KeyError, ValueError, AttributeError):
         answer = http_request(
             store.get_host_creds(),

@@ -56,7 +56,7 @@ class Run:
         self.id: str = run.info.run_id
         self._waiting: list[Metric] = []
         self._logged_epochs: set[int] | None = None
-        self._told_epochs: set[int] = set()
+        self._reported_epochs: set[int] = set()
         self._final = set(run.data.metrics)
         self._warned = False
 
@@ -142,7 +142,7 @@ class Run:
             BadInput: If a logged parameter says another value.
         """
         logged = self.params
-        operational = {each.name for each in describe(problem.parameters) if each.operational}
+        operational = {parameter.name for parameter in describe(problem.parameters) if parameter.operational}
         for key, value in params.items():
             if key in operational or key not in logged:
                 continue
@@ -150,8 +150,8 @@ class Run:
                 raise BadInput(key, value, f"run {self.id} has {key}={logged[key]}, and a run keeps its parameters")
         new = [Param(key, value) for key, value in params.items() if key not in logged]
         self._client.log_batch(self.id, params=new)
-        own = self._run.info.run_name or ""
-        if own == problem.name or _MADE_UP_NAME.fullmatch(own):
+        present = self._run.info.run_name or ""
+        if present == problem.name or _MADE_UP_NAME.fullmatch(present):
             self._client.update_run(self.id, name=name)
         self.set_tags({"dlperf.problem": problem.name, "dlperf.role": role, **tags})
 
@@ -180,23 +180,23 @@ class Run:
         with tracking_errors(self._uri), artifact_failures(self.id):
             self._client.log_batch(self.id, params=[Param(k, v) for k, v in params.items() if k not in logged])
             self.set_tags(tags)
-            # What the user typed, not what started the worker that told the rest.
+            # The command is what the user typed, not what started the worker that reports the rest.
             self._client.log_dict(self.id, {**environment, "command": command()}, "environment.json")
 
     def epochs(self, first: int, metrics: Sequence[Mapping[str, float]]) -> None:
-        """Log each epoch's metrics once, now or, if the server does not answer, with a later epoch."""
+        """Log the metrics of an epoch once, now or, if the server does not answer, with a later epoch."""
         try:
             if self._logged_epochs is None:
                 history = self._client.get_metric_history(self.id, EPOCH_METRICS[0])
                 self._logged_epochs = {metric.step for metric in history}
         except Exception as error:
             self._warn(error)
-        # A worker that takes over from a dead one tells everything again.
-        known = (self._logged_epochs or set()) | self._told_epochs
+        # A worker that takes over from a dead one reports everything again.
+        known = (self._logged_epochs or set()) | self._reported_epochs
         now = int(time.time() * 1000)
         for epoch, values in enumerate(metrics, first):
             if epoch not in known:
-                self._told_epochs.add(epoch)
+                self._reported_epochs.add(epoch)
                 self._waiting += [Metric(key, value, now, epoch) for key, value in values.items()]
         try:
             self._flush()
@@ -208,7 +208,7 @@ class Run:
 
         Args:
             metrics: Values by name.
-            again: Log also what has been logged before, as the counts of a sweep that was gone on with.
+            again: Log also what has been logged before, as the counts of a resumed sweep.
 
         Raises:
             EnvironmentMissing: If the server does not answer; the trial's state is kept, so that nothing is lost.

@@ -1,4 +1,4 @@
-"""The schema of a tracking database, told without MLflow, which upgrades an older one as soon as it connects."""
+"""The schema of a tracking database, read without MLflow, which upgrades an older one as soon as it connects."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def upgraded_copy(file: Path) -> Iterator[str]:
     with tempfile.TemporaryDirectory(prefix="dlperf-compare-", ignore_cleanup_errors=True) as folder:
         uri = f"sqlite:///{folder}/mlflow.db"
         database_file.copy(file, Path(folder) / "mlflow.db")
-        with _quiet():  # what MLflow says of its migrations would be taken for the user's own file
+        with _quiet():  # what MLflow says of its migrations would be taken for the user's file
             upgrade(uri)
         yield uri
 
@@ -125,7 +125,7 @@ def _quiet() -> Iterator[None]:
 def _revisions() -> tuple[str, set[str]]:
     """Return MLflow's newest revision and all that it knows."""
     script = ScriptDirectory.from_config(databases._get_alembic_config(""))
-    return str(script.get_current_head()), {each.revision for each in script.walk_revisions()}
+    return str(script.get_current_head()), {migration.revision for migration in script.walk_revisions()}
 
 
 def _tables_and_revision(uri: str) -> tuple[set[str], str]:
@@ -134,10 +134,10 @@ def _tables_and_revision(uri: str) -> tuple[set[str], str]:
         try:
             with engine.connect() as connection:
                 tables = set(sqlalchemy.inspect(connection).get_table_names())
-                found: Any = None
+                revision: Any = None
                 if "alembic_version" in tables:
-                    found = connection.execute(sqlalchemy.text("SELECT version_num FROM alembic_version")).scalar()
-                return tables, str(found or "")
+                    revision = connection.execute(sqlalchemy.text("SELECT version_num FROM alembic_version")).scalar()
+                return tables, str(revision or "")
         finally:
             engine.dispose()
     except ModuleNotFoundError as error:

@@ -1,4 +1,4 @@
-"""The tracking server: whether it answers, and how it is said that it does not."""
+"""The tracking server: whether it answers, and the one line that says that it does not."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import contextlib
 import os
 from collections.abc import Iterator
 
-# A dead server must be told in seconds, not in minutes; whoever wants to wait longer sets these.
+# A dead server must be noticed in seconds, not in minutes; whoever wants to wait longer sets these.
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
-# Two lines for each run that ends; `terminal.say_where` says it once for a start.
+# Two lines for every run that ends; `terminal.say_where` says it once for a start.
 os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 
 import mlflow
@@ -22,7 +22,7 @@ _SECONDS_TO_SEARCH = "120"  # one that is there may take its time over thousands
 
 
 def reach(uri: str) -> str:
-    """Return the tracking server that `uri` names, or MLflow's own settings where it is empty, once it has answered.
+    """Return the tracking server that `uri` names, or MLflow's settings where it is empty, once it has answered.
 
     A database is not asked.
 

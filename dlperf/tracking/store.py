@@ -1,4 +1,4 @@
-"""The store that runs go to: the tracking server that MLflow's own settings name, and an experiment of it."""
+"""The store that runs go to: the tracking server that MLflow's settings name, and an experiment of it."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ _KIND = "mlflow.experimentKind"
 
 
 class Store:
-    """The tracking server that MLflow's own settings name, and the experiment runs go to."""
+    """The tracking server that MLflow's settings name, and the experiment runs go to."""
 
     def __init__(self, uri: str = "") -> None:
         """Connect.
 
         Args:
-            uri: The server; what MLflow's own settings name unless given.
+            uri: The server; the one that MLflow's settings name where this is empty.
 
         Raises:
             EnvironmentMissing: If the server cannot be reached or refuses.
@@ -65,7 +65,7 @@ class Store:
         Raises:
             EnvironmentMissing: If it was deleted.
         """
-        # `mlflow run --run-id` names the experiment of its own command line, which may be another one.
+        # `mlflow run --run-id` names the experiment of its command line, which may be another one.
         self._experiment = self.client.get_experiment(experiment_id)
         check_active(self._experiment, named_by)
 
@@ -112,7 +112,7 @@ class Store:
         return Run(self.client, self.uri, run)
 
     def create(self, name: str, parent: Run | None = None) -> Run:
-        """Make a run, below `parent` if given.
+        """Make a run, below `parent` if there is one.
 
         Raises:
             BadInput: If the environment's name of an experiment cannot be one.
@@ -127,19 +127,19 @@ class Store:
 
     def children(self, parent: Run, tag: str = "dlperf.trial_key") -> dict[str, Run]:
         """Return the runs below `parent` by the value of a tag; of several a finished one, else the newest."""
-        found: dict[str, Run] = {}
+        children: dict[str, Run] = {}
         # Newest first.
         for run in self._search(f"tags.`{_PARENT}` = '{parent.id}'"):
             key = run.data.tags.get(tag)
-            if key and (key not in found or (not found[key].finished and run.info.status == "FINISHED")):
-                found[key] = Run(self.client, self.uri, run)
-        return found
+            if key and (key not in children or (not children[key].finished and run.info.status == "FINISHED")):
+                children[key] = Run(self.client, self.uri, run)
+        return children
 
     def end_stale_runs(self) -> None:
         """End the runs of this machine that stand as RUNNING though their process is gone (SIGKILL, out of memory)."""
-        for found in self._search("attributes.status = 'RUNNING' and tags.`dlperf.tracking.owner` LIKE '%'"):
-            run = Run(self.client, self.uri, found)
-            if not is_gone(run.tags["dlperf.tracking.owner"]):
+        for running in self._search("attributes.status = 'RUNNING' and tags.`dlperf.process` LIKE '%'"):
+            run = Run(self.client, self.uri, running)
+            if not is_gone(run.tags["dlperf.process"]):
                 continue
             if run.finished:
                 run.end("FINISHED")

@@ -1,8 +1,8 @@
-"""MLflow's own monitor of the host, where MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING asks for it.
+"""MLflow's monitor of the host, where MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING asks for it.
 
 The figures are the host's, taken by the process that logs. So a run has them while this process works at it alone: a
 single trial, a trial of a sweep whose trials run one after the other, and what is above them. Of trials side by side
-(processes, a cluster, measurements in turn) none has figures that are its own: those of the sweep are the host's.
+(processes, a cluster, measurements in turn) none has figures: those of the sweep are the host's.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def wanted() -> bool:
 def monitored(run: Run, tracking_uri: str) -> Iterator[None]:
     """Log the host's figures into a run that stands as RUNNING, while the block lasts, if the user wants them.
 
-    A run that is gone on with goes on with its steps.
+    A resumed run continues its steps.
 
     Raises:
         BadInput: If one of MLflow's settings of them cannot be used.

@@ -48,8 +48,8 @@ def begin(store: Store, raw: dict[str, str], **logged: str) -> Run:
     for name, value in logged.items():
         store.client.log_param(made.id, name, value)
     run = Run(store.client, store.uri, store.client.get_run(made.id))
-    given = parse(PROBLEM.parameters, {"dataset": "digits", **raw})
-    run.begin(PROBLEM, "cutout m=4", "trial", texts(given.trials[0]), identity_tags(PROBLEM, given))
+    arguments = parse(PROBLEM.parameters, {"dataset": "digits", **raw})
+    run.begin(PROBLEM, "cutout m=4", "trial", texts(arguments.trials[0]), identity_tags(PROBLEM, arguments))
     return run
 
 
@@ -76,8 +76,8 @@ def test_a_logged_parameter_with_another_value_is_refused(store: Store) -> None:
 
 def test_a_name_the_user_chose_is_kept(store: Store) -> None:
     run = Run(store.client, store.uri, store.client.create_run("0", run_name="my run"))
-    given = parse(PROBLEM.parameters, {"dataset": "digits"})
-    run.begin(PROBLEM, "cutout m=4", "trial", texts(given.trials[0]), {})
+    arguments = parse(PROBLEM.parameters, {"dataset": "digits"})
+    run.begin(PROBLEM, "cutout m=4", "trial", texts(arguments.trials[0]), {})
     assert store.client.get_run(run.id).info.run_name == "my run"
 
 

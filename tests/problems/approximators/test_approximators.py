@@ -51,15 +51,15 @@ def test_the_notebooks_networks() -> None:
 
 
 def test_units_span_the_grid() -> None:
-    given = parse(ApproximatorsParameters, {})
-    assert len(given.trials) == 143
-    assert given.given == {}
-    assert {trial.processes for trial in given.trials} == {cores()}
-    assert {(trial.threads, trial.epochs, trial.patience) for trial in given.trials} == {(1, 2000, 20)}
+    arguments = parse(ApproximatorsParameters, {})
+    assert len(arguments.trials) == 143
+    assert arguments.explicit == {}
+    assert {trial.processes for trial in arguments.trials} == {cores()}
+    assert {(trial.threads, trial.epochs, trial.patience) for trial in arguments.trials} == {(1, 2000, 20)}
     assert [t.units for t in parse(ApproximatorsParameters, {"units": "64,128"}).trials] == ["64,128"]
     several = parse(ApproximatorsParameters, {"units": "64,128; 16", "random_seed": "0,1"})
     assert [(t.random_seed, t.units) for t in several.trials] == [(0, "64,128"), (0, "16"), (1, "64,128"), (1, "16")]
-    assert several.given == {"random_seed": "0,1", "units": "64,128;16"}
+    assert several.explicit == {"random_seed": "0,1", "units": "64,128;16"}
     assert sweep_texts(several.trials)["units"] == "64,128;16"
     assert len(parse(ApproximatorsParameters, {"max_units": "64", "max_layers": "2"}).trials) == 7
 
