@@ -10,6 +10,8 @@ from typing import Any, Literal, TypeAlias
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from dlperf.entry_points import ProblemName
+
 Facts: TypeAlias = Mapping[str, Any]
 """Values by name of a parameter, a logged fact or a metric; a list means any of its values."""
 
@@ -100,7 +102,7 @@ class Claim(_Item):
     """
 
     id: str = Field(pattern=r"^[a-z]+/[a-z0-9-]+$")
-    problem: Literal["optimizers", "scaling", "architectures", "cutout", "approximators"]
+    problem: ProblemName
     says: str
     source: Literal["notebook", "paper", "assignment", "library"]
     place: str

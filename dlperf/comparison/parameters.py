@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from dlperf.declaration import parameter
-from dlperf.entry_points import PROBLEMS
+from dlperf.entry_points import PROBLEMS, ProblemName
 from dlperf.parameters import Parameters
 from dlperf.problem import Comparison
 
@@ -13,9 +13,7 @@ from dlperf.problem import Comparison
 class CompareParameters(Parameters):
     """Parameters of the comparison."""
 
-    problem: Literal["optimizers", "scaling", "architectures", "cutout", "approximators"] = parameter(
-        PROBLEMS, grid=True, help="whose trials are compared"
-    )
+    problem: ProblemName = parameter(PROBLEMS, grid=True, help="whose trials are compared")
     group_by: str = parameter(
         "",
         help="parameters or logged facts, with commas between, over whose values means are taken; what the "

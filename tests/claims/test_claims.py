@@ -27,12 +27,12 @@ from dlperf.claims.verdicts import (
     verdict_table,
     verdicts,
 )
+from dlperf.entry_points import PROBLEMS
 from dlperf.trial import StoredTrial
 from tests.support.trials import stored
 
 CLAIMS = ledger.claims()
 FACTS = {"num_layers", "total_units", "num_params", "update_rule", "hardware", "epochs_run"}
-PROBLEMS = ("optimizers", "scaling", "architectures", "cutout", "approximators")
 
 
 def claim(**given: Any) -> Claim:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from dlperf.entry_points import PROBLEMS
 from tests.docs.commands import check, entry_point_of, is_command
 from tests.docs.ends import documented_ends
 from tests.docs.entry_points import declares
@@ -92,7 +93,7 @@ def test_comments_variables_and_redirections_are_no_part_of_a_command() -> None:
 
 
 def test_every_entry_point_is_shown_as_a_command_on_its_page() -> None:
-    for name in ("optimizers", "scaling", "architectures", "cutout", "approximators", "compare"):
+    for name in (*PROBLEMS, "compare"):
         shown = [entry_point_of(line.text) for line in shell_lines(DOCS / f"{name}.md")]
         assert name in [found[0] for found in shown if found], name
     readme = [piece.text for piece in shell_lines(ROOT / "README.md")]

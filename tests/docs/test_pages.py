@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from dlperf.entry_points import PROBLEMS
 from tests.docs.pages import DOCS, PAGES, RESULTS, ROOT, anchors, images, links, prose
 
 CONTRIBUTING = ROOT / "CONTRIBUTING.md"
@@ -56,7 +57,7 @@ def test_the_readme_shows_one_figure() -> None:
 
 def test_every_problem_page_has_the_same_sections() -> None:
     """One who has read one page knows where to look on the next."""
-    for problem in ("optimizers", "scaling", "architectures", "cutout", "approximators"):
+    for problem in PROBLEMS:
         headings = [piece.text for piece in prose(DOCS / f"{problem}.md") if piece.text.startswith("## ")]
         wanted = ["## Commands", "## Parameters", "## What is measured", "## Result", "## Sources"]
         assert [heading for heading in headings if heading != "## Protocols"] == wanted, problem

@@ -17,11 +17,12 @@ from typing import Any
 
 import pytest
 
+from dlperf.entry_points import PROBLEMS
 from dlperf.errors import EnvironmentMissing
 from dlperf.tracking import database_file
 from tests.support.desk import ROOT
 
-TRAININGS = ("main", "optimizers", "scaling", "architectures", "cutout", "approximators")
+TRAININGS = ("main", *PROBLEMS)
 # Whoever is root writes anywhere but for these capabilities.
 AS_ANYBODY = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
 needs_setpriv = pytest.mark.skipif(
