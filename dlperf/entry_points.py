@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import Any, Literal, TypeAlias, get_args
 
 from dlperf.declaration import parameter
 from dlperf.parameters import MAX_RANDOM_SEED, Parameters
 from dlperf.problem import Comparison, Demo, Problem
 
-PROBLEMS: tuple[str, ...] = ("optimizers", "scaling", "architectures", "cutout", "approximators")
+ProblemName: TypeAlias = Literal["optimizers", "scaling", "architectures", "cutout", "approximators"]
+
+PROBLEMS: tuple[str, ...] = get_args(ProblemName)
 """The problems, in the order of the course: the folders of `dlperf.problems`."""
 
 NAMES: tuple[str, ...] = ("main", *PROBLEMS, "compare")

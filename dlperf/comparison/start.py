@@ -127,7 +127,11 @@ def _sections(store: Store, source: Source, asked: Sequence[CompareParameters]) 
 
 
 def _nothing(
-    store: Store, source: Source, names: Sequence[str], asked: CompareParameters, results: Sequence[query.Found[Any]]
+    store: Store,
+    source: Source,
+    names: Sequence[str],
+    asked: CompareParameters,
+    results: Sequence[query.SearchResult[Any]],
 ) -> str:
     condition = f" with {asked.filter}" if asked.filter else ""
     statuses: dict[str, int] = {}
