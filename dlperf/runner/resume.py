@@ -50,6 +50,18 @@ def was_started(run: Run | None) -> bool:
     return run is not None and "dlperf.given" in run.tags
 
 
+def is_finished(problem: Problem[P], trial: P, children: Mapping[str, Run]) -> bool:
+    """Whether an earlier start of a sweep has finished a trial, so that a resumed one skips it.
+
+    Args:
+        problem: The problem.
+        trial: One of the sweep's trials.
+        children: The sweep's child runs by trial key.
+    """
+    child = children.get(problem.trial_key(trial))
+    return child is not None and child.finished
+
+
 def identity_tags(problem: Problem[P] | Demo, arguments: Arguments[P]) -> dict[str, str]:
     """Return the tags that a run has from its start, apart from problem and role."""
     protocols = dict.fromkeys(getattr(trial, "protocol", "") for trial in arguments.trials)

@@ -13,7 +13,7 @@ from dlperf.problem import Demo, Problem
 from dlperf.runner import dry_run, trial_run
 from dlperf.runner.demo import run_demo
 from dlperf.runner.problem_run import run_problem
-from dlperf.runner.resume import original_arguments, was_started
+from dlperf.runner.resume import is_finished, original_arguments, was_started
 from dlperf.tracking import system_metrics
 from dlperf.tracking.server import tracking_errors
 from dlperf.tracking.store import Store
@@ -70,8 +70,8 @@ def _unfinished(problem: Problem[P], trials: Sequence[P], raw: Mapping[str, str]
         trials = parse(problem.parameters, original_arguments(problem, run, raw)).trials
         if len(trials) == 1:
             return [] if run.finished else trials
-        finished = {key for key, child in store.children(run).items() if child.finished}
-        return [trial for trial in trials if problem.trial_key(trial) not in finished]
+        children = store.children(run)
+        return [trial for trial in trials if not is_finished(problem, trial, children)]
 
 
 def refuse(error: BadInput) -> None:

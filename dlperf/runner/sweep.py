@@ -21,7 +21,7 @@ from dlperf.interruption import signals_deferred
 from dlperf.parameters import Arguments, P, describe, from_texts, sweep_texts, texts
 from dlperf.problem import Problem, Summary
 from dlperf.runner import trial_run
-from dlperf.runner.resume import identity_tags
+from dlperf.runner.resume import identity_tags, is_finished
 from dlperf.tracking.run import Run
 from dlperf.tracking.server import tracking_errors
 from dlperf.tracking.store import Store
@@ -123,16 +123,15 @@ class SweepRuns(Generic[P]):
             if name in self._names:
                 continue
             self._names.append(name)
-            child = children.get(self._problem.trial_key(trial))
-            if child and child.finished:
+            if child := children.get(self._problem.trial_key(trial)):
+                self._runs[name] = child
+            if is_finished(self._problem, trial, children):
                 print(f"{name}: finished before, skipped")
                 self._finished.add(name)
             else:
                 self._trial_arguments[name] = own_arguments(self._arguments, trial)
                 self._work[name] = self._problem.work(trial)
                 tasks.append(Task(self._problem.name, trial, name, show_progress=one_by_one))
-            if child:
-                self._runs[name] = child
         return tasks
 
     @property

@@ -92,7 +92,7 @@ def documented_defaults(page: Path, section: str = "Parameters") -> dict[str, tu
 
 @pytest.mark.parametrize("name", [*PROBLEMS, "compare"])
 def test_parameters_and_their_defaults(name: str) -> None:
-    declared = {each.name: each for each in describe(entry_points.load_problem(name).parameters)}
+    declared = {each.name: each for each in describe(entry_points.load(name).parameters)}
     own = documented_defaults(DOCS / f"{name}.md")
     shared = documented_defaults(RUNNING) if name != "compare" else {}
     assert own.keys() <= declared.keys()
