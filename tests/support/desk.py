@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = ["--dataset", "digits", "--depth", "8", "--train_examples", "320"]
 MLFLOW_RUN = [str(Path(sys.executable).parent / "mlflow"), "run", str(ROOT), "--env-manager", "local"]
@@ -64,7 +66,6 @@ class Desk:
 
 
 def processes_of(desk: Desk) -> list[Any]:
-    import psutil
 
     found = []
     for process in psutil.process_iter():
@@ -92,3 +93,9 @@ def eventually(condition: Callable[[], bool], seconds: float = 30) -> None:
     while not condition():
         assert time.monotonic() < deadline, "did not come true in time"
         time.sleep(0.3)
+
+
+def port() -> int:
+    from dlperf.problems.scaling.job import free_ports
+
+    return free_ports(1)[0]

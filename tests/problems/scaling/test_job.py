@@ -1,0 +1,183 @@
+"""Workers of a distributed training: who sees which example, that several train as one does, and how they end."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dlperf.environment import cores
+from dlperf.errors import BadInput, TrialFailed
+from dlperf.parameters import parse
+from dlperf.problems.scaling.job import Job, rows_of
+from dlperf.problems.scaling.parameters import ScalingParameters
+from dlperf.problems.scaling.worker_config import WorkerConfig
+from tests.support.desk import Desk, port
+from tests.support.rounding import tolerance
+
+
+@settings(max_examples=60)
+@given(st.integers(1, 400), st.integers(1, 130), st.integers(1, 8), st.integers(0, 5))
+def test_each_example_is_seen_once_per_epoch_across_workers(
+    examples: int, batch: int, replicas: int, random_seed: int
+) -> None:
+    per_epoch = -(-examples // batch)
+    for epoch in (0, 1):
+        seen: list[int] = []
+        for step in range(epoch * per_epoch, (epoch + 1) * per_epoch):
+            own = {"examples": examples, "batch_size": batch, "replicas": replicas, "random_seed": random_seed}
+            parts = [rows_of(step, **own, first=replica, local=1) for replica in range(replicas)]
+            together, size = rows_of(step, **own, first=0, local=replicas)
+            assert [list(part[0]) for part, _ in parts] == [list(part) for part in together]
+            assert {found for _, found in parts} == {size} == {sum(map(len, together))}
+            seen += [int(row) for part in together for row in part]
+        assert sorted(seen) == list(range(examples))
+
+
+def test_the_batches_do_not_depend_on_the_number_of_workers() -> None:
+    def batch(replicas: int) -> list[int]:
+        parts, _ = rows_of(3, examples=1000, batch_size=64, replicas=replicas, first=0, local=replicas, random_seed=1)
+        return [int(row) for part in parts for row in part]
+
+    assert batch(1) == batch(2) == batch(4)
+
+
+def config(index: int, strategy: str, **other: Any) -> WorkerConfig:
+    given = {
+        **{"index": index, "cores": (index % cores(),), "threads": 1, "device": "cpu", "devices": ("/cpu:0",)},
+        **{"strategy": strategy, "collective": "ring", "all_reduce": "", "model": "convnet", "dataset": "synthetic"},
+        **{"data_dir": "", "train_examples": 500, "batch_size": 64, "learning_rate": 0.05, "random_seed": 0},
+        **other,
+    }
+    return WorkerConfig(**given)
+
+
+def test_a_configuration_survives_the_pipe() -> None:
+    one = config(1, "mirrored", devices=("/cpu:0", "/cpu:1"))
+    assert WorkerConfig.from_json(one.to_json()) == one
+    assert one.shared() == config(0, "mirrored", devices=("/cpu:0", "/cpu:1")).shared()
+
+
+def losses(strategy: str, workers: int, **other: Any) -> list[float]:
+    """Losses of ten steps, the smaller last one of the epoch included."""
+    processes = 1 if strategy == "mirrored" else workers
+    configs = [config(index, strategy, **other) for index in range(processes)]
+    with Job("job", configs, cluster=strategy == "multi_worker") as job:
+        job.command("warm_up")
+        answers = job.command("train", first=0, steps=10)
+    return [sum(own) for own in zip(*(answer["losses"] for answer in answers), strict=True)]
+
+
+@pytest.mark.slow
+def test_two_real_workers_train_as_one_does() -> None:
+    """Without batch normalisation but for rounding; and devices of one process, with both ways to reduce on a CPU.
+
+    At a rate of 0.05 training is so restless that one ReLU that rounding has switched shows in the fifth digit.
+    """
+    plain = losses("none", 1, learning_rate=0.01)
+    assert plain[-1] < plain[0]
+    # Sums of the last layers make a loss; those of gradients, over 16 x 16 places of 64 images, what steps change.
+    allowed = max(plain) * tolerance(3 * 3 * 32) + np.ptp(plain) * tolerance(64 * 16 * 16, steps=10)
+    assert allowed < 3e-4  # a step that divides 52 losses by 53 is off by 0.045
+    two = losses("multi_worker", 2, learning_rate=0.01)
+    np.testing.assert_allclose(two, plain, rtol=0, atol=allowed)
+    for all_reduce in ("hierarchical_copy", "reduction_to_one_device"):
+        mirrored = losses("mirrored", 2, devices=["/cpu:0", "/cpu:1"], all_reduce=all_reduce, learning_rate=0.01)
+        np.testing.assert_allclose(mirrored, plain, rtol=0, atol=allowed)
+
+
+@pytest.mark.slow
+def test_batch_normalisation_sees_a_share_of_the_batch() -> None:
+    """With it the losses of two workers are near one's and not equal: README and results say by how much."""
+    plain = losses("none", 1, model="resnet20")
+    two = losses("multi_worker", 2, model="resnet20")
+    apart = np.abs(np.array(two) / plain - 1)
+    assert tolerance(64 * 32 * 32, steps=10) < apart.max() < 0.3
+    assert apart[0] < 0.1
+
+
+@pytest.mark.slow
+def test_the_first_workers_state_reaches_all(tmp_path: Path) -> None:
+    """A worker that cannot read the state, as on another host, goes on from the first one's all the same."""
+    state = str(tmp_path / "state.npz")
+    configs = [config(index, "multi_worker") for index in range(2)]
+    with Job("job", configs, cluster=True) as job:
+        job.command("train", first=0, steps=3)
+        job.command("save", only=[0], path=state, record={})
+        whole = [a["losses"] for a in job.command("train", first=3, steps=3)]
+    with Job("job", configs, cluster=True) as job:
+        for index, (path, rounds) in enumerate(((state, 1), ("", 0))):
+            job._send(index, json.dumps({"do": "restore", "path": path, "rounds": rounds}))
+        assert job._collect(range(2), 60) == [{"rounds": 1}, {"rounds": 1}]
+        resumed = [a["losses"] for a in job.command("train", first=3, steps=3)]
+    assert resumed == whole
+
+
+@pytest.mark.slow
+def test_workers_with_other_parameters_are_refused() -> None:
+    with pytest.raises(TrialFailed, match="code or parameters of worker 1 differ from worker 0's"):
+        _with_fingerprints(1, 2)
+
+
+def _with_fingerprints(*fingerprints: int) -> None:
+    from unittest import mock
+
+    from dlperf.problems.scaling import job as scaling_job
+
+    sent = scaling_job.Job._send
+
+    def send(self: Job, index: int, line: str) -> None:
+        if "fingerprint" in line:
+            line = replace(WorkerConfig.from_json(line), fingerprint=fingerprints[index]).to_json()
+        sent(self, index, line)
+
+    with mock.patch.object(scaling_job.Job, "_send", send):
+        Job("job", [config(index, "multi_worker") for index in range(2)], cluster=True).__enter__()
+
+
+@pytest.mark.slow
+def test_a_killed_worker_ends_the_job_and_is_named() -> None:
+    with Job("job", [config(index, "multi_worker") for index in range(2)], cluster=True) as job:
+        job.command("warm_up")
+        pids = [worker.pid for worker in job._workers]
+        os.kill(pids[1], signal.SIGKILL)
+        begun = time.monotonic()
+        with pytest.raises(TrialFailed, match=r"job: worker 1 of 2 was killed by SIGKILL"):
+            job.command("train", first=0, steps=1000)
+        assert time.monotonic() - begun < 30
+    assert not any(psutil.pid_exists(pid) for pid in pids)
+
+
+def test_hosts_that_cannot_be_used(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    import socket
+
+    from dlperf.errors import EnvironmentMissing
+    from dlperf.problems.scaling import job as scaling_job
+
+    monkeypatch.setattr(scaling_job, "_HOST_SECONDS", 1.0)
+    nobody = f"127.0.0.1:{port()}"
+    own = [config(0, "multi_worker")]
+    job = Job("job", own, cluster=True, hosts=[f"127.0.0.1:{port()}", nobody])
+    with pytest.raises(EnvironmentMissing, match=f"worker 1 at {nobody} has not answered for 1 seconds"):
+        job.__enter__()
+    with socket.socket() as taken:
+        taken.bind(("", 0))
+        taken.listen()
+        number = taken.getsockname()[1]
+        with pytest.raises(EnvironmentMissing, match=f"port {number} of 127.0.0.1:{number} cannot be used here"):
+            Job("job", own, cluster=True, hosts=[f"127.0.0.1:{number}", nobody])
+    for given_hosts, message in (("node1", "HOST:PORT"), ("a:1,a:1", "names an address twice")):
+        with pytest.raises(BadInput, match=message):
+            parse(ScalingParameters, {"hosts": given_hosts})
+    with pytest.raises(BadInput, match="host_index=2: must be 0 to 1"):
+        parse(ScalingParameters, {"hosts": "a:1,b:1", "host_index": "2"})
