@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format mlproject image benchmarks ui clean
+.PHONY: help setup demo quick test lint format mlproject image benchmarks ui clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1@\2/p' $(MAKEFILE_LIST) | awk -F@ '{ printf "%-18s %s\n", $$1, $$2 }'
@@ -34,6 +34,9 @@ $(STAMP): pyproject.toml conda.yaml
 demo: setup  ## run all five problems, reduced to minutes on embedded data, under MLflow, and print the tables
 	PATH="$$(cd $(BIN) && pwd):$$PATH" $(BIN)/mlflow run . --env-manager local
 	@echo "To see the runs: make ui, then open http://127.0.0.1:$(PORT)"
+
+quick: setup  ## run the tests that end in a moment, in two processes
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not container"
 
 test: setup  ## run the tests, in two processes
 	$(BIN)/python -m pytest -n 2 --dist loadfile

@@ -73,7 +73,9 @@ def _run(command: Sequence[str], folder: Path, environment: Mapping[str, str]) -
     except FileNotFoundError as error:
         raise MeasurementFailed(f"{command[0]} is not installed") from error
     if done.returncode:
-        raise MeasurementFailed(failure(command, done.returncode, done.stderr))
+        # Docker's last line points to its help; the reason stands before it.
+        said = [line for line in done.stderr.splitlines() if not line.startswith(("Run 'docker", "See 'docker"))]
+        raise MeasurementFailed(failure(command, done.returncode, "\n".join(said)))
 
 
 def _outside(trial: Sequence[str]) -> list[float]:

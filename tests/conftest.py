@@ -15,6 +15,7 @@ import pytest
 
 from dlperf.data import cifar10
 from tests.support.desk import Desk, processes_of
+from tests.support.golden import OPTION
 
 # Before any test module imports TensorFlow, which reads it once.
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
@@ -23,6 +24,11 @@ os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 REAL_FILE_BYTES = 10_000 * 3_073
 
 session_folder: pytest.StashKey[tempfile.TemporaryDirectory[str]] = pytest.StashKey()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let golden files be written anew."""
+    parser.addoption(OPTION, action="store_true", help="write the golden files of tests/golden anew")
 
 
 def pytest_configure(config: pytest.Config) -> None:

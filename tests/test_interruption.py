@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from dlperf.interruption import launcher_chain, signals_raised
 
 ROOT = Path(__file__).resolve().parent.parent
 SHOW = "from dlperf.interruption import launcher_chain; print(len(launcher_chain()))"
+SHOWN = shlex.join([sys.executable, "-c", SHOW])  # for a shell: the environment's path may have a blank
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
@@ -51,12 +53,12 @@ def test_no_launcher_without_mlflow(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_launcher_is_the_nearest_python_without_the_run_id() -> None:
     """As MLflow starts it: through a shell that has the variable, from a Python that has not."""
-    command = ["bash", "-c", f"{sys.executable} -c '{SHOW}'; true"]
+    command = ["bash", "-c", f"{SHOWN}; true"]
     done = subprocess.run(command, cwd=ROOT, env={**os.environ, "MLFLOW_RUN_ID": "a"}, capture_output=True, text=True)
     assert done.stdout == "2\n", done.stderr  # the shell, and this process
 
 
 def test_a_variable_exported_by_hand_has_no_launcher() -> None:
-    command = ["bash", "-c", f"export MLFLOW_RUN_ID=a; {sys.executable} -c '{SHOW}'; true"]
+    command = ["bash", "-c", f"export MLFLOW_RUN_ID=a; {SHOWN}; true"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.stdout == "0\n", done.stderr

@@ -19,7 +19,8 @@ class Source:
     Attributes:
         uri: What the user calls it.
         read_from: The store that is read: the same, or a copy.
-        reason: Why a copy is read, "" if none is; nothing can be logged into the store itself then.
+        reason: Why a copy is read, and which, as the begin of a sentence; "" if none is. Nothing can be logged into the
+            store itself then.
     """
 
     uri: str
@@ -63,7 +64,9 @@ def opened(tracking_uri: str, *, upgrade: bool) -> Iterator[Source]:
     unwritable = database_file.why_not_writable(file) if file and not database.older else None
     if file and (database.older or unwritable):
         with schema.upgraded_copy(file) as copy:
-            yield Source(uri, copy, unwritable.reason if unwritable else f"{uri} {database}")
+            yield Source(
+                uri, copy, f"{unwritable.reason}: a copy" if unwritable else f"{uri} {database}: a migrated copy"
+            )
     else:
         yield Source(uri, uri)
 

@@ -71,7 +71,7 @@ def start(comparison: Comparison, raw: Mapping[str, str]) -> int:
         report.write(folder, sections, files.write(folder, sections, figures=first.curves), source.uri)
         if output:
             shutil.copytree(folder, output, dirs_exist_ok=True)
-        _show(sections, curves=first.curves)
+        show(sections, curves=first.curves)
         if run:
             _log(run, sections, folder)
     if output:
@@ -100,7 +100,7 @@ def _of_copy(source: Source, logs_to: Store | None, output: Path | None) -> str:
     else:
         files_too = f"and in {output}" if output else "alone (--output FOLDER keeps them)"
         kept = f"the comparison is no run of a store, its tables are here {files_too}"
-    return f"{source.reason}: a migrated copy is compared, and the file stays as it is; {kept}"
+    return f"{source.reason} is compared, and the file stays as it is; {kept}"
 
 
 def _sections(store: Store, source: Source, asked: Sequence[CompareParameters]) -> list[Section]:
@@ -152,7 +152,8 @@ def _log(run: Run, sections: Sequence[Section], folder: Path) -> None:
     run.final_metrics({"trials_compared": trials, **counts}, again=True)
 
 
-def _show(sections: Sequence[Section], *, curves: bool) -> None:
+def show(sections: Sequence[Section], *, curves: bool) -> None:
+    """Print what a comparison says of every problem: what was left out, settings, tables, claims."""
     for compared in sections:
         problem, trials, settings = compared.problem.name, len(compared.search.trials), len(compared.settings)
         print(f"\n{problem}: {_plural(trials, 'finished trial')} in {_plural(settings, 'setting')}")

@@ -7,6 +7,7 @@ tracking server.
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import signal
 import socket
@@ -27,8 +28,20 @@ _KNOCK_SECONDS = 10
 _CONNECT_SECONDS = 60
 _POLL_SECONDS = 0.3
 _RETRIES = 1
-# Ray dies, and takes the process along, where a cluster does not answer: a process that may die asks first.
-_PROBE = "import ray, sys; ray.init(address=sys.argv[1], log_to_driver=False, logging_level='ERROR'); ray.nodes()"
+_INTERPRETER_SECONDS = 20
+# Ray dies, and takes the process along, where a cluster does not answer: a process that may die asks first. It asks
+# every node for its interpreter, in a worker without a runtime environment: those start whatever its path.
+_PROBE = f"""
+import json, sys
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy as On
+ray.init(address=sys.argv[1], log_to_driver=False, logging_level="ERROR")
+interpreter = ray.remote(num_cpus=0)(lambda: sys.executable)
+nodes = [node["NodeID"] for node in ray.nodes() if node["Alive"]]
+asked = [interpreter.options(scheduling_strategy=On(node, soft=True)).remote() for node in nodes]
+answered = ray.wait(asked, num_returns=len(asked), timeout={_INTERPRETER_SECONDS})[0] if asked else []
+print(json.dumps(ray.get(answered)))
+"""
 
 
 def run(tasks: Sequence[Task], listener: Listener, *, cpus: float, gpus: float) -> None:
@@ -87,14 +100,36 @@ def _connected() -> Any:
         raise EnvironmentMissing(f"{unreachable} within {_CONNECT_SECONDS} seconds") from None
     if probe.returncode:
         raise EnvironmentMissing(f"{unreachable}: {reason(probe.stderr)}")
+    _refuse_blanks(json.loads(probe.stdout.strip().splitlines()[-1]))
     import ray
 
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     package = Path(dlperf.__file__).resolve().parent
-    ray.init(address=address, logging_level="ERROR", runtime_env={"py_modules": [str(package)]})
+    # A worker inherits the environment of its node, not of this start: what chooses the kernels goes along.
+    kernels = {name: os.environ[name] for name in ("TF_ENABLE_ONEDNN_OPTS",) if name in os.environ}
+    runtime_env = {"py_modules": [str(package)], "env_vars": kernels}
+    ray.init(address=address, logging_level="ERROR", runtime_env=runtime_env)
     for number, handler in handlers.items():  # Ray puts its own in their place
         signal.signal(number, handler)
     return ray
+
+
+def _refuse_blanks(interpreters: Sequence[str]) -> None:
+    """Refuse nodes whose interpreter Ray's shell would take for two words; Ray itself tries for ten minutes.
+
+    Ray quotes neither the interpreter's path nor asks whether the worker has come up, as soon as a job has a runtime
+    environment (`ray/_private/runtime_env/context.py` of Ray 2.60). Other paths may have blanks: this start's own, the
+    package's, the temporary folder's.
+
+    Raises:
+        EnvironmentMissing: If a path has white space in it.
+    """
+    for path in interpreters:
+        if len(path.split()) > 1:
+            raise EnvironmentMissing(
+                f"engine=ray: Ray starts no worker from an environment whose path has a blank: {path}; "
+                "build the environment in a folder without one"
+            )
 
 
 def _room(ray: Any, cpus: float, gpus: float) -> int:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import mlflow
 import pandas as pd
@@ -213,10 +214,12 @@ def test_nothing_found(start: Start, tmp_path: Path) -> None:
     line = errors.strip().splitlines()[-1]
     assert line.startswith("dlperf compare: no finished trial of cutout with params.m = '3' at sqlite:///")
     assert "there are: 8 runs of approximators, 3 runs of architectures" in line
-    empty = f"sqlite:///{tmp_path}/empty.db"
-    mlflow.MlflowClient(empty).search_experiments()
-    status, _, errors = start(uri=empty)
-    assert (status, "there are: no run of dlperf" in errors) == (1, True)
+    folder = tmp_path / "My Runs"
+    folder.mkdir()
+    for empty in (f"sqlite:///{folder}/empty.db", f"sqlite:///{quote(str(folder))}/empty.db"):  # MLflow writes %20
+        mlflow.MlflowClient(empty).search_experiments()
+        status, _, errors = start(uri=empty)
+        assert (status, "there are: no run of dlperf" in errors) == (1, True)
 
 
 def test_an_unreachable_server(start: Start) -> None:

@@ -13,7 +13,7 @@ import mlflow
 import pytest
 
 from dlperf.cli import entry_point
-from dlperf.tracking import schema
+from dlperf.tracking import database_file, schema
 from tests.support import older_stores, postgres
 from tests.support.made_trials import insert, made
 
@@ -189,3 +189,17 @@ def test_a_database_of_a_server_is_upgraded_only_when_asked(start: Start, server
     assert (status, "there are: no run of dlperf" in errors) == (1, True)
     assert before < tables()
     assert not schema.Schema(server).older
+
+
+def test_a_file_that_cannot_be_written_is_compared_too(
+    start: Start, current: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused = database_file.Complaint("the tracking store cannot be written to", "advice for those who train")
+    monkeypatch.setattr(database_file, "why_not_writable", lambda _: refused)
+    before = bytes_of(current.parent)
+    with monkeypatch.context() as copied:  # of the copy MLflow makes a store, which is asked too
+        copied.setattr(database_file, "check_file", lambda _: None)
+        status, output, errors = start(f"sqlite:///{current}")
+    assert (status, "cutout: 12 finished trials" in output) == (0, True), errors
+    assert "the tracking store cannot be written to: a copy is compared, and the file stays as it is; " in errors
+    assert bytes_of(current.parent) == before

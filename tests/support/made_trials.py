@@ -65,7 +65,7 @@ def made(problem: str, number: int, *, length: int = 20, **overrides: Any) -> Ma
         length: Epochs of its curves.
         **overrides: Typed parameters that win over the kind's.
     """
-    module: Any = entry_points.load(problem)
+    module: Any = entry_points.load_problem(problem)
     kinds = _KINDS[problem]()
     kind = kinds[number % len(kinds)]
     seed = {"random_seed": number // len(kinds)} if "random_seed" in module.varying else {}

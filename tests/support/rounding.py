@@ -1,16 +1,16 @@
-"""How far two float32 computations of the same thing may part by rounding alone, on any machine.
+"""How far two float32 computations of the same thing may differ by rounding alone, on any machine.
 
 A float32 sum of n products is off by at most n u of the sum of their sizes, u = 2^-24 (Higham, Accuracy and Stability
-of Numerical Algorithms, 2002, section 3.1), and by CERTAINTY sqrt(n) u but for one case in 10^5, because roundings go
-up as often as down (Higham and Mary, A New Approach to Probabilistic Rounding Error Analysis, 2019: the bound fails
-with a probability of 2 exp(-CERTAINTY^2 / 2)). The order of a sum, the width of vectors (AVX2, AVX-512), fused
-multiply-adds, threads and libraries (oneDNN, Eigen, XLA) decide which roundings are made and not how many: the bound is
-the same with each of them, where the parting seen on one machine says nothing about the next.
+of Numerical Algorithms, 2002, section 3.1), and by CERTAINTY sqrt(n) u but for one case in 10^5, since roundings go up
+as often as down (Higham and Mary, A New Approach to Probabilistic Rounding Error Analysis, 2019: the bound fails with a
+probability of 2 exp(-CERTAINTY^2 / 2)). The order of a sum, the width of vectors (AVX2, AVX-512), fused multiply-adds,
+threads and libraries (oneDNN, Eigen, XLA) decide which roundings are made and not how many: the bound is the same with
+each of them, where the difference seen on one machine says nothing about the next.
 
 What one step of training leaves is where the next one begins, so the errors of steps add up. They do no more than that
-only where training is well conditioned, and a test has to see to it: Adam and its kin divide by the size of the
-gradient and make a step of full length of a gradient that is nothing but rounding, unless their epsilon is above that;
-a large learning rate carries weights over the kinks of ReLU on one side only.
+only where training is well conditioned, and a test has to see to it: Adam and its kin divide by the size of a gradient
+and make a step of full length of one that is nothing but rounding, unless their epsilon is above that; a large learning
+rate makes a large step of the ReLU that rounding has switched on or off.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ CERTAINTY = 5.0
 
 
 def tolerance(terms: int, *, steps: int = 1) -> float:
-    """Return how far two computations may part, relative to the sum of the sizes of what is summed.
+    """Return how far two computations may differ, relative to the sum of the sizes of what is summed.
 
     Args:
         terms: Products in the longest sum.

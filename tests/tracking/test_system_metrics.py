@@ -130,7 +130,7 @@ def test_the_curves_are_the_same_to_the_bit(desk: Desk) -> None:
 @pytest.mark.parametrize("processes", ["1", "2"])
 def test_of_a_sweep(desk: Desk, processes: str) -> None:
     """Trials one after the other have figures of their own, trials side by side do not; the sweep has them always."""
-    arguments = ["--units", "16;16,16", "--epochs", "200", "--patience", "0", "--processes", processes]
+    arguments = ["--units", "16;16,16", "--epochs", "5", "--patience", "0", "--processes", processes]
     process = desk.popen([sys.executable, "entrypoints/approximators.py", *arguments], **ENABLED)
     output, _ = process.communicate(timeout=300)
     assert process.returncode == 0, output

@@ -1,5 +1,11 @@
 """Problem 3: parameters, activations and multiplications of CNN architectures, counted three ways.
 
+    mlflow run . -e architectures                    # six subjects, twelve networks: 31 to 46 seconds on 2 cores
+    mlflow run . -e architectures -P subject=vgg19
+
+Expect all three counts to agree to the last digit: AlexNet as in the paper has 60,965,224 parameters and 724,406,816
+multiplications, VGG19 143,667,240 and 19,632,062,464 (results/architectures).
+
 Sources: the notebook's Problem 3 and its assignment; Krizhevsky et al. 2012 (AlexNet); Simonyan and Zisserman 2014
 (VGG19); Szegedy et al. 2014 (Inception). Closed forms stand in `dlperf.accounting` and need no TensorFlow; they are
 compared with the same network built in Keras and with the program handed to XLA.

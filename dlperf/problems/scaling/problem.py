@@ -1,5 +1,11 @@
 """Problem 2: strong and weak scaling with tf.distribute.
 
+    mlflow run . -e scaling                          # synthetic images, 1 and 2 workers: 6 minutes on 2 cores
+    mlflow run . -e scaling -P dataset=cifar10       # as results/scaling; nothing is longer at full length but the data
+
+Expect from two workers on two cores 1.93 (strong) and 1.92 (weak) times the throughput of one, 0.967 and 0.956 of what
+the machine gives two processes that know nothing of each other; the all-reduce takes about 1 % of a step.
+
 Sources: the assignment's Problem 2, which the notebook left out: strong scaling divides a batch of 256 between the
 workers, weak scaling gives every worker one of 64; throughput, training time, cost and efficiency against workers;
 all-reduce variants of MirroredStrategy; collectives of MultiWorkerMirroredStrategy.

@@ -11,11 +11,10 @@ import pytest
 
 from dlperf.accounting.mlp import multiplications
 from dlperf.claims import ledger
-from dlperf.data import check
 from dlperf.errors import BadInput
 from dlperf.parameters import from_texts, parse, texts
 from dlperf.problems.optimizers.parameters import CLASSES, FEATURES, UNITS, OptimizersParameters
-from dlperf.problems.optimizers.problem import PROBLEM, summarize
+from dlperf.problems.optimizers.problem import PROBLEM, summarize, verify
 from dlperf.trial import StoredTrial
 from tests.support.desk import Desk, eventually
 from tests.support.trials import told_at_the_end
@@ -77,7 +76,7 @@ def test_bad_input(given: dict[str, str], message: str) -> None:
 )
 def test_trials_that_cannot_be_run(given: dict[str, str], message: str) -> None:
     with pytest.raises(BadInput, match=message):
-        check(parse(OptimizersParameters, {"dataset": "digits", **given}).trials)
+        verify(parse(OptimizersParameters, {"dataset": "digits", **given}).trials)
 
 
 def test_what_the_notebook_calls_rmsprop_with_nesterov_momentum() -> None:

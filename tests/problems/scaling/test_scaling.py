@@ -27,6 +27,7 @@ from dlperf.problems.scaling.problem import summarize
 from dlperf.problems.scaling.worker_config import WorkerConfig
 from dlperf.trial import StoredTrial
 from tests.support.desk import Desk, eventually, processes_of
+from tests.support.rounding import tolerance
 
 QUICK = ["--model", "convnet", "--steps", "3", "--repeats", "2", "--batch_size", "64", "--train_examples", "600"]
 
@@ -121,14 +122,20 @@ def losses(strategy: str, workers: int, **other: Any) -> list[float]:
 
 @pytest.mark.slow
 def test_two_real_workers_train_as_one_does() -> None:
-    """Without batch normalisation to 1e-5; and devices of one process, with both ways to reduce on a CPU."""
-    plain = losses("none", 1)
+    """Without batch normalisation but for rounding; and devices of one process, with both ways to reduce on a CPU.
+
+    At a rate of 0.05 training is so restless that one ReLU that rounding has switched shows in the fifth digit.
+    """
+    plain = losses("none", 1, learning_rate=0.01)
     assert plain[-1] < plain[0]
-    two = losses("multi_worker", 2)
-    np.testing.assert_allclose(two, plain, atol=1e-5)
+    # Sums of the last layers make a loss; those of gradients, over 16 x 16 places of 64 images, what steps change.
+    allowed = max(plain) * tolerance(3 * 3 * 32) + np.ptp(plain) * tolerance(64 * 16 * 16, steps=10)
+    assert allowed < 3e-4  # a step that divides 52 losses by 53 is off by 0.045
+    two = losses("multi_worker", 2, learning_rate=0.01)
+    np.testing.assert_allclose(two, plain, rtol=0, atol=allowed)
     for all_reduce in ("hierarchical_copy", "reduction_to_one_device"):
-        mirrored = losses("mirrored", 2, devices=["/cpu:0", "/cpu:1"], all_reduce=all_reduce)
-        np.testing.assert_allclose(mirrored, plain, atol=1e-5)
+        mirrored = losses("mirrored", 2, devices=["/cpu:0", "/cpu:1"], all_reduce=all_reduce, learning_rate=0.01)
+        np.testing.assert_allclose(mirrored, plain, rtol=0, atol=allowed)
 
 
 @pytest.mark.slow
@@ -137,7 +144,7 @@ def test_batch_normalisation_sees_a_share_of_the_batch() -> None:
     plain = losses("none", 1, model="resnet20")
     two = losses("multi_worker", 2, model="resnet20")
     apart = np.abs(np.array(two) / plain - 1)
-    assert 1e-5 < apart.max() < 0.3
+    assert tolerance(64 * 32 * 32, steps=10) < apart.max() < 0.3
     assert apart[0] < 0.1
 
 
