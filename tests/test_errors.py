@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import subprocess
@@ -15,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dlperf.errors import EnvironmentMissing, TrialFailed, in_one_line, one_line, reason
+from dlperf.problems.scaling.worker_config import WorkerConfig
 
 REASON = "no kernel image is available for execution on the device"
 LONG = "\n".join([*("a line of a long preamble" for _ in range(18)), REASON])  # it begins at character 468
@@ -87,10 +89,16 @@ def test_ray_s_probe_keeps_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     assert str(raised.value).endswith(f"ConnectionError: {' '.join(LONG.split())}")
 
 
+def worker_config(**settings: Any) -> WorkerConfig:
+    """A worker's configuration of which only `settings` mean something."""
+    empty = dict.fromkeys((field.name for field in dataclasses.fields(WorkerConfig)), "")
+    return WorkerConfig(**{**empty, "index": 0, "devices": (), **settings})
+
+
 def test_a_worker_of_scaling_keeps_the_reason_of_its_death() -> None:
     from dlperf.problems.scaling.job import Job
 
-    with pytest.raises(TrialFailed) as raised, Job("job", [{"index": 0, "cores": "no list"}], cluster=False):
+    with pytest.raises(TrialFailed) as raised, Job("job", [worker_config(cores=("no number",))], cluster=False):
         pass
     assert "TypeError" in str(raised.value)
     job: Any = Job.__new__(Job)
@@ -102,14 +110,14 @@ def test_a_worker_of_scaling_keeps_the_reason_of_its_death() -> None:
 def test_a_worker_of_scaling_tells_the_whole_of_its_error() -> None:
     """Not the first line alone: TensorFlow's says where, the next one why."""
     broken = (
-        "from dlperf import scaling_worker as w\n"
+        "from dlperf.problems.scaling import worker as w\n"
         f"def fail(config): raise RuntimeError({LONG!r})\n"
         "w._Worker = fail; w.main()"
     )
     with subprocess.Popen([sys.executable, "-c", broken], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as worker:
         assert worker.stdin is not None  # it stays open: the worker ends where that closes
         assert worker.stdout is not None
-        worker.stdin.write(json.dumps({"cores": []}).encode() + b"\n")
+        worker.stdin.write(worker_config(cores=()).to_json().encode() + b"\n")
         worker.stdin.flush()
         assert json.loads(worker.stdout.readline())["error"] == f"RuntimeError: {' '.join(LONG.split())}"
 
