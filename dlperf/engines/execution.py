@@ -54,7 +54,7 @@ class Outcome:
 
 
 class Listener(Protocol):
-    """Whoever keeps the books of a sweep; always called in the process, and the thread, that started it."""
+    """Records the start and the end of trials; always called in the process, and the thread, that started it."""
 
     def started(self, task: Task) -> Report | None:
         """Take note that a trial is about to run; None if it cannot, which has been noted then."""

@@ -191,12 +191,12 @@ def train(
             with clock.account("checkpoint"):
                 if training.update(metrics) and schedule.restore_best_weights:
                     best = {f"best_{name}": array for name, array in compiled.weights().items()}
-                begun = time.monotonic()
-                if not training.ended and begun < next_save:
+                save_started = time.monotonic()
+                if not training.ended and save_started < next_save:
                     continue
                 _save(compiled, training, best, context)
                 saved = time.monotonic()
-                next_save = saved + max(_SAVE_SECONDS, (saved - begun) / _SAVE_SHARE)
+                next_save = saved + max(_SAVE_SECONDS, (saved - save_started) / _SAVE_SHARE)
             reported = _report(context, training, reported)
             with clock.account("reporting"):
                 progress.epoch_ended(training.epoch, metrics)

@@ -228,7 +228,7 @@ def test_a_container_that_was_removed_by_hand_leaves_no_run_running(caller: Call
 
 
 def test_a_tracking_server_that_dies_under_a_start_costs_nothing(caller: Caller, tmp_path: Path) -> None:
-    """The container trains on and stays; the run is gone on with once the server is back at its address."""
+    """The container trains on and stays; the run is resumed once the server is back at its address."""
     store = f"sqlite:///{tmp_path}/mlflow.db"
     with served(tmp_path, store) as desk:
         caller.server = desk

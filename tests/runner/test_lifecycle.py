@@ -174,7 +174,7 @@ def test_a_sweep_with_a_failed_trial_finishes_the_others_and_can_be_repaired(des
     assert (runs["cutout m=0,1,2"].data.metrics["trials_failed"], _rows(desk, parent)) == (1, ["0", "2"])
 
     damaged.unlink()
-    # A child can be gone on with by itself, here through MLflow as a user would.
+    # A child can be resumed by itself, here through MLflow as a user would.
     child = runs["cutout m=1 random_seed=0"].info.run_id
     process = desk.popen([*MLFLOW_RUN, "-e", "cutout", "--run-id", child])
     output, _ = process.communicate(timeout=200)

@@ -64,7 +64,7 @@ def test_nothing_happens_unless_it_is_asked_for(store: Store, monkeypatch: pytes
     ("error", "status"), [(None, "FINISHED"), (ValueError("a failure"), "FAILED"), (KeyboardInterrupt(), "KILLED")]
 )
 def test_its_thread_ends_with_the_block(store: Store, error: BaseException | None, status: str) -> None:
-    """And a run that is gone on with goes on with its steps."""
+    """And a resumed run continues their steps."""
     run = store.create("a run")
     for _ in range(2):
         before = len(steps(store, run))
