@@ -100,6 +100,7 @@ def comparisons(uri: str) -> list[Any]:
     return list(mlflow.MlflowClient(uri).search_runs(["0"], "tags.`dlperf.role` = 'comparison'"))
 
 
+@pytest.mark.slow
 def test_every_problem(start: Start, store: str, tmp_path: Path) -> None:
     status, output, errors = start("--output", str(tmp_path / "out"))
     assert status == 0, errors
@@ -143,6 +144,7 @@ def test_every_problem(start: Start, store: str, tmp_path: Path) -> None:
     assert all(run_id in page for run_id in used)
 
 
+@pytest.mark.slow
 def test_the_same_store_gives_the_same_bytes(start: Start, tmp_path: Path) -> None:
     """Though by then the store holds the first comparison too, and runs that have ended since do not matter."""
     for name in ("one", "two"):
@@ -222,6 +224,7 @@ def test_nothing_found(start: Start, tmp_path: Path) -> None:
         assert (status, "there are: no run of dlperf" in errors) == (1, True)
 
 
+@pytest.mark.slow
 def test_an_unreachable_server(start: Start) -> None:
     """One that refuses, and one that accepts and never answers: exit status 3 within half a minute."""
     with socket.socket() as silent:
@@ -334,6 +337,7 @@ def test_mlflow_run(store: str, desk: Desk) -> None:
     assert "no such metric colour" in newest.data.tags["dlperf.failure"]
 
 
+@pytest.mark.slow
 def test_a_start_from_the_shell(store: str, desk: Desk) -> None:
     process = desk.popen(
         [

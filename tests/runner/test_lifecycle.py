@@ -23,6 +23,7 @@ def curves(desk: Desk, run_id: str) -> dict[str, list[tuple[int, float]]]:
     return {name: [(m.step, m.value) for m in desk.client.get_metric_history(run_id, name)] for name in names}
 
 
+@pytest.mark.slow
 def test_a_trial_carries_every_name_of_the_contract(desk: Desk) -> None:
     status, output = desk.finish("--m", "2", "--epochs", "3", "--target_accuracy", "0.11", "--save_model", "true")
     assert status == 0, output
@@ -53,6 +54,7 @@ def _the_saved_model_predicts_what_was_measured(desk: Desk, run: Any) -> None:
     assert (answers == digits.test_labels).mean() == pytest.approx(run.data.metrics["test_accuracy"], abs=0.003)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -95,6 +97,7 @@ def test_a_killed_run_goes_on_to_the_same_bits(desk: Desk, arguments: tuple[str,
     assert (status, "is finished" in output) == (0, True), output
 
 
+@pytest.mark.slow
 def test_a_sweep_killed_and_resumed_skips_its_finished_trials(desk: Desk) -> None:
     process = desk.start("--m", "0,1,2", "--epochs", "3")
     wait_for_line(process, "cutout m=1 random_seed=0  epoch 1/3")
@@ -125,6 +128,7 @@ def test_a_sweep_killed_and_resumed_skips_its_finished_trials(desk: Desk) -> Non
         assert child.data.params["m"] == str(m)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_the_run_killed(desk: Desk, number: signal.Signals, status: int) -> None:
     process = desk.start("--m", "0,1", "--epochs", "50")
@@ -140,6 +144,7 @@ def test_a_signal_ends_the_run_killed(desk: Desk, number: signal.Signals, status
         assert run.data.tags["dlperf.failure"] == f"ended by {number.name}"
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_not_finite_fails_the_trial(desk: Desk) -> None:
     status, output = desk.finish("--m", "0", "--learning_rate", "1000000000000000000", "--protocol", "corrected")
     assert status == 1, output
@@ -149,6 +154,7 @@ def test_a_loss_that_is_not_finite_fails_the_trial(desk: Desk) -> None:
     assert "not finite in epoch 1" in run.data.tags["dlperf.failure"]
 
 
+@pytest.mark.slow
 def test_a_sweep_with_a_failed_trial_finishes_the_others_and_can_be_repaired(desk: Desk) -> None:
     """The state of one killed trial is damaged; the sweep goes on around it, and later with it."""
     process = desk.start("--m", "0,1,2", "--epochs", "3")
@@ -196,6 +202,7 @@ def test_a_sweep_with_a_failed_trial_finishes_the_others_and_can_be_repaired(des
     assert [m.step for m in desk.client.get_metric_history(child, "train_loss")] == [1, 2, 3]
 
 
+@pytest.mark.slow
 def test_a_run_is_gone_on_with_where_it_is_and_as_what_it_is(desk: Desk) -> None:
     """In its own experiment, whatever the command line says; and not by another entry point."""
     process = desk.start("--m", "0,1", "--epochs", "3", MLFLOW_EXPERIMENT_NAME="elsewhere")
@@ -234,6 +241,7 @@ def _rows(desk: Desk, run_id: str) -> list[str]:
     return [row.split(",")[0] for row in Path(table).read_text().splitlines()[1:]]
 
 
+@pytest.mark.slow
 def test_mlflow_run_and_its_death(desk: Desk) -> None:
     """`mlflow run` is killed as a whole machine's out-of-memory killer would: only itself."""
     parameters = ["-P", "dataset=digits", "-P", "depth=8", "-P", "epochs=50", "-P", "m=0,1"]
@@ -247,6 +255,7 @@ def test_mlflow_run_and_its_death(desk: Desk) -> None:
         assert "the `mlflow run` that started it died" in run.data.tags["dlperf.failure"]
 
 
+@pytest.mark.slow
 def test_mlflow_run_with_bad_input_leaves_a_failed_run(desk: Desk) -> None:
     process = desk.popen([*MLFLOW_RUN, "-e", "cutout", "-P", "depth=45", "-P", "dataset=digits"])
     output, _ = process.communicate(timeout=120)
@@ -257,6 +266,7 @@ def test_mlflow_run_with_bad_input_leaves_a_failed_run(desk: Desk) -> None:
     assert run.data.tags["dlperf.failure"].startswith("depth=45: ")
 
 
+@pytest.mark.slow
 def test_stale_runs_of_killed_processes_are_ended(desk: Desk) -> None:
     process = desk.start("--m", "0", "--epochs", "50")
     wait_for_line(process, "epoch 1/50")
@@ -269,6 +279,7 @@ def test_stale_runs_of_killed_processes_are_ended(desk: Desk) -> None:
     assert (ended.info.status, ended.data.tags["dlperf.failure"]) == ("KILLED", "its process was killed")
 
 
+@pytest.mark.slow
 def test_an_unreachable_tracking_server_is_status_3(desk: Desk) -> None:
     status, output = desk.finish("--epochs", "1", MLFLOW_TRACKING_URI="http://127.0.0.1:9")
     assert status == 3
@@ -276,6 +287,7 @@ def test_an_unreachable_tracking_server_is_status_3(desk: Desk) -> None:
     assert "Traceback" not in output
 
 
+@pytest.mark.slow
 def test_dry_run_runs_nothing(desk: Desk) -> None:
     status, output = desk.finish("--m", "0,4", "--dry_run", "true")
     assert status == 0, output
@@ -283,6 +295,7 @@ def test_dry_run_runs_nothing(desk: Desk) -> None:
     assert not (desk.folder / "mlflow.db").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

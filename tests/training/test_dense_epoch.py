@@ -35,6 +35,7 @@ def permutation(epoch: int) -> np.ndarray:
     return np.random.Generator(np.random.Philox(key=[3, epoch])).permutation(len(INPUTS))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["nadam", "nesterov"])
 def test_trains_the_network_that_fit_trains(name: str) -> None:
     """Same initial weights, same batches, the last one of 50 included: same weights, training and validation RMSE."""
@@ -68,6 +69,7 @@ def test_the_rmse_is_told_in_original_units() -> None:
     assert sums.metrics("train")["train_rmse"] == pytest.approx(100 * sums.mean_loss**0.5)
 
 
+@pytest.mark.slow
 def test_equal_to_the_bit_however_an_epoch_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     states = []
     for seconds in (0.0, 1000.0):
@@ -122,6 +124,7 @@ def image_epoch(
     )
 
 
+@pytest.mark.slow
 def test_trains_the_classifier_that_fit_trains_and_tells_the_penalty_apart() -> None:
     """On 430 of 530 rows, the last batch of 30 included; Keras's own L2 on kernels and biases."""
     rows = np.arange(50, 480, dtype=np.int32)
@@ -158,6 +161,7 @@ def test_trains_the_classifier_that_fit_trains_and_tells_the_penalty_apart() -> 
     assert_trained_alike(ours.model.get_weights(), theirs.get_weights(), start, terms=BATCH, steps=3 * 5)
 
 
+@pytest.mark.slow
 def test_dropout_is_equal_to_the_bit_however_an_epoch_is_cut_and_after_a_resumption(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -176,6 +180,7 @@ def test_dropout_is_equal_to_the_bit_however_an_epoch_is_cut_and_after_a_resumpt
     assert all(np.array_equal(states[0][name], states[1][name]) for name in states[0])
 
 
+@pytest.mark.slow
 def test_a_trained_network_leaves_no_memory_behind() -> None:
     """TensorFlow's reduction over replicas would keep every traced program, and what it captured."""
     import gc

@@ -145,6 +145,7 @@ def test_compile_changes_nothing() -> None:
     assert digest(ours) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", [{"copies_in_epoch": 2}, {"copies_in_batch": 3, "micro_batch": 12}])
 def test_two_trainings_are_equal_to_the_bit_however_they_are_cut(
     settings: dict[str, int], monkeypatch: pytest.MonkeyPatch
@@ -161,6 +162,7 @@ def test_two_trainings_are_equal_to_the_bit_however_they_are_cut(
     assert len(digests) == len(sums) == 1
 
 
+@pytest.mark.slow
 def test_an_epoch_depends_on_seed_and_epoch_only() -> None:
     """What was trained before leaves no trace but the weights: the base of resuming."""
     whole, resumed = (engine(resnet(8, random_seed=0, input_shape=(8, 8, 3)), random_brightness) for _ in range(2))

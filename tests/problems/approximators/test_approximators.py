@@ -159,6 +159,7 @@ def rmse_curve(desk: Desk, run: Any) -> list[float]:
     return [m.value for m in desk.client.get_metric_history(run.info.run_id, "validation_rmse")]
 
 
+@pytest.mark.slow
 def test_a_sweep_in_workers_and_a_network_alone(desk: Desk) -> None:
     """The same bits; the contract's names; and what finished is skipped."""
     sweep = ("--units", "16;32,16", "--epochs", "4", "--processes", "2")
@@ -198,6 +199,7 @@ def test_a_sweep_in_workers_and_a_network_alone(desk: Desk) -> None:
     assert alone.data.metrics["test_rmse"] == child.data.metrics["test_rmse"]
 
 
+@pytest.mark.slow
 def test_a_problem_without_estimated_work_runs_in_workers_too(desk: Desk) -> None:
     command = [sys.executable, "entrypoints/architectures.py", "--subject", "stacked_filters,inception"]
     process = desk.popen([*command, "--processes", "2"])
@@ -206,6 +208,7 @@ def test_a_problem_without_estimated_work_runs_in_workers_too(desk: Desk) -> Non
     assert {run.info.status for run in desk.runs().values()} == {"FINISHED"}
 
 
+@pytest.mark.slow
 def test_several_networks_through_mlflow_run(desk: Desk) -> None:
     """MLflow logs an undeclared parameter as the shell has it: '16;32', in quotes."""
     arguments = ["-e", "approximators", "-P", "units=16;32", "-P", "epochs=2"]
@@ -253,6 +256,7 @@ def test_a_killed_worker_loses_no_network(desk: Desk) -> None:
     assert (again.info.run_id, again.info.status, len(rmse_curve(desk, again))) == (failed.info.run_id, "FINISHED", 60)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_workers_end_with_their_parent(desk: Desk, number: signal.Signals) -> None:
     process = start(desk, "--units", "512;256,256;16", "--epochs", "2000", "--processes", "2")
@@ -294,6 +298,7 @@ def test_the_corrected_protocol(desk: Desk) -> None:
     assert rmse == pytest.approx(run.data.metrics["test_rmse"], rel=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("environment", "message"),
     [({}, "engine=ray needs RAY_ADDRESS"), ({"RAY_ADDRESS": "127.0.0.1:9"}, "RAY_ADDRESS=127.0.0.1:9 does not answer")],

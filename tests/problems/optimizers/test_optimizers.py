@@ -242,6 +242,7 @@ def curve(desk: Desk, run: Any, metric: str) -> list[float]:
     return [m.value for m in desk.client.get_metric_history(run.info.run_id, metric)]
 
 
+@pytest.mark.slow
 def test_one_training_with_dropout(desk: Desk) -> None:
     """The contract's names; loss is cross-entropy and penalty; the same bits again; the model loads without dlperf."""
     one = [*SMALL, "--optimizer", "rmsprop_nesterov", "--dropout", "true"]
@@ -325,6 +326,7 @@ def test_a_search_in_workers_and_its_resumption(desk: Desk) -> None:
     assert len(desk.runs()) == len(runs)
 
 
+@pytest.mark.slow
 def test_a_plan_of_both_rounds(desk: Desk) -> None:
     arguments = ["--dataset", "digits", "--protocol", "corrected", "--optimizer", "adam", "--dry_run", "true"]
     status, output = finish(desk, *arguments)

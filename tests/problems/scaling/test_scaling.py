@@ -180,6 +180,7 @@ def _has_workers(pid: int) -> bool:
     return False
 
 
+@pytest.mark.slow
 def test_a_signal_ends_all_workers(desk: Desk) -> None:
     process = desk.popen([sys.executable, "entrypoints/scaling.py", *QUICK[:2], "--steps", "100000", "--workers", "2"])
     deadline = time.monotonic() + 60
