@@ -249,7 +249,7 @@ class _Dlperf(click.Group):
             "dlperf",
             help="Deep-learning performance experiments, tracked in MLflow. `dlperf NAME --help` lists the parameters.",
             context_settings={"max_content_width": 100},
-            epilog=_epilog("dlperf cutout --m 4 --dry_run true"),
+            epilog=_epilog("dlperf approximators --max_units 64 --dry_run true"),
             subcommand_metavar="NAME [--PARAMETER VALUE]...",
         )
         click.version_option(__version__, prog_name="dlperf")(self)

@@ -1,4 +1,4 @@
-"""What can go wrong, said in one line, with the exit status it ends the program with."""
+"""Errors a user can cause or meet: each has a one-line message and the exit status that it ends the program with."""
 
 from __future__ import annotations
 

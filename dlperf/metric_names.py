@@ -13,7 +13,7 @@ EPOCH_METRICS = (
 """Metrics with a value per epoch; the first one is logged by every problem that trains."""
 
 SYSTEM_METRICS = "system/"
-"""How the names of the metrics begin that MLflow's monitor of the host logs."""
+"""The prefix of the metrics that MLflow's monitor of the host logs."""
 
 _CIRCUMSTANCES = {"learning_rate", "round_step_seconds", "epoch_seconds", "examples_per_second", "train_penalty"}
 _HIGHER = ("accuracy", "r_squared", "per_second", "speedup", "efficiency", "ceiling", "saved")

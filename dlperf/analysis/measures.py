@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from typing import Any
 
-from dlperf.metric_names import best, higher_is_better
+from dlperf.metric_names import best, higher_is_better, is_reached
 from dlperf.trial import StoredTrial
 
 _AT_EPOCH = re.compile(r"(\w+)@([1-9]\d*)")
@@ -81,12 +81,11 @@ def _to_common(trials: Trials, name: str, *, in_seconds: bool) -> dict[str, floa
     curves = {t.run_id: (t.history[name], t.history["epoch_seconds"]) for t in trials if name in t.history}
     if not curves:
         return {}
-    higher = higher_is_better(name)
     bests = [best(name, list(curve)) for curve, _ in curves.values()]
-    level = min(bests) if higher else max(bests)
+    level = min(bests) if higher_is_better(name) else max(bests)
     reached_after = {}
     for run, (curve, seconds) in curves.items():
-        first = next(n for n, value in enumerate(curve, 1) if (value >= level if higher else value <= level))
+        first = next(epoch for epoch, value in enumerate(curve, 1) if is_reached(name, value, level))
         reached_after[run] = list(accumulate(seconds))[first - 1] if in_seconds else float(first)
     return reached_after
 

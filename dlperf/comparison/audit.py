@@ -1,6 +1,7 @@
 """An audit of early stopping: stored curves under other patiences, with and without the best weights restored.
 
-The rule is that of training, `dlperf.training.early_stopping`; a stored curve is fed to it value by value.
+The rule is that of training, `dlperf.training.early_stopping`; a stored curve is fed to it value by value. Patience
+counts from the first epoch, also where the training itself counted it only after the last drop of the learning rate.
 """
 
 from __future__ import annotations

@@ -36,8 +36,8 @@ class CompareParameters(Parameters):
     tracking_uri: str = parameter("", help="tracking server to query; MLFLOW_TRACKING_URI's unless given")
     upgrade: bool = parameter(
         False,
-        help="let MLflow upgrade the schema of a store that an older MLflow made; unless it may, of a SQLite file a "
-        "migrated copy is read, and the database of a server is refused",
+        help="let MLflow upgrade the schema of an older MLflow's store; otherwise a SQLite file is read from "
+        "a migrated copy, and a server's database is refused",
     )
 
 

@@ -27,11 +27,13 @@ def show(problem: Problem[P], trials: Sequence[P]) -> None:
     hours = [problem.work(trial) / rate / 3600 for trial in trials]
     rows = {"trial": list(planned), "estimated hours": hours}
     terminal.show_table(f"{problem.name}: nothing is run", pd.DataFrame(rows))
-    sooner = "; early stopping would shorten that" if any(getattr(trial, "patience", 0) for trial in trials) else ""
+    stops_early = any(getattr(trial, "patience", 0) for trial in trials)
+    sum_of_hours = f"{'at most' if stops_early else 'about'} {sum(hours):,.2f} hours"
+    sooner = "; early stopping shortens that" if stops_early else ""
     later = "; what the last ones run with is chosen by the results of the first ones" if chosen_later else ""
     print(
-        f"{len(trials)} trials, about {sum(hours):,.2f} hours on this CPU, judged by its matrix product{sooner}; "
-        f"nothing is run{later}"
+        f"{len(trials)} trial{'' if len(trials) == 1 else 's'}, {sum_of_hours} on this CPU, judged by its matrix "
+        f"product{sooner}; nothing is run{later}"
     )
 
 

@@ -43,6 +43,11 @@ def test_pictures_say_in_words_what_they_show(page: Path) -> None:
     assert not silent
 
 
+@pytest.mark.parametrize("page", [*PAGES, CONTRIBUTING, *RESULTS], ids=page_name)
+def test_nothing_is_left_to_be_filled_in(page: Path) -> None:
+    assert "<!--" not in page.read_text()
+
+
 def test_every_page_of_docs_is_in_its_index_and_named_in_the_readme() -> None:
     pages = {page.name for page in DOCS.glob("*.md")} - {"README.md"}
     index = {link.text.partition("#")[0] for link, _ in links(DOCS / "README.md")}

@@ -40,7 +40,7 @@ def dense_model() -> keras.Model:
 
 
 def adam() -> keras.optimizers.Optimizer:
-    """Adam whose epsilon is above the rounding of a gradient (see `tests/rounding.py`) and below most gradients."""
+    """Adam whose epsilon lies between a gradient's rounding (`tests/support/rounding.py`) and most gradients."""
     return keras.optimizers.Adam(0.01, epsilon=1e-3)
 
 

@@ -111,7 +111,7 @@ def _alexnet(parameters: ArchitecturesParameters, clock: Clock) -> Iterator[Coun
     for variant, (groups, bias) in alexnet.VARIANTS.items():
         with clock.account("setup"):
             model = alexnet_model.alexnet(groups=groups, dense_bias=bias)
-        yield _account(variant, alexnet.alexnet(variant), model, clock)
+        yield _counted_network(variant, alexnet.alexnet(variant), model, clock)
 
 
 def _vgg19(parameters: ArchitecturesParameters, clock: Clock) -> Iterator[CountedNetwork]:
@@ -120,7 +120,7 @@ def _vgg19(parameters: ArchitecturesParameters, clock: Clock) -> Iterator[Counte
     for name, bias in (("without_biases", False), ("with_biases", True)):
         with clock.account("setup"):
             built = model if bias else keras.models.clone_model(model, clone_function=_without_bias)
-        yield _account(name, vgg.vgg19(bias=bias), built, clock)
+        yield _counted_network(name, vgg.vgg19(bias=bias), built, clock)
 
 
 def _without_bias(layer: keras.Layer) -> keras.Layer:
@@ -135,34 +135,34 @@ def _stacked_filters(parameters: ArchitecturesParameters, clock: Clock) -> Itera
     for name, shape in (("single", (1, seen)), ("stack", (layers, kernel))):
         with clock.account("setup"):
             model = filter_stack_model.filter_stack(*shape, size, channels)
-        account = _account(name, filter_stack(*shape, size, channels), model, clock)
+        network = _counted_network(name, filter_stack(*shape, size, channels), model, clock)
         with clock.account("evaluation"):
             measured = support_side(gradient_support(model))
-        account.facts = {
+        network.facts = {
             "receptive_field": receptive_field(*shape),
             "receptive_field_measured": measured,
-            "output_size": account.closed.rows[-1].output_shape[0],
+            "output_size": network.closed.rows[-1].output_shape[0],
             "output_size_keras": model.output_shape[1],
-            "params_per_channels_squared": account.closed.parameters / channels**2,
-            "params_per_channels_squared_keras": account.keras_parameters / channels**2,
+            "params_per_channels_squared": network.closed.parameters / channels**2,
+            "params_per_channels_squared_keras": network.keras_parameters / channels**2,
         }
-        yield account
+        yield network
 
 
 def _inception(parameters: ArchitecturesParameters, clock: Clock) -> Iterator[CountedNetwork]:
-    def module_account(name: str, module: inception.Module, *, reduced: bool) -> CountedNetwork:
+    def counted_module(name: str, module: inception.Module, *, reduced: bool) -> CountedNetwork:
         with clock.account("setup"):
             model = inception_model.inception(module, reduced=reduced)
-        account = _account(name, inception.inception(module, reduced=reduced), model, clock)
-        account.facts["output_depth"] = account.closed.rows[-1].output_shape[-1]
-        account.facts["output_depth_keras"] = model.output_shape[-1]
-        return account
+        network = _counted_network(name, inception.inception(module, reduced=reduced), model, clock)
+        network.facts["output_depth"] = network.closed.rows[-1].output_shape[-1]
+        network.facts["output_depth_keras"] = model.output_shape[-1]
+        return network
 
     if parameters.preset == "assignment":
-        yield module_account("googlenet_3b", inception.PRESETS["3b"], reduced=True)
-    naive = module_account("naive", parameters.module, reduced=False)
+        yield counted_module("googlenet_3b", inception.PRESETS["3b"], reduced=True)
+    naive = counted_module("naive", parameters.module, reduced=False)
     yield naive
-    reduced = module_account("reduced", parameters.module, reduced=True)
+    reduced = counted_module("reduced", parameters.module, reduced=True)
     for ending in ("", "_keras", "_measured"):
         ratio = naive.metrics()[f"multiplications{ending}"] / reduced.metrics()[f"multiplications{ending}"]
         reduced.facts[f"multiplications_ratio{ending}"] = ratio
@@ -178,7 +178,7 @@ _SUBJECTS: dict[str, Callable[[ArchitecturesParameters, Clock], Iterator[Counted
 }
 
 
-def _account(name: str, closed: LayerTable, model: keras.Model, clock: Clock) -> CountedNetwork:
+def _counted_network(name: str, closed: LayerTable, model: keras.Model, clock: Clock) -> CountedNetwork:
     with clock.account("evaluation"):
         built = layer_table(model)
     with clock.account("compile"):

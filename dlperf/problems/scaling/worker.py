@@ -68,6 +68,7 @@ class _Worker:
         from dlperf.training.distributed_step import DistributedStep, agree, strategy_of
         from dlperf.training.objectives import Classification
 
+        # Not `configure_runtime`: a worker is measured, and deterministic operations would be measured with it.
         tf.config.threading.set_intra_op_parallelism_threads(config.threads)
         tf.config.threading.set_inter_op_parallelism_threads(1)
         devices = config.devices
