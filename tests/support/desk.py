@@ -66,7 +66,6 @@ class Desk:
 
 
 def processes_of(desk: Desk) -> list[Any]:
-
     found = []
     for process in psutil.process_iter():
         try:

@@ -3,30 +3,22 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
-import psutil
 import pytest
 
 from dlperf.accounting.mlp import multiplications, networks, num_params
 from dlperf.claims import ledger
-from dlperf.engines import cluster
 from dlperf.environment import cores
-from dlperf.errors import BadInput, EnvironmentMissing
+from dlperf.errors import BadInput
 from dlperf.parameters import defining, parse, sweep_texts
 from dlperf.problems.approximators.parameters import ApproximatorsParameters
 from dlperf.problems.approximators.problem import PROBLEM, summarize
 from dlperf.trial import StoredTrial
-from tests.support.desk import MLFLOW_RUN, Desk, eventually, wait_for_line
+from tests.support.approximators import finish, rmse_curve
+from tests.support.desk import MLFLOW_RUN, Desk
 
 FINAL = {
     *("train_seconds", "epochs_run", "best_epoch", "best_validation_rmse", "test_rmse", "test_loss", "r_squared"),
@@ -145,20 +137,6 @@ def test_one_trial_has_its_curve() -> None:
     assert (summary.tables.keys(), summary.figures.keys()) == ({"networks"}, {"rmse"})
 
 
-def start(desk: Desk, *arguments: str, **environment: str) -> subprocess.Popen[str]:
-    return desk.popen([sys.executable, "entrypoints/approximators.py", *arguments], **environment)
-
-
-def finish(desk: Desk, *arguments: str, **environment: str) -> tuple[int, str]:
-    process = start(desk, *arguments, **environment)
-    output, _ = process.communicate(timeout=300)
-    return process.returncode, output
-
-
-def rmse_curve(desk: Desk, run: Any) -> list[float]:
-    return [m.value for m in desk.client.get_metric_history(run.info.run_id, "validation_rmse")]
-
-
 @pytest.mark.slow
 def test_a_sweep_in_workers_and_a_network_alone(desk: Desk) -> None:
     """The same bits; the contract's names; and what finished is skipped."""
@@ -200,15 +178,6 @@ def test_a_sweep_in_workers_and_a_network_alone(desk: Desk) -> None:
 
 
 @pytest.mark.slow
-def test_a_problem_without_estimated_work_runs_in_workers_too(desk: Desk) -> None:
-    command = [sys.executable, "entrypoints/architectures.py", "--subject", "stacked_filters,inception"]
-    process = desk.popen([*command, "--processes", "2"])
-    output, _ = process.communicate(timeout=200)
-    assert process.returncode == 0, output
-    assert {run.info.status for run in desk.runs().values()} == {"FINISHED"}
-
-
-@pytest.mark.slow
 def test_several_networks_through_mlflow_run(desk: Desk) -> None:
     """MLflow logs an undeclared parameter as the shell has it: '16;32', in quotes."""
     arguments = ["-e", "approximators", "-P", "units=16;32", "-P", "epochs=2"]
@@ -220,56 +189,6 @@ def test_several_networks_through_mlflow_run(desk: Desk) -> None:
     output, _ = again.communicate(timeout=200)
     assert again.returncode == 0, output
     assert "nothing is left to do" in output
-
-
-def workers(process: subprocess.Popen[str]) -> list[psutil.Process]:
-    """Worker processes, oldest first."""
-    found = [p for p in psutil.Process(process.pid).children() if "spawn_main" in " ".join(p.cmdline())]
-    return sorted(found, key=lambda p: p.create_time())
-
-
-@pytest.mark.slow
-def test_a_killed_worker_loses_no_network(desk: Desk) -> None:
-    """Killed once its network is tried again; killed twice it is reported, and the others finish."""
-    process = start(desk, "--units", "256,128;64;32;16", "--epochs", "60", "--processes", "2")
-    wait_for_line(process, "units=64 random_seed=0: finished")
-    first = workers(process)
-    first[0].kill()  # that of the longest network, which was begun first
-    wait_for_line(process, "units=256,128 random_seed=0: its worker process was killed by SIGKILL: tried again")
-    eventually(lambda: bool(set(workers(process)) - set(first)))
-    workers(process)[-1].kill()  # the new one
-    output, _ = process.communicate(timeout=200)
-    assert process.returncode == 1, output
-    assert "was killed by SIGKILL, 2 times" in output
-    runs = desk.runs()
-    failed = runs["approximators units=256,128 random_seed=0"]
-    assert (failed.info.status, failed.data.tags["dlperf.ended"]) == ("FAILED", "failed")
-    for units in (64, 32, 16):
-        assert runs[f"approximators units={units} random_seed=0"].info.status == "FINISHED"
-    parent = runs["approximators units=256,128;64;32;16"]
-    assert (parent.info.status, parent.data.metrics["trials_failed"]) == ("FAILED", 1)
-
-    status, output = finish(desk, MLFLOW_RUN_ID=parent.info.run_id)
-    assert status == 0, output
-    assert output.count("finished before, skipped") == 3
-    again = desk.runs()["approximators units=256,128 random_seed=0"]
-    assert (again.info.run_id, again.info.status, len(rmse_curve(desk, again))) == (failed.info.run_id, "FINISHED", 60)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_workers_end_with_their_parent(desk: Desk, number: signal.Signals) -> None:
-    process = start(desk, "--units", "512;256,256;16", "--epochs", "2000", "--processes", "2")
-    eventually(lambda: len(list(desk.folder.glob("state/*/state.npz"))) == 2, seconds=60)
-    own = workers(process)
-    assert len(own) == 2
-    os.kill(process.pid, number)
-    process.communicate()
-    _, alive = psutil.wait_procs(own, timeout=10)
-    assert not alive
-    if number == signal.SIGTERM:
-        assert process.returncode == 143
-        assert {run.info.status for run in desk.client.search_runs(["0"])} == {"KILLED"}
 
 
 @pytest.mark.slow
@@ -296,107 +215,6 @@ def test_the_corrected_protocol(desk: Desk) -> None:
     predicted = np.asarray(mlflow.pyfunc.load_model(f"models:/{model.model_id}").predict(test.inputs.astype("float32")))
     rmse = float(np.sqrt(np.mean((predicted.ravel() - test.targets) ** 2)))
     assert rmse == pytest.approx(run.data.metrics["test_rmse"], rel=1e-3)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("environment", "message"),
-    [({}, "engine=ray needs RAY_ADDRESS"), ({"RAY_ADDRESS": "127.0.0.1:9"}, "RAY_ADDRESS=127.0.0.1:9 does not answer")],
-)
-def test_no_ray_cluster_is_status_3(desk: Desk, environment: dict[str, str], message: str) -> None:
-    if environment:
-        pytest.importorskip("ray", reason="needs Ray: pip install 'dlperf[ray]'")
-    status, output = finish(desk, "--units", "16", "--epochs", "1", "--engine", "ray", **environment)
-    assert status == 3, output
-    assert message in output
-    assert "Traceback" not in output
-    assert [run.info.status for run in desk.runs().values()] == ["FAILED"]
-
-
-@pytest.fixture
-def ray_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Any]]:
-    """Starts nodes on this machine, each with a CPU: as many raylets, as on as many machines.
-
-    They start workers from a link to this environment, which has no blank in its path, and where another set of
-    TensorFlow's kernels is chosen than here.
-    """
-    pytest.importorskip("ray", reason="needs Ray: pip install 'dlperf[ray]'")
-    from ray.cluster_utils import Cluster
-
-    started = []
-
-    def start(nodes: int, environment: str = "environment") -> Any:
-        link = tmp_path / environment
-        link.symlink_to(sys.prefix)
-        with monkeypatch.context() as patched:
-            patched.setattr(sys, "executable", str(link / Path(sys.executable).relative_to(sys.prefix)))
-            patched.setenv("TF_ENABLE_ONEDNN_OPTS", "0" if os.environ.get("TF_ENABLE_ONEDNN_OPTS") == "1" else "1")
-            started.append(Cluster(initialize_head=True, head_node_args={"num_cpus": 1}))
-            for _ in range(1, nodes):
-                started[0].add_node(num_cpus=1)
-        return started[0]
-
-    yield start
-    for each in started:
-        each.shutdown()
-
-
-def kernels(run: Any) -> str | None:
-    """TF_ENABLE_ONEDNN_OPTS where a trial ran."""
-    import mlflow
-
-    stored = mlflow.artifacts.load_dict(f"{run.info.artifact_uri}/environment.json")
-    return stored["settings"].get("TF_ENABLE_ONEDNN_OPTS")
-
-
-def test_an_interpreter_of_which_a_shell_makes_two_words() -> None:
-    cluster._refuse_blanks(["/usr/bin/python3", "/home/me/.venv/bin/python"])
-    with pytest.raises(EnvironmentMissing, match="path has a blank: /home/me/My Projects/bin/python; build") as caught:
-        cluster._refuse_blanks(["/usr/bin/python3", "/home/me/My Projects/bin/python"])
-    assert caught.value.exit_status == 3
-
-
-@pytest.mark.slow
-def test_a_ray_cluster_whose_environment_has_a_blank_in_its_path_is_status_3(
-    desk: Desk, ray_cluster: Callable[..., Any]
-) -> None:
-    """Ray starts no worker there, and tries for ten minutes: it is said before the first trial."""
-    address = ray_cluster(1, "an environment").address
-    begun = time.monotonic()
-    status, output = finish(desk, "--units", "16", "--epochs", "1", "--engine", "ray", RAY_ADDRESS=address)
-    assert time.monotonic() - begun < 120
-    assert status == 3, output
-    assert "engine=ray: Ray starts no worker from an environment whose path has a blank: " in output
-    assert "Traceback" not in output
-    assert [run.info.status for run in desk.runs().values()] == ["FAILED"]
-
-
-@pytest.mark.slow
-def test_trials_on_a_ray_cluster_of_two_nodes(desk: Desk, ray_cluster: Callable[..., Any]) -> None:
-    """The same bits as local workers give; a killed worker's trial is tried again."""
-    arguments = ("--units", "256,128;16;32", "--epochs", "30")
-    address = ray_cluster(2).address
-    process = start(desk, *arguments, "--engine", "ray", RAY_ADDRESS=address)
-    wait_for_line(process, "finished, 1 of 3")
-    busy = [p for p in psutil.process_iter(["cmdline"]) if (p.info["cmdline"] or [""])[0].startswith("ray::_execute")]
-    for worker in busy:
-        worker.kill()
-    output, _ = process.communicate(timeout=200)
-    assert process.returncode == 0, output
-    assert busy
-    runs = desk.runs()
-    assert {run.info.status for run in runs.values()} == {"FINISHED"}
-    status, output = finish(desk, *arguments, MLFLOW_EXPERIMENT_NAME="local")
-    assert status == 0, output
-    experiment = desk.client.get_experiment_by_name("local").experiment_id
-    for run in desk.client.search_runs([experiment]):
-        other = runs[run.info.run_name]
-        if "dlperf.trial_key" in run.data.tags:
-            assert rmse_curve(desk, run) == rmse_curve(desk, other)
-            assert kernels(other) == kernels(run)
-    too_large = finish(desk, "--units", "16", "--engine", "ray", "--gpus_per_trial", "1", RAY_ADDRESS=address)
-    assert too_large[0] == 3
-    assert "no node of the Ray cluster has 1 CPUs and 1 GPUs" in too_large[1]
 
 
 def test_frames_are_numbers() -> None:
