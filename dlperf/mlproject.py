@@ -92,7 +92,7 @@ def _comment(words: str, indent: int, hanging: str = "") -> list[str]:
     )
 
 
-@click.command()
+@click.command(help="Render MLproject and docker/MLproject from the parameter declarations.")
 @click.option("--check", is_flag=True, help="Write nothing; exit status 1 if a committed file differs.")
 def main(check: bool) -> None:
     """Render MLproject and docker/MLproject from the parameter declarations.
