@@ -1,4 +1,4 @@
-"""`python -m benchmarks.overhead`, 15 minutes on 2 cores: an epoch's CPU time beside that of its bare compiled steps.
+"""`python -m benchmarks.overhead`, 20 minutes on 2 cores: an epoch's CPU time beside that of its bare compiled steps.
 
 The share of an epoch's CPU time that is not the bare step. Both are measured in turn, in one process: an epoch of the
 project's own loop, `dlperf.training.loop` (gather, augmentation, metrics, segments, state on disk, logging to a SQLite

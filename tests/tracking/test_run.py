@@ -25,14 +25,6 @@ PROBLEM: Any = entry_points.load_problem("cutout")
 EPOCH = {"train_loss": 1.0, "epoch_seconds": 2.0}
 
 
-@pytest.fixture(scope="module")
-def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty store: MLflow's migrations take seconds, a copy takes none."""
-    path = tmp_path_factory.mktemp("store") / "mlflow.db"
-    mlflow.MlflowClient(f"sqlite:///{path}").get_experiment("0")
-    return path
-
-
 @pytest.fixture
 def store(tmp_path: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
     shutil.copy(empty_database, tmp_path)
