@@ -14,8 +14,11 @@ from pathlib import Path
 import pytest
 
 from dlperf.data import cifar10
-from tests.support.desk import Desk, processes_of
-from tests.support.golden import OPTION
+
+pytest.register_assert_rewrite("tests.support")  # before it is imported: a failure there shows its values
+
+from tests.support.desk import Desk, processes_of  # noqa: E402
+from tests.support.golden import OPTION  # noqa: E402
 
 # Before any test module imports TensorFlow, which reads it once.
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"

@@ -75,7 +75,7 @@ def image() -> Image:
     return Image("dlperf", commit, done.stdout + done.stderr)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedDesk]:
     """A tracking server on the loopback, with SQLite behind it."""
     folder = tmp_path_factory.mktemp("server")

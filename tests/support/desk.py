@@ -41,8 +41,8 @@ class Desk:
         return mlflow.MlflowClient(self.uri)
 
     def runs(self) -> dict[str, Any]:
-        """Runs by name."""
-        return {run.info.run_name: run for run in self.client.search_runs(["0"])}
+        """Runs by name; the newest of several that share one."""
+        return {run.info.run_name: run for run in reversed(self.client.search_runs(["0"]))}
 
     def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
         command = [sys.executable, "entrypoints/cutout.py", *SMALL, *arguments]
