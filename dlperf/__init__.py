@@ -12,4 +12,4 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 if sys.platform == "linux" and os.uname().machine == "x86_64":
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -40,6 +40,7 @@ def parameter(
     operational: bool = False,
     selects: bool = False,
     derived_from: str = "",
+    absent: Any = None,
     ge: float | None = None,
     gt: float | None = None,
     le: float | None = None,
@@ -59,6 +60,8 @@ def parameter(
             the trial's key, but stays as it is when a run is resumed.
         derived_from: There is no fixed default: it follows from this ("protocol and m", "the machine"), and the model's
             `derived_defaults` computes it; the values of a grid come from `default_grid`.
+        absent: What a stored run that lacks the parameter was run with, where that is not today's default; a trial with
+            this value has the key that it had before there was the parameter.
         ge: The value is at least this.
         gt: The value is above this.
         le: The value is at most this.
@@ -89,6 +92,7 @@ def parameter(
             "operational": operational,
             "selects": selects,
             "derived_from": derived_from,
+            "absent": absent,
             "defaults": defaults,
         },
     )
@@ -105,6 +109,7 @@ class Description:
         bounds: Pairs of "at least", "above", "at most" or "below" and the bound.
         defaults: The fixed default (several where the grid spans them); empty where the value follows from others.
         derived_from: What the default follows from; "" where it is fixed.
+        absent: What a stored run that lacks the parameter was run with; None where that is the default.
         unit: What a number counts; "" for none.
         help: What the parameter means.
         grid: It takes a list and spans the grid.
@@ -119,6 +124,7 @@ class Description:
     bounds: tuple[tuple[str, float], ...]
     defaults: tuple[Value, ...]
     derived_from: str
+    absent: Value | None
     unit: str
     help: str
     grid: bool
@@ -160,6 +166,7 @@ class Description:
             bounds=tuple(bounds),
             defaults=tuple(settings["defaults"]),
             derived_from=settings["derived_from"],
+            absent=settings["absent"],
             unit=settings["unit"],
             help=field.description or "",
             grid=settings["grid"],

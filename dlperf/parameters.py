@@ -171,7 +171,8 @@ def from_texts(cls: type[P], texts: Mapping[str, str]) -> P:
     Args:
         cls: The declarations.
         texts: The run's parameters. Unknown ones (`num_params`, or one that has been dropped since) are ignored; one
-            that is missing, as in a run of an older version, takes its default.
+            that is missing, as in a run of an older version, takes what such runs were run with: the declaration's
+            `absent`, or else the default.
 
     Returns:
         The typed instance.
@@ -179,14 +180,13 @@ def from_texts(cls: type[P], texts: Mapping[str, str]) -> P:
     Raises:
         BadInput: A text is not accepted (any list, for one: a sweep's parent run is not a trial).
     """
-    return _complete(
-        cls,
-        {
-            name: description.read(texts[name])
-            for name, description in _descriptions(cls).items()
-            if texts.get(name, "") != ""
-        },
-    )
+    values: dict[str, Value] = {}
+    for name, description in _descriptions(cls).items():
+        if texts.get(name, "") != "":
+            values[name] = description.read(texts[name])
+        elif description.absent is not None:
+            values[name] = description.absent
+    return _complete(cls, values)
 
 
 def describe(cls: type[Parameters]) -> Iterator[Description]:
@@ -229,6 +229,23 @@ def defining(params: Parameters) -> dict[str, str]:
         name: text(getattr(params, name))
         for name, description in _descriptions(type(params)).items()
         if not (description.operational or description.selects)
+    }
+
+
+def identity(params: Parameters) -> dict[str, str]:
+    """The texts of the defining parameters, less those that say what there was before they were declared.
+
+    Args:
+        params: The instance.
+
+    Returns:
+        Texts by name, in the order of declaration; a new parameter changes the identity of no old trial.
+    """
+    descriptions = _descriptions(type(params))
+    return {
+        name: written
+        for name, written in defining(params).items()
+        if descriptions[name].absent is None or written != text(descriptions[name].absent)
     }
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from dlperf.parameters import P, Parameters, declared_defaults, defining
+from dlperf.parameters import P, Parameters, declared_defaults, defining, identity
 from dlperf.trial import Context, StoredTrial, TrialResult
 
 if TYPE_CHECKING:
@@ -148,8 +148,8 @@ class Problem(Generic[P]):
 
     def trial_key(self, parameters: P) -> str:
         """Return the hash of all that defines a trial: problem, defining parameters, data."""
-        identity = {"problem": self.name, "data": self.data_digest(parameters), **defining(parameters)}
-        return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+        everything = {"problem": self.name, "data": self.data_digest(parameters), **identity(parameters)}
+        return hashlib.sha256(json.dumps(everything, sort_keys=True).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)

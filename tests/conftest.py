@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from dlperf.data import cifar10
 
@@ -25,6 +26,10 @@ os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 
 REAL_FILE_BYTES = 10_000 * 3_073
+
+# An example may take as long as it does: these machines are shared, and nothing is timed in a test.
+settings.register_profile("dlperf", deadline=None)
+settings.load_profile("dlperf")
 
 session_folder: pytest.StashKey[tempfile.TemporaryDirectory[str]] = pytest.StashKey()
 

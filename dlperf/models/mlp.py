@@ -12,6 +12,7 @@ from keras import ops
 from dlperf.models.dropout import HashedDropout
 
 BatchNorm = Literal["between", "everywhere", "nowhere"]
+DropoutAfter = Literal["each", "last"]
 
 
 def regression_mlp(
@@ -54,6 +55,7 @@ def classifying_mlp(
     classes: int,
     l2: float = 0.0,
     dropout: tuple[float, float] | None = None,
+    dropout_after: DropoutAfter = "each",
     step: Callable[[], Any] | None = None,
 ) -> keras.Model:
     """Build a network of ReLU layers that maps float32 (batch, features) to logits, float32 (batch, classes).
@@ -65,6 +67,7 @@ def classifying_mlp(
         classes: Outputs.
         l2: Weight of the penalty, the sum of the squares of the hidden layers' kernels and biases.
         dropout: Probability of dropping an input, and a unit of a hidden layer; None builds no dropout layers.
+        dropout_after: The hidden layers whose units are dropped: "each" of them, or the "last" only.
         step: Returns the number of the training step, from which the masks follow; without it the layers are
             Keras's, so that the model can be loaded without dlperf.
     """
@@ -85,7 +88,7 @@ def classifying_mlp(
             kernel_regularizer=_L2(l2) if l2 else None,
             bias_regularizer=_L2(l2) if l2 else None,
         )(x)
-        if dropout:
+        if dropout and (dropout_after == "each" or i == len(units)):
             x = dropped(x, dropout[1], seeds[2 * i + 1])
     output = keras.layers.Dense(classes, kernel_initializer=keras.initializers.GlorotUniform(seed=seeds[0]))
     return keras.Model(inputs, output(x))

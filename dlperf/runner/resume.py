@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from dlperf.declaration import text
 from dlperf.errors import BadInput
 from dlperf.parameters import Arguments, P, declared_defaults, describe, same_value
 from dlperf.problem import Demo, Problem
@@ -34,7 +35,9 @@ def original_arguments(problem: Problem[Any] | Demo, run: Run, raw: Mapping[str,
     for description in describe(problem.parameters):
         name = description.name
         now, logged = raw.get(name, ""), run.params.get(name, "")
-        if description.derived_from == "the machine" and name in run.params:
+        if not logged and description.absent is not None:
+            arguments[name] = logged = text(description.absent)
+        elif logged and description.derived_from == "the machine":
             arguments[name] = logged
         if not now or same_value(problem.parameters, name, now, defaults.get(name, "")):
             continue

@@ -221,7 +221,7 @@ def slid(
     return len(outputs), len(weights), products
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     height=st.integers(1, 7), width=st.integers(1, 7), kernel=st.integers(1, 3), stride=st.integers(1, 3),
     padding=st.integers(0, 2), groups=st.integers(1, 3), seen=st.integers(1, 2), filters=st.integers(1, 2),
@@ -239,7 +239,7 @@ def test_a_convolution_counted_by_sliding_it(
     assert row.output_shape[-1] == filters
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(1, 8), st.integers(1, 8), st.integers(1, 3), st.integers(1, 3), st.integers(1, 3), st.integers(0, 1))
 def test_a_pooling_stops_where_its_square_does(
     height: int, width: int, channels: int, size: int, stride: int, padding: int

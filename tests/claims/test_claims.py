@@ -99,7 +99,7 @@ def test_a_claim_that_cannot_be_tested_is_refused() -> None:
         claim(measure="test_error", rule={"equals": "published", "at_least": "published"})
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     st.floats(-100, 100, allow_subnormal=False), st.floats(-100, 100, allow_subnormal=False),
     st.sampled_from(["equals", "at_least", "at_most"]), st.floats(0, 1), st.floats(0, 10),

@@ -55,7 +55,7 @@ def write(folder: Path, images: np.ndarray, labels: np.ndarray) -> None:
 
 
 class TestLayout:
-    @settings(max_examples=10, deadline=None)
+    @settings(max_examples=10)
     @given(per_file=st.integers(1, 2), random_seed=st.integers(0, 2**32 - 1))
     def test_records_written_are_read_back_exactly(self, per_file, random_seed):
         draw = np.random.default_rng(random_seed)

@@ -95,7 +95,7 @@ CONVOLUTION = {
 }
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(padding=st.sampled_from(["valid", "same"]), bias=st.booleans(), **CONVOLUTION)
 def test_convolutions_counted_three_ways(
     rank: int, sides: list[int], kernel: list[int], stride: int, groups: int, seen: int, filters: int, padding: str,
@@ -119,7 +119,7 @@ def products_of_ones(model: keras.Model) -> int:
     return round(float(np.sum(compiled(np.ones((1, *tensor.shape[1:]), "float32")), dtype="float64")))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(dilation=st.integers(1, 2), **CONVOLUTION)
 def test_convolutions_counted_by_their_products(
     rank: int, sides: list[int], kernel: list[int], stride: int, dilation: int, groups: int, seen: int, filters: int
@@ -135,7 +135,7 @@ def test_convolutions_counted_by_their_products(
     assert (table.parameters, table.multiplications) == (model.count_params(), products_of_ones(model))
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(
     dilation=st.integers(1, 2), **{name: CONVOLUTION[name] for name in ("rank", "sides", "kernel", "stride", "seen")}
 )

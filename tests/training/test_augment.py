@@ -25,7 +25,7 @@ from tests.support.slow_augment import (
 )
 
 # Every new shape compiles anew in eager mode's caches: few, but different examples.
-few = settings(max_examples=25, deadline=None)
+few = settings(max_examples=25)
 sizes = st.integers(2, 13)
 seeds = st.integers(0, 2**32 - 1)
 

@@ -48,6 +48,12 @@ class ApproximatorsParameters(TrainingParameters):
         derived_from="protocol", ge=1, le=100_000, unit="epochs", help="passes over the training set, at most"
     )
     learning_rate: float = parameter(derived_from="protocol", ge=1e-9, help="initial learning rate")
+    update_rules: Literal["notebook", "keras3"] = parameter(
+        derived_from="protocol",
+        absent="keras3",
+        help="generation of Nadam, with which protocol=notebook trains: notebook, that of TensorFlow 2.3, whose "
+        "momentum rises slowly; keras3, Keras's of today",
+    )
     patience: int = parameter(
         derived_from="protocol",
         ge=0,
@@ -66,6 +72,7 @@ class ApproximatorsParameters(TrainingParameters):
             "units": str(_SMALLEST),
             "epochs": 2000 if notebook else 300,
             "learning_rate": 0.001 if notebook else 0.02,
+            "update_rules": "notebook" if notebook else "keras3",
             "patience": 20 if notebook else 50,
         }
 

@@ -12,6 +12,7 @@ from dlperf.models.mlp import regression_mlp
 from dlperf.training.compiled_epoch import fresh_runtime
 from dlperf.training.dense_epoch import DenseEpoch
 from dlperf.training.loop import Prepared
+from dlperf.training.notebook_optimizers import Nadam
 from dlperf.training.objectives import Regression
 from dlperf.trial import DataUsed, SavedModel
 
@@ -67,5 +68,6 @@ def prepare(parameters: ApproximatorsParameters, samples: Samples) -> Prepared:
 
 def _optimizer(parameters: ApproximatorsParameters) -> keras.optimizers.Optimizer:
     if parameters.notebook:
-        return keras.optimizers.Nadam(parameters.learning_rate)
+        nadam = Nadam if parameters.update_rules == "notebook" else keras.optimizers.Nadam
+        return nadam(parameters.learning_rate)
     return keras.optimizers.SGD(parameters.learning_rate, momentum=_MOMENTUM, nesterov=True)

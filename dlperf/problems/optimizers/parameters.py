@@ -33,8 +33,18 @@ class OptimizersParameters(ImageParameters):
         help="update rule: the notebook's five (adagrad, rmsprop, nadam, adadelta, adam), all six with "
         "protocol=corrected; with protocol=notebook rmsprop_nesterov is Nadam, as the notebook had it",
     )
-    dropout: bool = parameter(
-        (False, True), grid=True, help="drop 0.2 of the inputs and 0.5 of the units of each hidden layer"
+    update_rules: Literal["notebook", "keras3"] = parameter(
+        derived_from="protocol",
+        absent="keras3",
+        help="generation of the update rules: notebook, those of TensorFlow 2.3, in which AdaGrad and RMSProp add "
+        "epsilon outside the root and Nadam's momentum rises slowly; keras3, Keras's of today",
+    )
+    dropout: bool = parameter((False, True), grid=True, help="drop 0.2 of the inputs and 0.5 of hidden units")
+    dropout_after: Literal["each", "last"] = parameter(
+        derived_from="protocol",
+        absent="each",
+        help="hidden layers whose units dropout drops: each, as the assignment orders, or the last, as the notebook's "
+        "printed code says",
     )
     learning_rate: float = parameter(
         derived_from="protocol and optimizer",
@@ -70,6 +80,8 @@ class OptimizersParameters(ImageParameters):
         return {
             **super().derived_defaults(known),
             "optimizer": optimizer,
+            "update_rules": "notebook" if notebook else "keras3",
+            "dropout_after": "last" if notebook else "each",
             "learning_rate": cls.default_grid({**known, "optimizer": optimizer})["learning_rate"][0],
             "l2": 0.01 if notebook else 0.0001,
             "search_epochs": max(1, known["epochs"] // 10),

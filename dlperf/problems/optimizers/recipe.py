@@ -10,7 +10,7 @@ from keras import ops
 from dlperf.data.dataset import split_rows
 from dlperf.models.mlp import classifying_mlp
 from dlperf.problems.optimizers.parameters import CLASSES, DROPOUT, FEATURES, UNITS
-from dlperf.problems.optimizers.update_rules import RULES
+from dlperf.problems.optimizers.update_rules import rule
 from dlperf.training.compiled_epoch import DeviceSplit, fresh_runtime
 from dlperf.training.dense_epoch import DenseEpoch
 from dlperf.training.loop import Prepared
@@ -31,7 +31,7 @@ def prepare(parameters: OptimizersParameters, dataset: ImageDataset) -> Prepared
         TrialFailed: If this process already computes with another number of threads.
     """
     fresh_runtime(parameters.threads)
-    optimizer = RULES[parameters.update_rule](parameters.learning_rate)
+    optimizer = rule(parameters.update_rule, parameters.update_rules)(parameters.learning_rate)
     images, labels = dataset.train_images.reshape(-1, FEATURES), dataset.train_labels
     train, validation = split_rows(
         len(images), parameters.validation_size, parameters.train_size, parameters.random_seed
@@ -76,6 +76,7 @@ def network(parameters: OptimizersParameters, optimizer: keras.optimizers.Optimi
         classes=CLASSES,
         l2=parameters.l2,
         dropout=DROPOUT if parameters.dropout else None,
+        dropout_after=parameters.dropout_after,
         step=(lambda: optimizer.iterations) if optimizer else None,
     )
 

@@ -13,7 +13,7 @@ from dlperf.problem import Deferred, Summary
 from dlperf.problems.optimizers.figures import comparisons, curves, learning_rates
 from dlperf.problems.optimizers.parameters import OptimizersParameters
 from dlperf.problems.optimizers.search import best_rates
-from dlperf.problems.optimizers.update_rules import documentation
+from dlperf.problems.optimizers.update_rules import Generation, documentation
 from dlperf.trial import StoredTrial
 
 Trials = Sequence[StoredTrial[OptimizersParameters]]
@@ -49,7 +49,8 @@ def summary(trials: Trials) -> Summary:
     if searched:
         rates = tables["learning_rates"] = rate_table(searched, best_rates(searched))
         figures["learning_rates"] = lambda: learning_rates(rates)
-    tables["update_rules"] = rule_table(list(dict.fromkeys(trial.parameters.update_rule for trial in trials)))
+    rules = dict.fromkeys((trial.parameters.update_rule, trial.parameters.update_rules) for trial in trials)
+    tables["update_rules"] = rule_table(list(rules))
     compared = ("by_optimizer", "ranking_stability", "probability_of_best", "learning_rates")
     shown = tuple(name for name in compared if name in tables) or tuple(tables)[:1]
     return Summary(tables, Deferred(figures), shown=shown)
@@ -168,12 +169,13 @@ def rate_table(searched: Trials, best: dict[tuple[str, bool], float]) -> pd.Data
     return pd.DataFrame(rows).sort_values(["dropout", "optimizer", "learning_rate"], ignore_index=True)
 
 
-def rule_table(rules: Sequence[str]) -> pd.DataFrame:
-    """Equation, source and hyper-parameters of update rules, as their docstrings state them."""
-    documented = {rule: documentation(rule) for rule in rules}
+def rule_table(rules: Sequence[tuple[str, Generation]]) -> pd.DataFrame:
+    """Equation, source and hyper-parameters of update rules of a generation, as their docstrings state them."""
+    documented = [(rule, documentation(rule, generation)) for rule, generation in rules]
     return pd.DataFrame(
         {
             "update_rule": rule,
+            "generation": says.generation,
             "hyper_parameter": hyper_parameter.name,
             "paper_default": hyper_parameter.paper,
             "keras_default": hyper_parameter.keras,
@@ -181,9 +183,9 @@ def rule_table(rules: Sequence[str]) -> pd.DataFrame:
             "equation": says.equation,
             "source": says.source,
         }
-        for rule, says in documented.items()
+        for rule, says in documented
         for hyper_parameter in says.hyper_parameters
-    )
+    ).drop_duplicates(ignore_index=True)
 
 
 def _criteria(table: pd.DataFrame) -> dict[str, bool]:

@@ -6,7 +6,8 @@ gradients (an uncentred second moment, not a variance). AdaDelta also multiplies
 squared steps, which has the units of w and makes a learning rate needless; that is not momentum. Adam replaces the
 gradient by the gradient's decaying mean, which is momentum, and corrects both means for starting at 0.
 
-The docstrings are the source of the table `update_rules`.
+Three of the rules exist in two generations: as Keras 3 has them, and as TensorFlow 2.3 had them when the notebook was
+run (`notebook_...`). The docstrings are the source of the table `update_rules`.
 """
 
 from __future__ import annotations
@@ -15,10 +16,12 @@ import inspect
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     import keras
+
+Generation = Literal["notebook", "keras3"]
 
 _HYPER_PARAMETER = re.compile(r"(\w+) \(paper: (.+); Keras: (.+)\): (.+)")
 
@@ -41,6 +44,26 @@ def adagrad(learning_rate: float) -> keras.optimizers.Optimizer:
     return _keras("Adagrad", learning_rate)
 
 
+def notebook_adagrad(learning_rate: float) -> keras.optimizers.Optimizer:
+    """AdaGrad: divides each weight's step by the root of the sum of all its squared gradients.
+
+    Equation:
+        G_t = G_{t-1} + g_t^2
+        w_t = w_{t-1} - learning_rate g_t / (sqrt(G_t) + epsilon)
+
+    Source:
+        Duchi, Hazan, Singer 2011, "Adaptive Subgradient Methods", JMLR 12, figure 1 (diagonal matrices).
+
+    Hyper-parameters:
+        learning_rate (paper: none; Keras: 0.001): step size
+        initial_accumulator_value (paper: 0; Keras: 0.1): G_0
+        epsilon (paper: none; Keras: 1e-07): keeps the divisor from 0, outside the root, as the paper's delta
+    """
+    from dlperf.training.notebook_optimizers import Adagrad
+
+    return Adagrad(learning_rate)
+
+
 def rmsprop(learning_rate: float) -> keras.optimizers.Optimizer:
     """RMSProp: divides the step by the root of a decaying mean of squared gradients.
 
@@ -57,6 +80,26 @@ def rmsprop(learning_rate: float) -> keras.optimizers.Optimizer:
         epsilon (paper: none; Keras: 1e-07): keeps the divisor from 0, under the root
     """
     return _keras("RMSprop", learning_rate)
+
+
+def notebook_rmsprop(learning_rate: float) -> keras.optimizers.Optimizer:
+    """RMSProp: divides the step by the root of a decaying mean of squared gradients.
+
+    Equation:
+        r_t = rho r_{t-1} + (1 - rho) g_t^2
+        w_t = w_{t-1} - learning_rate g_t / (sqrt(r_t) + epsilon)
+
+    Source:
+        Tieleman, Hinton 2012, "Neural Networks for Machine Learning", lecture 6e.
+
+    Hyper-parameters:
+        learning_rate (paper: none; Keras: 0.001): step size
+        rho (paper: 0.9; Keras: 0.9): decay of the mean
+        epsilon (paper: none; Keras: 1e-07): keeps the divisor from 0, outside the root
+    """
+    from dlperf.training.notebook_optimizers import RMSprop
+
+    return RMSprop(learning_rate)
 
 
 def rmsprop_nesterov(learning_rate: float) -> keras.optimizers.Optimizer:
@@ -102,6 +145,32 @@ def nadam(learning_rate: float) -> keras.optimizers.Optimizer:
         epsilon (paper: 1e-08; Keras: 1e-07): keeps the divisor from 0, outside the root
     """
     return _keras("Nadam", learning_rate)
+
+
+def notebook_nadam(learning_rate: float) -> keras.optimizers.Optimizer:
+    """Nadam: Adam with Nesterov momentum, and a momentum that rises slowly.
+
+    Equation:
+        mu_t = beta_1 (1 - 0.5 x 0.96^(schedule_decay t)), P_t = mu_1 ... mu_t
+        m_t = beta_1 m_{t-1} + (1 - beta_1) g_t
+        v_t = beta_2 v_{t-1} + (1 - beta_2) g_t^2
+        n_t = mu_{t+1} m_t / (1 - P_{t+1}) + (1 - mu_t) g_t / (1 - P_t)
+        w_t = w_{t-1} - learning_rate n_t / (sqrt(v_t / (1 - beta_2^t)) + epsilon)
+
+    Source:
+        Dozat 2016, "Incorporating Nesterov Momentum into Adam", ICLR workshop, algorithm 2; there m_t is averaged with
+        mu_t.
+
+    Hyper-parameters:
+        learning_rate (paper: none; Keras: 0.001): step size
+        beta_1 (paper: 0.99; Keras: 0.9): decay of the gradient's mean
+        beta_2 (paper: 0.999; Keras: 0.999): decay of the squared gradient's mean
+        epsilon (paper: 1e-08; Keras: 1e-07): keeps the divisor from 0, outside the root
+        schedule_decay (paper: 0.004; Keras: 0.004): how fast the momentum rises
+    """
+    from dlperf.training.notebook_optimizers import Nadam
+
+    return Nadam(learning_rate)
 
 
 def adadelta(learning_rate: float) -> keras.optimizers.Optimizer:
@@ -156,6 +225,17 @@ def _keras(name: str, learning_rate: float) -> keras.optimizers.Optimizer:
 RULES: dict[str, Callable[[float], keras.optimizers.Optimizer]] = {
     rule.__name__: rule for rule in (adagrad, rmsprop, rmsprop_nesterov, nadam, adadelta, adam)
 }
+NOTEBOOK_RULES: dict[str, Callable[[float], keras.optimizers.Optimizer]] = {
+    "adagrad": notebook_adagrad,
+    "rmsprop": notebook_rmsprop,
+    "nadam": notebook_nadam,
+}
+"""Those that TensorFlow 2.3 computed otherwise."""
+
+
+def rule(name: str, generation: Generation) -> Callable[[float], keras.optimizers.Optimizer]:
+    """Return what makes the optimizer of a rule, one of RULES, from its learning rate."""
+    return NOTEBOOK_RULES.get(name, RULES[name]) if generation == "notebook" else RULES[name]
 
 
 @dataclass(frozen=True)
@@ -181,24 +261,31 @@ class Documentation:
 
     Attributes:
         title: First line.
+        generation: Whose equation it is: "TensorFlow 2.3", "Keras 3", "both" or "dlperf".
         equation: Its lines, with semicolons between.
         source: Where it was published.
         hyper_parameters: In order.
     """
 
     title: str
+    generation: str
     equation: str
     source: str
     hyper_parameters: tuple[HyperParameter, ...]
 
 
-def documentation(name: str) -> Documentation:
+def documentation(name: str, generation: Generation) -> Documentation:
     """Read the docstring of a rule, one of RULES."""
-    title, *sections = re.split(r"\n\n(?=[\w-]+:\n)", inspect.getdoc(RULES[name]) or "")
+    title, *sections = re.split(r"\n\n(?=[\w-]+:\n)", inspect.getdoc(rule(name, generation)) or "")
     lines_under = {}
     for section in sections:
         heading, *lines = section.splitlines()
         lines_under[heading.removesuffix(":")] = [line.strip() for line in lines]
     matches = [_HYPER_PARAMETER.fullmatch(line) for line in lines_under["Hyper-parameters"]]
     hyper_parameters = tuple(HyperParameter(*match.groups()) for match in matches if match)
-    return Documentation(title, "; ".join(lines_under["Equation"]), " ".join(lines_under["Source"]), hyper_parameters)
+    if name in NOTEBOOK_RULES:
+        whose = "TensorFlow 2.3" if generation == "notebook" else "Keras 3"
+    else:
+        whose = "dlperf" if name == rmsprop_nesterov.__name__ else "both"
+    equation, source = "; ".join(lines_under["Equation"]), " ".join(lines_under["Source"])
+    return Documentation(title, whose, equation, source, hyper_parameters)
