@@ -26,7 +26,7 @@ from typing import Any
 
 from benchmarks.record import Record, add_output, at_least, in_own_process, several
 from dlperf.accounting.mlp import multiplications, networks
-from dlperf.environment import cores
+from dlperf.processor import cores
 
 TRAINED, VALIDATED, BATCH = 80_000, 20_000, 1000
 Units = tuple[int, ...]

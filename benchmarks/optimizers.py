@@ -20,7 +20,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.record import Record, add_output, at_least, in_own_process
-from dlperf.environment import cores, peak_memory_mb
+from dlperf.environment import peak_memory_mb
+from dlperf.processor import cores
 
 L2 = 0.01
 # The smaller number of images whose memory is compared: 20 batches of 128, which are trained on.

@@ -15,6 +15,7 @@ import numpy as np
 
 from benchmarks.augmentation import sample_images
 from benchmarks.record import at_least
+from dlperf import onednn
 from dlperf.environment import peak_memory_mb
 
 _STEPS = 3
@@ -22,6 +23,7 @@ _STEPS = 3
 
 def run(way: str, m: int, depth: int, images: int) -> None:
     """Train three steps of batch size 64 on `images` images with `m` copies of each."""
+    onednn.choose(None)  # before TensorFlow is loaded: alike for all ways
     pixels, _ = sample_images(images)
     labels = np.random.default_rng(0).integers(0, 10, images).astype("int32")
     if way == "notebook":

@@ -18,7 +18,8 @@ import numpy as np
 
 from benchmarks.augmentation import sample_images
 from benchmarks.record import at_least
-from dlperf.environment import cores
+from dlperf import onednn
+from dlperf.processor import cores
 
 
 def measure(way: str, depth: int, m: int, images: int, repeats: int) -> dict[str, float]:
@@ -35,6 +36,7 @@ def measure(way: str, depth: int, m: int, images: int, repeats: int) -> dict[str
         Median wall and CPU seconds per augmented image, and the wall seconds before the first timed epoch (tracing,
         compilation, one epoch to warm up).
     """
+    onednn.choose(None)  # before TensorFlow is loaded: alike for both ways
     pixels, _ = sample_images(images)
     labels = np.random.default_rng(0).integers(0, 10, images).astype("int32")
     begun = time.perf_counter()

@@ -13,9 +13,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 import dlperf
+from dlperf.processor import cores, cpu_model, cpu_quota, instruction_set, memory_bytes
 
 _PACKAGES = ("tensorflow", "keras", "mlflow", "numpy", "pandas", "scikit-learn", "scipy", "matplotlib")
 # Variables that change what is computed or how fast; others with such names may hold paths of the user's.
@@ -24,19 +23,13 @@ _SETTINGS = re.compile(
 )
 
 
-def cores() -> int:
-    """Return the cores this process may use."""
-    return len(allowed_cores())
-
-
-def allowed_cores() -> list[int]:
-    """Return the numbers of those cores."""
-    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
-
-
 def hardware() -> str:
-    """Return one line that says what computed: GPUs where TensorFlow sees any, else the CPU, its cores and memory."""
-    return "; ".join([*gpus(), f"{_cpu_model()}, {cores()} cores, {psutil.virtual_memory().total / 2**30:.0f} GiB"])
+    """Return one line that says what computed: GPUs where TensorFlow sees any, and the CPU.
+
+    Of the CPU it names the instruction set, and of cores and memory what this process may use.
+    """
+    cpu = f"{cpu_model()}, {instruction_set()}, {cores()} cores, {memory_bytes() / 2**30:.0f} GiB"
+    return "; ".join([*(f"{name}, {precision()}" for name in gpus()), cpu])
 
 
 def software() -> str:
@@ -65,6 +58,20 @@ def gpus() -> list[str]:
     return [str(tensorflow.config.experimental.get_device_details(d).get("device_name", "GPU")) for d in devices]
 
 
+def precision() -> str:
+    """Return how numbers are computed with, as far as a GPU changes it; "" where TensorFlow sees none."""
+    if not gpus():
+        return ""
+    tensorflow: Any = sys.modules["tensorflow"]
+    import keras
+
+    tf32 = "on" if tensorflow.config.experimental.tensor_float_32_execution_enabled() else "off"
+    # What `tf.config.experimental.enable_op_determinism` has set; there is no public question for it.
+    deterministic = tensorflow.python.framework.config.is_op_determinism_enabled()
+    ops = "deterministic" if deterministic else "not deterministic"
+    return f"{keras.config.dtype_policy().name}, TF32 {tf32}, operations {ops}"
+
+
 def describe() -> dict[str, Any]:
     """Return what `environment.json` holds; neither host name nor user name stands in it."""
     versions = {"python": platform.python_version(), "dlperf": dlperf.__version__}
@@ -78,10 +85,13 @@ def describe() -> dict[str, Any]:
         "git_commit": git_commit(),
         "versions": versions,
         "platform": platform.platform(),
-        "cpu": _cpu_model(),
+        "cpu": cpu_model(),
+        "instruction_set": instruction_set(),
         "cores": cores(),
-        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
+        "cpu_quota": cpu_quota(),
+        "memory_gib": round(memory_bytes() / 2**30, 1),
         "gpus": gpus(),
+        "precision": precision(),
         "settings": {name: value for name, value in sorted(os.environ.items()) if _SETTINGS.match(name)},
     }
 
@@ -134,11 +144,3 @@ def peak_memory_mb() -> float | None:
 def _git(root: Path, *arguments: str) -> str:
     done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True, timeout=10)
     return done.stdout.strip()
-
-
-def _cpu_model() -> str:
-    try:
-        model = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
-    except OSError:
-        model = None
-    return model.group(1).strip() if model else platform.processor() or platform.machine()

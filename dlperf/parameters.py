@@ -245,7 +245,7 @@ def identity(params: Parameters) -> dict[str, str]:
     return {
         name: written
         for name, written in defining(params).items()
-        if descriptions[name].absent is None or written != text(descriptions[name].absent)
+        if (absent := descriptions[name].absent) is None or written != text(absent)
     }
 
 

@@ -23,6 +23,8 @@ from tests.support.golden import OPTION  # noqa: E402
 
 # Before any test module imports TensorFlow, which reads it once.
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+# One choice for the trials that run in the tests' own process, where TensorFlow has been loaded before them.
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 
 REAL_FILE_BYTES = 10_000 * 3_073

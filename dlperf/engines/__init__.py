@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from dlperf import onednn
 from dlperf.engines.execution import Listener, Task
 from dlperf.problem import Problem
 
@@ -38,14 +39,19 @@ def run(problem: Problem[Any], tasks: Sequence[Task], listener: Listener, *, alo
         from dlperf.engines import cluster
 
         cluster.run(tasks, listener, cpus=parameters.cpus_per_trial, gpus=parameters.gpus_per_trial)
-    elif alone or not side_by_side(parameters):
+    elif (alone or not side_by_side(parameters)) and _fits_here(problem, parameters):
         from dlperf.engines import in_process
 
         in_process.run(problem, tasks, listener)
     else:
         from dlperf.engines import local
 
-        local.run(longest_first(problem, tasks), listener, parameters.processes)
+        local.run(longest_first(problem, tasks), listener, 1 if alone else parameters.processes)
+
+
+def _fits_here(problem: Problem[Any], parameters: Any) -> bool:
+    """Whether TensorFlow can compute in this process as the trials want it; earlier ones may have chosen otherwise."""
+    return bool(problem.distributed) or onednn.can_choose(getattr(parameters, "onednn", None))
 
 
 def longest_first(problem: Problem[Any], tasks: Sequence[Task]) -> list[Task]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -21,9 +22,10 @@ from typing import Any
 import dlperf
 from dlperf import entry_points
 from dlperf.engines.execution import Listener, Outcome, RemoteReport, Task, execute, portable
-from dlperf.errors import EnvironmentMissing, TrialFailed, one_line, reason
+from dlperf.errors import BadInput, EnvironmentMissing, TrialFailed, one_line, reason
 from dlperf.trial import Report
 
+_ADDRESS = re.compile(r"(ray://)?([\w.-]+|\[[0-9a-fA-F:]+\]):[0-9]{1,5}|auto")
 _KNOCK_SECONDS = 10
 _CONNECT_SECONDS = 60
 _POLL_SECONDS = 0.3
@@ -51,6 +53,7 @@ def run(tasks: Sequence[Task], listener: Listener, *, cpus: float, gpus: float) 
     it goes on there if nodes share that folder, else it is trained from the start.
 
     Raises:
+        BadInput: If RAY_ADDRESS is no address.
         EnvironmentMissing: If there is no Ray, no cluster, or no node with the CPUs and GPUs of a trial.
     """
     ray = _connected()
@@ -85,6 +88,8 @@ def _connected() -> Any:
         raise EnvironmentMissing("engine=ray needs RAY_ADDRESS, the address of a Ray cluster, as 10.0.0.1:6379")
     if importlib.util.find_spec("ray") is None:
         raise EnvironmentMissing("engine=ray needs Ray: pip install 'dlperf[ray]'")
+    if not _ADDRESS.fullmatch(address):
+        raise BadInput("RAY_ADDRESS", address, "must be HOST:PORT, ray://HOST:PORT, or auto for this host's cluster")
     unreachable = f"the Ray cluster RAY_ADDRESS={address} does not answer"
     host, colon, port = address.rpartition(":")
     if colon and port.isdigit() and "/" not in host:
@@ -105,10 +110,7 @@ def _connected() -> Any:
 
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     package = Path(dlperf.__file__).resolve().parent
-    # A worker inherits the environment of its node, not of this start: what chooses the kernels goes along.
-    kernels = {name: os.environ[name] for name in ("TF_ENABLE_ONEDNN_OPTS",) if name in os.environ}
-    runtime_env = {"py_modules": [str(package)], "env_vars": kernels}
-    ray.init(address=address, logging_level="ERROR", runtime_env=runtime_env)
+    ray.init(address=address, logging_level="ERROR", runtime_env={"py_modules": [str(package)]})
     for number, handler in handlers.items():  # Ray puts its own in their place
         signal.signal(number, handler)
     return ray

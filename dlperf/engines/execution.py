@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from dlperf import environment
+from dlperf import environment, onednn
 from dlperf.clock import Clock
 from dlperf.errors import DlperfError, TrialFailed, one_line
 from dlperf.parameters import Parameters
@@ -94,6 +94,8 @@ def execute(problem: Problem[Any], task: Task, report: Report) -> Outcome:
     with clock.account("setup"):
         gc.collect()  # the networks of earlier trials, which stand in reference cycles
         environment.reset_peak_memory()
+        if not problem.distributed:  # whose workers choose for themselves
+            onednn.choose(getattr(task.parameters, "onednn", None))
     context = Context(task.name, report, clock, task.state_file, task.show_progress)
     result = problem.run_trial(task.parameters, context)
     return Outcome(result, clock.snapshot(), environment.peak_memory_mb())

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from dlperf import data
+from dlperf import data, onednn
 from dlperf.declaration import parameter
-from dlperf.environment import cores
 from dlperf.errors import BadInput
 from dlperf.parameters import MAX_RANDOM_SEED, Parameters
+from dlperf.processor import cores
 
 _VALIDATION_SHARE = 0.1
 
@@ -94,6 +94,22 @@ class ImageParameters(TrainingParameters):
     def train_size(self) -> int:
         """Images to train on."""
         return self.train_examples or data.train_size(self.dataset) - self.validation_size
+
+
+class OneDnnParameters(Parameters):
+    """The parameter of problems whose networks have convolutions; dense ones, which XLA compiles, compute alike."""
+
+    onednn: Literal["on", "off", "auto"] = parameter(
+        derived_from="the machine",
+        absent="auto",
+        help="TensorFlow's oneDNN operations, without which convolutions take twice the time: on unless "
+        "TF_ENABLE_ONEDNN_OPTS says otherwise; auto is TensorFlow's choice, and that of machines without them",
+    )
+
+    @classmethod
+    def derived_defaults(cls, known: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the user's setting, or what is faster."""
+        return {**super().derived_defaults(known), "onednn": onednn.default()}
 
 
 def verify_images(trials: Sequence[ImageParameters]) -> None:

@@ -44,6 +44,13 @@ def test_any_user_runs_it_on_a_read_only_file_system_without_a_network(image: Im
     assert "Traceback" not in done.stderr
 
 
+def test_a_quota_of_the_container_counts_and_not_the_host_s_cores(image: Image) -> None:
+    program = "from dlperf.processor import *; print(cpu_quota(), cores(), memory_bytes())"
+    limits = ["--cpus", "1.5", "--memory", "512m", "--network", "none"]
+    done = image.run(*limits, "--entrypoint", "python", image.name, "-c", program)
+    assert (done.stdout, done.returncode) == (f"1.5 1 {512 * 2**20}\n", 0), done.stderr
+
+
 def test_a_store_that_cannot_be_written_is_status_3(image: Image) -> None:
     done = image.run("--read-only", "--network", "none", "-v", "dlperf-test:/runs:ro", image.name, "cutout", *SMALL)
     docker("volume", "rm", "dlperf-test")

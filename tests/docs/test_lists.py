@@ -111,12 +111,13 @@ def test_shared_parameters_are_those_of_the_problems_that_the_page_names() -> No
     protocol = {"protocol", "threads", "save_model"}
     engine = {"processes", "engine", "cpus_per_trial", "gpus_per_trial"}
     images = {"dataset", "data_dir", "train_examples"}
-    assert set(documented_defaults(RUNNING)) == training | protocol | engine | images
+    assert set(documented_defaults(RUNNING)) == training | protocol | engine | images | {"onednn"}
     for name in PROBLEMS:
         assert (training <= declared[name]) == (name != "architectures"), name
         assert (protocol <= declared[name]) == (name in TRAINS), name
         assert (engine <= declared[name]) == (name != "scaling"), name
         assert (images <= declared[name]) == (name in ("optimizers", "cutout", "scaling")), name
+        assert ("onednn" in declared[name]) == (name in ("cutout", "scaling")), name
 
 
 @pytest.mark.parametrize("name", sorted(TRAINS))

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dlperf.environment import cores
 from dlperf.keras_accounting.gradient_support import gradient_support, support_side
 from dlperf.models.filter_stack import filter_stack
+from dlperf.processor import cores
 from dlperf.training.compiled_epoch import configure_runtime
 
 # The layers below start the runtime, which tests of other files want configured.

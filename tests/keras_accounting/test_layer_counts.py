@@ -10,10 +10,10 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from keras import layers
 
-from dlperf.environment import cores
 from dlperf.keras_accounting.compiled_program import count_compiled
 from dlperf.keras_accounting.layer_counts import Count, counts
 from dlperf.keras_accounting.model_table import complete_inputs, layer_table
+from dlperf.processor import cores
 from dlperf.training.compiled_epoch import configure_runtime
 from tests.support.three_ways import assert_three_ways, one
 

@@ -10,12 +10,12 @@ from keras import layers
 
 from dlperf.accounting import alexnet, inception, receptive_field
 from dlperf.accounting.resnet import count_resnet
-from dlperf.environment import cores
 from dlperf.keras_accounting.model_table import layer_table
 from dlperf.models import alexnet as alexnet_model
 from dlperf.models import inception as inception_model
 from dlperf.models.filter_stack import filter_stack
 from dlperf.models.resnet import resnet
+from dlperf.processor import cores
 from dlperf.training.compiled_epoch import configure_runtime
 from tests.support.three_ways import assert_three_ways, one
 

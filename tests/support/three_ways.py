@@ -8,9 +8,9 @@ from typing import Any
 import keras
 
 from dlperf.accounting.layers import LayerTable
-from dlperf.environment import cores
 from dlperf.keras_accounting.compiled_program import count_compiled
 from dlperf.keras_accounting.model_table import complete_inputs, layer_table
+from dlperf.processor import cores
 from dlperf.training.compiled_epoch import configure_runtime
 
 # The layers below start the runtime, which tests of other files want configured.

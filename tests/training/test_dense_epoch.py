@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from dlperf.data.dataset import aligned_empty
-from dlperf.environment import cores
 from dlperf.models.mlp import classifying_mlp, regression_mlp
+from dlperf.processor import cores
 from dlperf.training import compiled_epoch
 from dlperf.training.dense_epoch import DenseEpoch
 from dlperf.training.objectives import Classification, Regression

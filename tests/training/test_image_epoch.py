@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from keras import ops
 
-from dlperf.environment import cores
 from dlperf.errors import TrialFailed
 from dlperf.models.resnet import resnet
+from dlperf.processor import cores
 from dlperf.training import compiled_epoch
 from dlperf.training.compiled_epoch import configure_runtime
 from dlperf.training.image_epoch import ImageEpoch

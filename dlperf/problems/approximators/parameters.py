@@ -9,9 +9,9 @@ from typing import Any, Literal
 
 from dlperf.accounting.mlp import networks
 from dlperf.declaration import parameter
-from dlperf.environment import cores
 from dlperf.errors import BadInput
 from dlperf.problems.shared_parameters import TrainingParameters
+from dlperf.processor import cores
 
 _SMALLEST = 16
 _WARM_UP_EPOCHS = 5

@@ -16,7 +16,6 @@ from dlperf.accounting import alexnet, inception, vgg
 from dlperf.accounting.layers import LayerTable
 from dlperf.accounting.receptive_field import filter_stack, receptive_field
 from dlperf.clock import Clock
-from dlperf.environment import cores
 from dlperf.errors import BadInput, did_you_mean, one_line
 from dlperf.keras_accounting.compiled_program import CompiledCount, count_compiled
 from dlperf.keras_accounting.gradient_support import gradient_support, support_side
@@ -25,6 +24,7 @@ from dlperf.keras_accounting.model_table import complete_inputs, layer_table
 from dlperf.models import alexnet as alexnet_model
 from dlperf.models import filter_stack as filter_stack_model
 from dlperf.models import inception as inception_model
+from dlperf.processor import cores
 from dlperf.training.compiled_epoch import configure_runtime, fresh_runtime
 
 if TYPE_CHECKING:

@@ -9,13 +9,13 @@ from typing import Any, Literal
 from dlperf.accounting.resnet import blocks_per_stage
 from dlperf.declaration import parameter
 from dlperf.errors import BadInput
-from dlperf.problems.shared_parameters import ImageParameters
+from dlperf.problems.shared_parameters import ImageParameters, OneDnnParameters
 
 # Chunks of at most this many rows train ResNet-44 in about 1 GB, and larger ones are no faster on a CPU.
 _MICRO_BATCH = 128
 
 
-class CutoutParameters(ImageParameters):
+class CutoutParameters(OneDnnParameters, ImageParameters):
     """Parameters of the cutout problem."""
 
     m: int = parameter(

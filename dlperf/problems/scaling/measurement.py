@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from dlperf.environment import allowed_cores
 from dlperf.errors import TrialFailed
 from dlperf.problems.scaling.images import data_used
 from dlperf.problems.scaling.job import Job
 from dlperf.problems.scaling.parameters import ASSIGNED_EPOCHS, addresses
 from dlperf.problems.scaling.worker_config import WorkerConfig
+from dlperf.processor import allowed_cores
 from dlperf.training import checkpoint
 from dlperf.trial import Context, TrialResult
 
@@ -123,6 +123,7 @@ class Measurement:
                 index=0 if independent else p.host + index,
                 cores=tuple(share[index]) if p.device == "cpu" else (),
                 threads=len(share[index]),
+                onednn=p.onednn,
                 device=p.device,
                 devices=("/cpu:0",) if independent else devices,
                 strategy="none" if independent else p.strategy,

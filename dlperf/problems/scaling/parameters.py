@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import json
-import os
 import re
 from collections.abc import Mapping
 from typing import Any, Literal
 
 from dlperf import data
 from dlperf.declaration import parameter
-from dlperf.environment import cores, gpu_count
+from dlperf.environment import gpu_count
 from dlperf.errors import BadInput
-from dlperf.problems.shared_parameters import RunParameters
+from dlperf.problems.scaling import tf_config
+from dlperf.problems.shared_parameters import OneDnnParameters, RunParameters
+from dlperf.processor import cores
 
 SYNTHETIC_IMAGES = 10_000
 ASSIGNED_EPOCHS = 10
 
 
-class ScalingParameters(RunParameters):
+class ScalingParameters(OneDnnParameters, RunParameters):
     """Parameters of the scaling problem."""
 
     mode: Literal["strong", "weak"] = parameter(
@@ -76,7 +76,8 @@ class ScalingParameters(RunParameters):
     def derived_defaults(cls, known: Mapping[str, Any]) -> dict[str, Any]:
         """Return one worker, and the strategy for several."""
         workers = known.get("workers", 1)
-        return {"workers": workers, "strategy": cls.default_grid({**known, "workers": workers})["strategy"][-1]}
+        strategy = cls.default_grid({**known, "workers": workers})["strategy"][-1]
+        return {**super().derived_defaults(known), "workers": workers, "strategy": strategy}
 
     @classmethod
     def default_grid(cls, known: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
@@ -115,7 +116,7 @@ class ScalingParameters(RunParameters):
     @property
     def host(self) -> int:
         """Number of this host, from 0."""
-        return self.host_index if self.hosts else _tf_config().get("task", {}).get("index", 0)
+        return self.host_index if self.hosts else tf_config.read().index
 
     @property
     def global_batch(self) -> int:
@@ -147,11 +148,7 @@ def addresses(hosts: str) -> tuple[str, ...]:
     Raises:
         BadInput: If one is no HOST:PORT, or TF_CONFIG cannot be read.
     """
-    listed = (
-        tuple(address.strip() for address in hosts.split(","))
-        if hosts
-        else tuple(_tf_config().get("cluster", {}).get("worker", ()))
-    )
+    listed = tuple(address.strip() for address in hosts.split(",")) if hosts else tf_config.read().addresses
     for address in listed:
         if not re.fullmatch(r"[^\s:]+:[0-9]{1,5}", address) or not 0 < int(address.rpartition(":")[2]) < 65536:
             raise BadInput(
@@ -160,11 +157,3 @@ def addresses(hosts: str) -> tuple[str, ...]:
     if len(set(listed)) < len(listed):
         raise BadInput("hosts", hosts, "names an address twice")
     return listed
-
-
-def _tf_config() -> dict[str, Any]:
-    try:
-        config: dict[str, Any] = json.loads(os.environ.get("TF_CONFIG") or "{}")
-    except ValueError:
-        raise BadInput("TF_CONFIG", os.environ["TF_CONFIG"], "must be JSON") from None
-    return config

@@ -15,6 +15,7 @@ import threading
 import time
 from typing import Any
 
+from dlperf import onednn
 from dlperf.errors import one_line
 from dlperf.problems.scaling.worker_config import WorkerConfig
 
@@ -28,6 +29,7 @@ def main() -> None:
     config = WorkerConfig.from_json(sys.stdin.readline())
     if config.cores:
         os.sched_setaffinity(0, config.cores)  # before TensorFlow counts them
+    onednn.choose(config.onednn)
     commands: queue.Queue[dict[str, Any]] = queue.Queue()
     threading.Thread(target=_read, args=(commands,), daemon=True).start()
     try:

@@ -6,6 +6,8 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from dlperf.onednn import Choice
+
 
 @dataclass(frozen=True)
 class WorkerConfig:
@@ -15,6 +17,7 @@ class WorkerConfig:
         index: Its number in the cluster, from 0; 0 for a worker alone.
         cores: The cores it is pinned to; empty pins it to none.
         threads: Threads that compute an operation.
+        onednn: Whether TensorFlow computes with its oneDNN operations: "on", "off" or "auto".
         device: "cpu" or "gpu".
         devices: Its devices, as TensorFlow names them; several for MirroredStrategy.
         strategy: "none", "mirrored" or "multi_worker".
@@ -33,6 +36,7 @@ class WorkerConfig:
     index: int
     cores: tuple[int, ...]
     threads: int
+    onednn: Choice
     device: str
     devices: tuple[str, ...]
     strategy: str

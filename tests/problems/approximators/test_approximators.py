@@ -11,11 +11,11 @@ import pytest
 
 from dlperf.accounting.mlp import multiplications, networks, num_params
 from dlperf.claims import ledger
-from dlperf.environment import cores
 from dlperf.errors import BadInput
 from dlperf.parameters import defining, parse, sweep_texts
 from dlperf.problems.approximators.parameters import ApproximatorsParameters
 from dlperf.problems.approximators.problem import PROBLEM, summarize
+from dlperf.processor import cores
 from dlperf.trial import StoredTrial
 from tests.support.approximators import finish, rmse_curve
 from tests.support.desk import MLFLOW_RUN, Desk

@@ -16,12 +16,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dlperf.environment import cores
 from dlperf.errors import BadInput, TrialFailed
 from dlperf.parameters import parse
 from dlperf.problems.scaling.job import Job, rows_of
 from dlperf.problems.scaling.parameters import ScalingParameters
 from dlperf.problems.scaling.worker_config import WorkerConfig
+from dlperf.processor import cores
 from tests.support.desk import Desk, port
 from tests.support.rounding import tolerance
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import sys
 import time
 
 import psutil
 import pytest
 
-from dlperf.environment import cores
 from dlperf.errors import BadInput
 from dlperf.parameters import parse
 from dlperf.problems.scaling.parameters import ScalingParameters
+from dlperf.processor import cores
 from tests.support.desk import Desk, eventually, port, processes_of
 
 QUICK = ["--model", "convnet", "--steps", "3", "--repeats", "2", "--batch_size", "64", "--train_examples", "600"]
@@ -111,6 +112,21 @@ def test_two_hosts_are_killed_and_go_on(desk: Desk) -> None:
     assert [run.info.status for run in runs] == ["FINISHED"] * 2
     for run in runs:
         assert [m.step for m in desk.client.get_metric_history(run.info.run_id, "train_loss")] == [1, 2, 3, 4, 5, 6]
+
+
+@pytest.mark.slow
+def test_a_chief_and_a_worker_train_together(desk: Desk) -> None:
+    """Two starts whose TF_CONFIG names a chief, which is host 0 and logs: two workers, not one each."""
+    cluster = {"chief": [f"127.0.0.1:{port()}"], "worker": [f"127.0.0.1:{port()}"]}
+    command = [sys.executable, "entrypoints/scaling.py", *QUICK, "--mode", "strong"]
+    chief, worker = (
+        desk.popen(command, TF_CONFIG=json.dumps({"cluster": cluster, "task": {"type": kind, "index": 0}}))
+        for kind in ("chief", "worker")
+    )
+    outputs = [process.communicate(timeout=300)[0] for process in (chief, worker)]
+    assert (chief.returncode, worker.returncode) == (0, 0), outputs
+    (run,) = desk.runs().values()
+    assert run.info.run_name == "scaling mode=strong workers=2 strategy=multi_worker random_seed=0"
 
 
 def test_hosts_of_tf_config(monkeypatch: pytest.MonkeyPatch) -> None:

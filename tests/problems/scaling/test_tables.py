@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from dlperf.environment import cores
 from dlperf.problems.scaling.parameters import ScalingParameters
 from dlperf.problems.scaling.problem import summarize
+from dlperf.processor import cores
 from dlperf.trial import StoredTrial
 
 
