@@ -2,6 +2,7 @@
 
 PYTHON ?= python3
 VENV := .venv
+PEERS := .venv-peers
 PORT ?= 5000
 VARIANT ?= cpu
 BASE_IMAGE ?= python:3.11-slim
@@ -9,7 +10,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo quick test lint format mlproject image benchmarks ui clean
+.PHONY: help setup demo quick test lint format mlproject image benchmarks peers ui clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1@\2/p' $(MAKEFILE_LIST) | awk -F@ '{ printf "%-18s %s\n", $$1, $$2 }'
@@ -60,9 +61,16 @@ image: setup  ## build the image dlperf, labelled with the commit (VARIANT=gpu f
 benchmarks: setup  ## measure against the notebook's way (35 minutes on 2 cores; leave the machine alone)
 	@status=0; for name in cutout overhead; do $(BIN)/python -m benchmarks.$$name || status=1; done; exit $$status
 
+peers: $(PEERS)/.installed  ## build .venv-peers, with the CPU builds of PyTorch and JAX that benchmarks/peers.py measures
+
+$(PEERS)/.installed:
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --disable-pip-version-check torch==2.13.0 jax==0.10.2 numpy
+	@touch $@
+
 ui: setup  ## open MLflow's user interface on 127.0.0.1 (PORT=5000)
 	$(BIN)/mlflow ui --host 127.0.0.1 --port $(PORT)
 
 clean:  ## remove .venv, builds and caches (never runs or data)
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(PEERS) build dist *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -10,10 +10,12 @@ while it runs.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import statistics
 import sys
 import time
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -39,11 +41,11 @@ def random_images(count: int) -> tuple[np.ndarray, np.ndarray]:
     return images, rng.integers(0, 10, count).astype("int32")
 
 
-def notebook_way(optimizer: str, dropout: bool, images: int, epochs: int, steps: int | None) -> list[float]:
-    """Train with `fit` as the notebook does; return wall seconds of each epoch."""
+def notebook_epoch(optimizer: str, dropout: bool, images: int, steps: int | None) -> Callable[[], Any]:
+    """Return what trains an epoch with `fit` as the notebook does."""
     import keras
 
-    from dlperf.problems.optimizers.update_rules import RULES
+    from dlperf.problems.optimizers.update_rules import rule
 
     pixels, labels = random_images(images)
     inputs = pixels.astype("float32")
@@ -57,25 +59,20 @@ def notebook_way(optimizer: str, dropout: bool, images: int, epochs: int, steps:
     for _ in range(2):
         penalty = keras.regularizers.L2(L2)
         x = layers.Dense(1000, "relu", kernel_regularizer=penalty, bias_regularizer=penalty)(x)
-        if dropout:
-            x = layers.Dropout(0.5)(x)
+    if dropout:  # after the loop, as the notebook is printed
+        x = layers.Dropout(0.5)(x)
     model = keras.Model(start, layers.Dense(10, "softmax")(x))
-    model.compile(RULES[optimizer](0.001), "categorical_crossentropy", metrics=["acc"])
-    seconds = []
-    for _ in range(epochs):
-        begun = time.perf_counter()
-        model.fit(inputs, targets, batch_size=128, epochs=1, verbose=0, steps_per_epoch=steps)
-        seconds.append(time.perf_counter() - begun)
-    return seconds
+    model.compile(rule(optimizer, "notebook")(0.001), "categorical_crossentropy", metrics=["acc"])
+    return lambda: model.fit(inputs, targets, batch_size=128, epochs=1, verbose=0, steps_per_epoch=steps)
 
 
-def our_way(optimizer: str, dropout: bool, images: int, epochs: int, steps: int | None) -> list[float]:
-    """Train with the compiled epoch; return wall seconds of each epoch."""
+def our_epoch(optimizer: str, dropout: bool, images: int, steps: int | None) -> Callable[[], Any]:
+    """Return what trains an epoch with the compiled epoch."""
     from keras import ops
 
     from dlperf.problems.optimizers.parameters import OptimizersParameters
     from dlperf.problems.optimizers.recipe import network
-    from dlperf.problems.optimizers.update_rules import RULES
+    from dlperf.problems.optimizers.update_rules import rule
     from dlperf.training.compiled_epoch import configure_runtime
     from dlperf.training.dense_epoch import DenseEpoch
     from dlperf.training.objectives import Classification
@@ -83,10 +80,10 @@ def our_way(optimizer: str, dropout: bool, images: int, epochs: int, steps: int 
     configure_runtime(cores())
     pixels, labels = random_images(images)
     parameters = OptimizersParameters.resolve({"optimizer": optimizer, "dropout": dropout, "l2": L2})
-    rule = RULES[optimizer](0.001)
+    updates = rule(optimizer, "notebook")(0.001)
     compiled = DenseEpoch(
-        network(parameters, rule),
-        rule,
+        network(parameters, updates),
+        updates,
         pixels,
         labels,
         objective=Classification(),
@@ -96,10 +93,16 @@ def our_way(optimizer: str, dropout: bool, images: int, epochs: int, steps: int 
         rows=None if steps is None else np.arange(min(images, 128 * steps), dtype=np.int32),
     )
     compiled.compile()
+    numbers = itertools.count(1)
+    return lambda: list(compiled.train_epoch(next(numbers)))
+
+
+def seconds_of(epoch: Callable[[], Any], epochs: int) -> list[float]:
+    """Train epochs; return wall seconds of each."""
     seconds = []
-    for epoch in range(1, epochs + 1):
+    for _ in range(epochs):
         begun = time.perf_counter()
-        list(compiled.train_epoch(epoch))
+        epoch()
         seconds.append(time.perf_counter() - begun)
     return seconds
 
@@ -152,8 +155,8 @@ def main() -> int:
     given = parser.parse_args()
     if given.one:
         one = json.loads(given.one)
-        way = notebook_way if one.pop("way") == "fit" else our_way
-        print(json.dumps({"seconds": way(**one), "peak_memory_mb": peak_memory_mb()}))
+        way, epochs = notebook_epoch if one.pop("way") == "fit" else our_epoch, one.pop("epochs")
+        print(json.dumps({"seconds": seconds_of(way(**one), epochs), "peak_memory_mb": peak_memory_mb()}))
         return 0
     record = Record(given.output / "benchmark.json")
     sizes = {"images": given.images, "epochs": given.epochs, "repeats": given.repeats}

@@ -40,7 +40,7 @@ def measure(way: str, depth: int, m: int, images: int, repeats: int) -> dict[str
     pixels, _ = sample_images(images)
     labels = np.random.default_rng(0).integers(0, 10, images).astype("int32")
     begun = time.perf_counter()
-    epoch = (_notebook_epoch if way == "notebook" else _our_epoch)(pixels, labels, depth, m)
+    epoch = (notebook_epoch if way == "notebook" else _our_epoch)(pixels, labels, depth, m)
     epoch(1)
     warm_up = time.perf_counter() - begun
     wall, cpu = [], []
@@ -56,7 +56,8 @@ def measure(way: str, depth: int, m: int, images: int, repeats: int) -> dict[str
     }
 
 
-def _notebook_epoch(pixels: np.ndarray, labels: np.ndarray, depth: int, m: int) -> Callable[[int], Any]:
+def notebook_epoch(pixels: np.ndarray, labels: np.ndarray, depth: int, m: int) -> Callable[[int], Any]:
+    """Return what trains an epoch with `fit` on batches of ImageDataGenerator, as the notebook does."""
     import keras
 
     from benchmarks.notebook_way import flow, repeat_with_cutout
