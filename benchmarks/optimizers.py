@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.record import Record, add_output, at_least, in_own_process
+from dlperf import onednn
 from dlperf.environment import peak_memory_mb
 from dlperf.processor import cores
 
@@ -68,20 +69,21 @@ def notebook_epoch(optimizer: str, dropout: bool, images: int, steps: int | None
 
 def our_epoch(optimizer: str, dropout: bool, images: int, steps: int | None) -> Callable[[], Any]:
     """Return what trains an epoch with the compiled epoch."""
+    onednn.choose(None)  # before TensorFlow is loaded
     from keras import ops
 
     from dlperf.problems.optimizers.parameters import OptimizersParameters
     from dlperf.problems.optimizers.recipe import network
     from dlperf.problems.optimizers.update_rules import rule
     from dlperf.training.compiled_epoch import configure_runtime
-    from dlperf.training.dense_epoch import DenseEpoch
+    from dlperf.training.dense_graph_epoch import DenseGraphEpoch
     from dlperf.training.objectives import Classification
 
     configure_runtime(cores())
     pixels, labels = random_images(images)
     parameters = OptimizersParameters.resolve({"optimizer": optimizer, "dropout": dropout, "l2": L2})
     updates = rule(optimizer, "notebook")(0.001)
-    compiled = DenseEpoch(
+    compiled = DenseGraphEpoch(
         network(parameters, updates),
         updates,
         pixels,

@@ -13,7 +13,10 @@ PACKAGE = Path(__file__).resolve().parent.parent / "dlperf"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 # May name TensorFlow: the compiled epochs, one layer that Keras lacks, and what asks for programs and gradients.
 TENSORFLOW = {
-    *(f"dlperf.training.{name}" for name in ("compiled_epoch", "image_epoch", "dense_epoch", "distributed_step")),
+    *(
+        f"dlperf.training.{name}"
+        for name in ("compiled_epoch", "image_epoch", "dense_epoch", "dense_graph_epoch", "distributed_step")
+    ),
     *("dlperf.problems.scaling.worker", "dlperf.models.batch_norm"),
     *("dlperf.keras_accounting.compiled_program", "dlperf.keras_accounting.gradient_support"),
 }

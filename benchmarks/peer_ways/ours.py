@@ -9,13 +9,11 @@ from typing import Any
 import numpy as np
 
 from benchmarks.peer_ways.turns import Work, serve
+from dlperf import onednn
 
 
 def _resnet(work: Work) -> Callable[[], Any]:
-    from dlperf import onednn
     from dlperf.problems.cutout.parameters import CutoutParameters
-
-    onednn.choose(None)  # before TensorFlow is loaded
     from dlperf.problems.cutout.recipe import compiled_epoch
 
     rng = np.random.default_rng(0)
@@ -39,7 +37,7 @@ def _mlp(work: Work) -> Callable[[], Any]:
     from dlperf.problems.optimizers.recipe import network
     from dlperf.problems.optimizers.update_rules import rule
     from dlperf.training.compiled_epoch import configure_runtime
-    from dlperf.training.dense_epoch import DenseEpoch
+    from dlperf.training.dense_graph_epoch import DenseGraphEpoch
     from dlperf.training.objectives import Classification
 
     configure_runtime(work.threads)
@@ -49,7 +47,7 @@ def _mlp(work: Work) -> Callable[[], Any]:
     labels = rng.integers(0, 10, work.examples).astype("int32")
     parameters = OptimizersParameters.resolve({"optimizer": work.optimizer, "dropout": work.dropout})
     updates = rule(parameters.update_rule, parameters.update_rules)(parameters.learning_rate)
-    compiled = DenseEpoch(
+    compiled = DenseGraphEpoch(
         network(parameters, updates),
         updates,
         images,
@@ -92,4 +90,5 @@ def _version() -> str:
 
 
 if __name__ == "__main__":
+    onednn.choose(None)  # before TensorFlow is loaded
     serve({"resnet44": _resnet, "mlp": _mlp, "eggholder": _eggholder}, _version)

@@ -35,11 +35,23 @@ class HashedDropout(keras.layers.Layer):
         if not 0 <= rate < 1:
             raise ValueError(f"rate={rate}: a probability of at least 0 and below 1 is needed")
         self._rate, self._hash_seed, self._step = rate, seed, step
+        self._dropping: Callable[[Any], Any] = self._dropped
+
+    def compute_with(self, compiled: Callable[[Callable[[Any], Any]], Callable[[Any], Any]]) -> None:
+        """Let a compiler fuse the hash where nothing compiles the whole program.
+
+        Args:
+            compiled: Makes a compiled function of a function of the inputs.
+        """
+        self._dropping = compiled(self._dropped)
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         """Return float32 like the inputs (batch, ...), whose shape has to be known when a program is traced."""
         if not training or self._rate == 0:
             return inputs
+        return self._dropping(inputs)
+
+    def _dropped(self, inputs: Any) -> Any:
         position = ops.reshape(ops.arange(math.prod(inputs.shape), dtype="int32"), inputs.shape)
         bits = hashed(self._hash_seed, self._step(), position)
         kept = bits >= ops.cast(round(self._rate * 2**32), "uint32")

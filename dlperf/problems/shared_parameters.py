@@ -97,12 +97,12 @@ class ImageParameters(TrainingParameters):
 
 
 class OneDnnParameters(Parameters):
-    """The parameter of problems whose networks have convolutions; dense ones, which XLA compiles, compute alike."""
+    """The parameter of problems that compute with TensorFlow's kernels; what XLA compiles computes alike."""
 
     onednn: Literal["on", "off", "auto"] = parameter(
         derived_from="the machine",
         absent="auto",
-        help="TensorFlow's oneDNN operations, without which convolutions take twice the time: on unless "
+        help="TensorFlow's oneDNN operations, without which convolutions can take twice the time: on unless "
         "TF_ENABLE_ONEDNN_OPTS says otherwise; auto is TensorFlow's choice, and that of machines without them",
     )
 

@@ -38,6 +38,8 @@ class DenseEpoch(CompiledEpoch):
     divide.
     """
 
+    _whole_is_xla = True
+
     def __init__(
         self,
         model: keras.Model,
@@ -76,12 +78,14 @@ class DenseEpoch(CompiledEpoch):
         order, total = tf.TensorSpec([self._examples], tf.int32), tf.TensorSpec([], tf.float64)
         count = tf.TensorSpec([], tf.int32)
         self._full_steps = tf.function(
-            self._steps, input_signature=[order, count, count, total, total, total], jit_compile=True
+            self._steps, input_signature=[order, count, count, total, total, total], jit_compile=self._whole_is_xla
         )
         self._rest = self._examples % self._batch_size
         rest = tf.TensorSpec([self._rest], tf.int32)
-        self._rest_step = tf.function(self._step, input_signature=[rest, total, total, total], jit_compile=True)
-        self._evaluate_batches = tf.function(self._batches, jit_compile=True)
+        self._rest_step = tf.function(
+            self._step, input_signature=[rest, total, total, total], jit_compile=self._whole_is_xla
+        )
+        self._evaluate_batches = tf.function(self._batches, jit_compile=self._whole_is_xla)
 
     @property
     def steps(self) -> int:

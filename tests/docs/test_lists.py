@@ -117,7 +117,7 @@ def test_shared_parameters_are_those_of_the_problems_that_the_page_names() -> No
         assert (protocol <= declared[name]) == (name in TRAINS), name
         assert (engine <= declared[name]) == (name != "scaling"), name
         assert (images <= declared[name]) == (name in ("optimizers", "cutout", "scaling")), name
-        assert ("onednn" in declared[name]) == (name in ("cutout", "scaling")), name
+        assert ("onednn" in declared[name]) == (name in ("optimizers", "cutout", "scaling")), name
 
 
 @pytest.mark.parametrize("name", sorted(TRAINS))

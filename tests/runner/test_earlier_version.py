@@ -1,4 +1,4 @@
-"""Runs and states of version 0.1.0, before the update rules were a parameter: read, compared, resumed to their bits.
+"""Runs and states of version 0.1.0, which lack the newer parameters: read, compared, resumed to their bits.
 
 The earlier version is the one that git has; it runs from a folder of its own.
 """
@@ -24,8 +24,8 @@ from tests.support.desk import ROOT, Desk, wait_for_line
 pytestmark = pytest.mark.slow
 ONE = ["--optimizer", "rmsprop", "--dropout", "true", "--dataset", "digits", "--threads", "1"]
 NETWORKS = ["--units", "16,16;32,16", "--epochs", "40", "--patience", "0", "--processes", "1"]
-NOW = {"update_rules": "notebook", "dropout_after": "last"}
-THEN = {"update_rules": "keras3", "dropout_after": "each"}
+NOW = {"update_rules": "notebook", "dropout_after": "last", "xla": "updates"}
+THEN = {"update_rules": "keras3", "dropout_after": "each", "xla": "all", "onednn": "auto"}
 
 
 @pytest.fixture(scope="module")

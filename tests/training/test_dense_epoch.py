@@ -11,6 +11,7 @@ from dlperf.models.mlp import classifying_mlp, regression_mlp
 from dlperf.processor import cores
 from dlperf.training import compiled_epoch
 from dlperf.training.dense_epoch import DenseEpoch
+from dlperf.training.dense_graph_epoch import DenseGraphEpoch
 from dlperf.training.objectives import Classification, Regression
 from tests.support.rounding import assert_trained_alike, tolerance
 
@@ -108,10 +109,18 @@ def classifier(*, own: bool = True, dropout: bool = False, step: object = None) 
     )  # type: ignore[arg-type]
 
 
+# Whole epochs of XLA's, and TensorFlow's products with XLA's updates.
+both = pytest.mark.parametrize("compiled", [DenseEpoch, DenseGraphEpoch])
+
+
 def image_epoch(
-    optimizer: keras.optimizers.Optimizer, *, dropout: bool = False, rows: np.ndarray | None = None
+    compiled: type[DenseEpoch],
+    optimizer: keras.optimizers.Optimizer,
+    *,
+    dropout: bool = False,
+    rows: np.ndarray | None = None,
 ) -> DenseEpoch:
-    return DenseEpoch(
+    return compiled(
         classifier(dropout=dropout, step=lambda: optimizer.iterations),
         optimizer,
         PIXELS,
@@ -125,10 +134,11 @@ def image_epoch(
 
 
 @pytest.mark.slow
-def test_trains_the_classifier_that_fit_trains_and_tells_the_penalty_apart() -> None:
+@both
+def test_trains_the_classifier_that_fit_trains_and_tells_the_penalty_apart(compiled: type[DenseEpoch]) -> None:
     """On 430 of 530 rows, the last batch of 30 included; Keras's own L2 on kernels and biases."""
     rows = np.arange(50, 480, dtype=np.int32)
-    ours = image_epoch(keras.optimizers.Adam(0.01, epsilon=1e-3), rows=rows)
+    ours = image_epoch(compiled, keras.optimizers.Adam(0.01, epsilon=1e-3), rows=rows)
     theirs = classifier(own=False)
     for layer in theirs.layers[1:-1]:
         layer.kernel_regularizer = layer.bias_regularizer = keras.regularizers.L2(0.01)
@@ -162,18 +172,19 @@ def test_trains_the_classifier_that_fit_trains_and_tells_the_penalty_apart() -> 
 
 
 @pytest.mark.slow
+@both
 def test_dropout_is_equal_to_the_bit_however_an_epoch_is_cut_and_after_a_resumption(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, compiled: type[DenseEpoch]
 ) -> None:
     """The masks follow from the optimizer's step, which the state holds."""
     states = []
     for seconds in (0.0, 1000.0):
         monkeypatch.setattr(compiled_epoch, "_SEGMENT_SECONDS", seconds)
-        ours = image_epoch(keras.optimizers.Adam(), dropout=True)
+        ours = image_epoch(compiled, keras.optimizers.Adam(), dropout=True)
         ours.compile()
         list(ours.train_epoch(1))
         if not seconds:  # another program goes on
-            state, ours = ours.state(), image_epoch(keras.optimizers.Adam(), dropout=True)
+            state, ours = ours.state(), image_epoch(compiled, keras.optimizers.Adam(), dropout=True)
             ours.restore(state)
         list(ours.train_epoch(2))
         states.append(ours.state())
@@ -181,7 +192,30 @@ def test_dropout_is_equal_to_the_bit_however_an_epoch_is_cut_and_after_a_resumpt
 
 
 @pytest.mark.slow
-def test_a_trained_network_leaves_no_memory_behind() -> None:
+def test_dropout_drops_the_same_units_whatever_compiles() -> None:
+    """One step of SGD from the same weights: other masks would part by far more than rounding."""
+    trained = []
+    for compiled in (DenseEpoch, DenseGraphEpoch):
+        ours = image_epoch(compiled, keras.optimizers.SGD(0.1), dropout=True, rows=np.arange(100, dtype=np.int32))
+        start = ours.model.get_weights()
+        list(ours.train_epoch(1))
+        trained.append(ours.model.get_weights())
+    assert_trained_alike(*trained, start, terms=BATCH, steps=1)
+
+
+def test_a_penalty_that_the_update_does_not_know_is_refused() -> None:
+    network = classifier(own=False)
+    network.layers[1].kernel_regularizer = keras.regularizers.L1(0.1)
+    with pytest.raises(TypeError, match="a penalty of another kind than SquaredPenalty"):
+        DenseGraphEpoch(
+            *(network, keras.optimizers.SGD(), PIXELS, LABELS),
+            **{"objective": Classification(), "batch_size": 100, "random_seed": 3},
+        )
+
+
+@pytest.mark.slow
+@both
+def test_a_trained_network_leaves_no_memory_behind(compiled: type[DenseEpoch]) -> None:
     """TensorFlow's reduction over replicas would keep every traced program, and what it captured."""
     import gc
 
@@ -193,7 +227,7 @@ def test_a_trained_network_leaves_no_memory_behind() -> None:
 
     before = graphs()
     for _ in range(2):
-        ours = image_epoch(keras.optimizers.Adam(), dropout=True)
+        ours = image_epoch(compiled, keras.optimizers.Adam(), dropout=True)
         ours.compile()
         del ours
         keras.utils.clear_session()

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from dlperf.declaration import parameter
-from dlperf.problems.shared_parameters import ImageParameters
+from dlperf.environment import gpu_count
+from dlperf.problems.shared_parameters import ImageParameters, OneDnnParameters
 
 UNITS = (1000, 1000)
 DROPOUT = (0.2, 0.5)
@@ -24,7 +25,7 @@ _LEARNING_RATES = {  # the corrected protocol's grid
 }
 
 
-class OptimizersParameters(ImageParameters):
+class OptimizersParameters(OneDnnParameters, ImageParameters):
     """Parameters of the optimizers problem."""
 
     optimizer: Literal["adagrad", "rmsprop", "rmsprop_nesterov", "nadam", "adadelta", "adam"] = parameter(
@@ -53,6 +54,12 @@ class OptimizersParameters(ImageParameters):
         help="learning rate: Keras's default, or a grid with protocol=corrected, which tries each of several for "
         "search_epochs, chooses by the validation cross-entropy and trains and tests with the best one only",
     )
+    xla: Literal["all", "updates"] = parameter(
+        derived_from="the machine",
+        absent="all",
+        help="what XLA compiles: all of an epoch, or the updates, while TensorFlow's kernels compute the matrix "
+        "products, which is faster on a CPU",
+    )
     batch_size: int = parameter(128, ge=1, le=8192, unit="images", help="images per step")
     epochs: int = parameter(200, ge=1, le=100_000, unit="epochs", help="passes over the training set")
     l2: float = parameter(
@@ -80,6 +87,7 @@ class OptimizersParameters(ImageParameters):
         return {
             **super().derived_defaults(known),
             "optimizer": optimizer,
+            "xla": "all" if gpu_count() else "updates",
             "update_rules": "notebook" if notebook else "keras3",
             "dropout_after": "last" if notebook else "each",
             "learning_rate": cls.default_grid({**known, "optimizer": optimizer})["learning_rate"][0],

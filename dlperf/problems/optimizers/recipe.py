@@ -13,6 +13,7 @@ from dlperf.problems.optimizers.parameters import CLASSES, DROPOUT, FEATURES, UN
 from dlperf.problems.optimizers.update_rules import rule
 from dlperf.training.compiled_epoch import DeviceSplit, fresh_runtime
 from dlperf.training.dense_epoch import DenseEpoch
+from dlperf.training.dense_graph_epoch import DenseGraphEpoch
 from dlperf.training.loop import Prepared
 from dlperf.training.objectives import Classification, Split
 from dlperf.trial import DataUsed, SavedModel
@@ -36,7 +37,8 @@ def prepare(parameters: OptimizersParameters, dataset: ImageDataset) -> Prepared
     train, validation = split_rows(
         len(images), parameters.validation_size, parameters.train_size, parameters.random_seed
     )
-    compiled = DenseEpoch(
+    epoch = DenseEpoch if parameters.xla == "all" else DenseGraphEpoch
+    compiled = epoch(
         network(parameters, optimizer),
         optimizer,
         images,
