@@ -1,4 +1,4 @@
-"""`python -m benchmarks.peers`, an hour on 2 cores: what a user would pick instead, beside ours.
+"""`python -m benchmarks.peers`, 60 minutes on 2 cores: what a user would pick instead, beside ours.
 
 ResNet-44 with crop, flip and cutout, the MLP of problem 1 and seven networks of problem 5, each trained by Keras's
 `fit` (the notebook's way; oneDNN as TensorFlow chooses, and on), by PyTorch (eager and compiled; updates foreach and

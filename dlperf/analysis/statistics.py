@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 
 @dataclass(frozen=True)
@@ -31,6 +30,8 @@ class Mean:
 
 def mean_of(values: Sequence[float]) -> Mean:
     """Return the mean of at least one value, with its standard deviation and interval."""
+    from scipy import stats  # a second to import, which a start that compares nothing need not wait for
+
     array = np.asarray(values, float)
     n, mean = len(array), float(array.mean())
     if n == 1:
@@ -65,6 +66,8 @@ def time_to(reached: Sequence[float], followed: Sequence[float]) -> Reached:
         reached: Times of the repetitions that reached it.
         followed: How long the others were followed without reaching it.
     """
+    from scipy import stats
+
     median = math.nan
     if reached:
         censored = stats.CensoredData(uncensored=list(reached), right=list(followed))

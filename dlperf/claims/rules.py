@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
 from dlperf.analysis.measures import Trials, fact, matches, measured, value_text
 from dlperf.analysis.statistics import mean_of
@@ -107,6 +106,8 @@ def _trend(rule: Trend, trials: Trials, values: Mapping[str, float]) -> Finding:
     x = [kind[0] for kind in kinds]
     if len(set(x)) < 3:
         return Finding(None, f"needs three values of {quantity}")
+    from scipy import stats  # a second to import, which a start that compares nothing need not wait for
+
     tau = stats.kendalltau(x, list(kinds.values()), alternative=alternative)
     if len(x) < _FEWEST_TO_TEST:  # no order of so few is significant, so all have to be in order
         holds, how = abs(tau.statistic) == 1 and (tau.statistic < 0) == bool(rule.falls_with), ""
@@ -132,6 +133,8 @@ def _paired(rule: Paired, trials: Trials, values: Mapping[str, float]) -> Findin
     says = f"{count} of {len(pairs)} {'lower' if lower else 'higher'}, median ratio {ratio:.3g}"
     if len(pairs) < _FEWEST_TO_TEST:
         return Finding(count == len(pairs), says, ratio, n=len(trials))
+    from scipy import stats
+
     p = stats.wilcoxon(differences, alternative="less" if lower else "greater").pvalue if differences.any() else 1.0
     holds = bool(p < _SIGNIFICANCE)
     return Finding(holds, f"{says}, p = {p:.2g}{'' if holds else ': not shown'}", ratio, n=len(trials))

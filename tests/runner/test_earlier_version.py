@@ -100,9 +100,9 @@ def test_a_killed_trial_goes_on_with_the_mathematics_it_began_with(earlier: Path
     assert today.data.tags["dlperf.trial_key"] != resumed.data.tags["dlperf.trial_key"]
     assert curves(desk, today)["train_loss"] != found["train_loss"]
     compared = run_to_end(desk, ROOT, "compare", "--problem", "optimizers", "--output", str(tmp_path / "tables"))
-    settings = (tmp_path / "tables" / "optimizers_settings.csv").read_text()
+    settings = (tmp_path / "tables" / "optimizers" / "tables" / "settings.csv").read_text()
     assert len(settings.splitlines()) == 3, settings
-    assert "2 settings" in compared
+    assert "2 finished trials in 2 settings" in compared
 
 
 def test_a_stored_trial_is_read_as_what_it_was(earlier: Path, tmp_path: Path) -> None:

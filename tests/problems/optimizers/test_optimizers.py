@@ -245,7 +245,8 @@ def curve(desk: Desk, run: Any, metric: str) -> list[float]:
 @pytest.mark.slow
 def test_one_training_with_dropout(desk: Desk) -> None:
     """The contract's names; loss is cross-entropy and penalty; the same bits again; the model loads without dlperf."""
-    one = [*SMALL, "--optimizer", "rmsprop_nesterov", "--dropout", "true"]
+    # The old Nadam oscillates over so few epochs, and what is without the masks need not be lower.
+    one = [*SMALL, "--optimizer", "rmsprop_nesterov", "--dropout", "true", "--update_rules", "keras3"]
     status, output = finish(desk, *one, "--save_model", "true")
     assert status == 0, output
     (run,) = desk.runs().values()
