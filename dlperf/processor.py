@@ -87,8 +87,13 @@ def instruction_set() -> str:
 
     Outside x86-64 Linux it is the architecture.
     """
-    flags = _cpuinfo("flags").split()
+    flags = cpu_flags().split()
     return next((name for flag, name in _INSTRUCTION_SETS if flag in flags), platform.machine())
+
+
+def cpu_flags() -> str:
+    """Return all that the processor says it has, as Linux names it; "" elsewhere."""
+    return _cpuinfo("flags")
 
 
 def has_vector_network_instructions() -> bool:

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from dlperf import environment, onednn
 from dlperf.clock import Clock
+from dlperf.engines import xla_cache
 from dlperf.errors import DlperfError, TrialFailed, one_line
 from dlperf.parameters import Parameters
 from dlperf.problem import Problem
@@ -96,6 +97,7 @@ def execute(problem: Problem[Any], task: Task, report: Report) -> Outcome:
         environment.reset_peak_memory()
         if not problem.distributed:  # whose workers choose for themselves
             onednn.choose(getattr(task.parameters, "onednn", None))
+            xla_cache.use(getattr(task.parameters, "threads", 0))
     context = Context(task.name, report, clock, task.state_file, task.show_progress)
     result = problem.run_trial(task.parameters, context)
     return Outcome(result, clock.snapshot(), environment.peak_memory_mb())
