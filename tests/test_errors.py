@@ -81,7 +81,7 @@ def test_ray_s_probe_keeps_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("ray", reason="needs Ray: pip install 'dlperf[ray]'")
     from dlperf.engines import cluster
 
-    monkeypatch.setenv("RAY_ADDRESS", "ray://none")
+    monkeypatch.setenv("RAY_ADDRESS", "ray://none:1")
     failed = f"Traceback (most recent call last):\n  File x\nConnectionError: {LONG}\n"
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: SimpleNamespace(returncode=1, stderr=failed))
     with pytest.raises(EnvironmentMissing) as raised:

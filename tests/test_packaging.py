@@ -68,7 +68,7 @@ class TestMakefile:
         listed = re.findall(r"^  make (\w+) +(\S.*)$", finished.stdout, re.MULTILINE)
         promised = {
             *("help", "setup", "demo", "quick", "test", "lint", "format", "mlproject"),
-            *("image", "benchmarks", "ui", "clean"),
+            *("image", "benchmarks", "peers", "ui", "clean"),
         }
         assert {name for name, _ in listed} == promised
         phony = re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)

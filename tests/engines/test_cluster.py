@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from dlperf.engines import cluster
-from dlperf.errors import EnvironmentMissing
+from dlperf.errors import BadInput, EnvironmentMissing
 from tests.support.approximators import finish, rmse_curve, start
 from tests.support.desk import Desk, wait_for_line
 
@@ -67,6 +67,14 @@ def kernels(run: Any) -> str | None:
 
     stored = mlflow.artifacts.load_dict(f"{run.info.artifact_uri}/environment.json")
     return stored["settings"].get("TF_ENABLE_ONEDNN_OPTS")
+
+
+@pytest.mark.parametrize("address", ["host", "host:", "a b:1", "tcp://host:1", "host:123456"])
+def test_an_address_that_is_none_is_status_2(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    pytest.importorskip("ray", reason="needs Ray: pip install 'dlperf[ray]'")
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    with pytest.raises(BadInput, match=f"^RAY_ADDRESS={address}: must be HOST:PORT, ray://HOST:PORT, or auto"):
+        cluster._connected()
 
 
 def test_an_interpreter_of_which_a_shell_makes_two_words() -> None:

@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dlperf import onednn
 from dlperf.errors import BadInput, TrialFailed
 from dlperf.parameters import parse
 from dlperf.problems.scaling.job import Job, rows_of
@@ -57,6 +58,7 @@ def config(index: int, strategy: str, **other: Any) -> WorkerConfig:
         **{"index": index, "cores": (index % cores(),), "threads": 1, "device": "cpu", "devices": ("/cpu:0",)},
         **{"strategy": strategy, "collective": "ring", "all_reduce": "", "model": "convnet", "dataset": "synthetic"},
         **{"data_dir": "", "train_examples": 500, "batch_size": 64, "learning_rate": 0.05, "random_seed": 0},
+        "onednn": onednn.default(),
         **other,
     }
     return WorkerConfig(**given)
