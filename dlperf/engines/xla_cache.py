@@ -12,10 +12,12 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import stat
 import sys
 from importlib import metadata
 from pathlib import Path
+from typing import BinaryIO
 
 import platformdirs
 
@@ -36,7 +38,7 @@ def use(threads: int) -> None:
     if "tensorflow" in sys.modules or _FLAG.rstrip("=") in theirs:
         return
     folder = _root() / _key(threads, theirs)
-    if not _is_private(folder):
+    if not _is_usable(folder):
         return
     _remove_damaged(folder)
     _remove_oldest(_root())
@@ -63,19 +65,18 @@ def _key(threads: int, flags: str) -> str:
     return hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _is_private(folder: Path) -> bool:
-    """Make the folder; whether it is there, and nobody else can put programs into it."""
+def _is_usable(folder: Path) -> bool:
+    """Make the folder; whether it is there with room in it, and nobody else can put programs into it."""
     # TensorFlow splits its flags at blanks.
     if re.search(r"\s", str(folder)):
         return False
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         found = folder.stat()
-        return (
-            found.st_uid == os.getuid()
-            and not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-            and os.access(folder, os.W_OK)
-        )
+        others_write = found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+        # On a disk that is full TensorFlow cannot write a program, and fails the run.
+        has_room = shutil.disk_usage(folder).free > _MOST_BYTES
+        return found.st_uid == os.getuid() and not others_write and os.access(folder, os.W_OK) and has_room
     except OSError:
         return False
 
@@ -83,7 +84,11 @@ def _is_private(folder: Path) -> bool:
 def _remove_damaged(folder: Path) -> None:
     for path in folder.glob("*.pb"):
         with contextlib.suppress(OSError):
-            if not _is_whole(path):
+            try:
+                whole = _is_whole(path)
+            except ValueError:
+                whole = False
+            if not whole:
                 path.unlink()
 
 
@@ -92,24 +97,35 @@ def _is_whole(path: Path) -> bool:
     size = path.stat().st_size
     with path.open("rb") as file:
         while file.tell() < size:
-            kind = _varint(file.read(1), file) & 7
-            if kind == 2:
-                file.seek(_varint(file.read(1), file), os.SEEK_CUR)
-            elif kind == 0:
-                _varint(file.read(1), file)
-            else:
-                file.seek({1: 8, 5: 4}.get(kind, size), os.SEEK_CUR)
+            match _varint(file) & 7:  # how a field's content is written
+                case 0:
+                    _varint(file)
+                case 1:
+                    file.seek(8, os.SEEK_CUR)
+                case 2:
+                    file.seek(_varint(file), os.SEEK_CUR)
+                case 5:
+                    file.seek(4, os.SEEK_CUR)
+                case _:
+                    return False
         return 0 < size == file.tell()
 
 
-def _varint(first: bytes, file: object) -> int:
-    """Read a number of 7 bits a byte, the lowest first; a file that ends within it gives one that is too large."""
-    value, shift, byte = 0, 0, first
-    while byte and byte[0] & 128 and shift < 63:
+def _varint(file: BinaryIO) -> int:
+    """Read a number of 7 bits a byte, the lowest first.
+
+    Raises:
+        ValueError: If the file ends within it, or it is too long for one.
+    """
+    value = 0
+    for shift in range(0, 63, 7):
+        byte = file.read(1)
+        if not byte:
+            break
         value |= (byte[0] & 127) << shift
-        shift += 7
-        byte = file.read(1)  # type: ignore[attr-defined]
-    return value | (byte[0] << shift) if byte else 2**40
+        if byte[0] < 128:
+            return value
+    raise ValueError("no number")
 
 
 def _remove_oldest(root: Path) -> None:

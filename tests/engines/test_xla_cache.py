@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import platformdirs
 import pytest
@@ -70,6 +72,12 @@ def test_no_cache_where_others_could_write_or_nobody_can(root: Path, tmp_path: P
     assert not os.environ.get(xla_cache.VARIABLE)
     folder.rmdir()
     folder.write_text("a file in its place")
+    xla_cache.use(1)
+    assert not os.environ.get(xla_cache.VARIABLE)
+
+
+def test_no_cache_on_a_disk_that_is_full(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=10_000))
     xla_cache.use(1)
     assert not os.environ.get(xla_cache.VARIABLE)
 

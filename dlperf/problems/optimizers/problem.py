@@ -3,8 +3,9 @@
     mlflow run . -e optimizers                       # 10 trials of 200 epochs, some 5 hours on 2 cores
     python entrypoints/optimizers.py --epochs 10     # the same for 10 epochs: 15 minutes (results/optimizers/notebook)
 
-Expect after 10 epochs: RMSProp first by training loss (1.92), Adam by cross-entropy (1.63) and RMSProp fourth of five;
-15.9 of AdaGrad's loss of 17.6 is weight penalty; every test accuracy is lower with dropout.
+Expect after 10 epochs with update_rules=keras3 and dropout_after=each: RMSProp first by training loss (1.92), Adam by
+cross-entropy (1.63) and RMSProp fourth of five; 15.9 of AdaGrad's loss of 17.6 is weight penalty; every test accuracy
+is lower with dropout.
 
     python entrypoints/optimizers.py --protocol corrected --random_seed 0,1,2      # some 17 hours on 2 cores
 
