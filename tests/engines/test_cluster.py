@@ -37,8 +37,8 @@ def test_no_ray_cluster_is_status_3(desk: Desk, environment: dict[str, str], mes
 def ray_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Any]]:
     """Starts nodes on this machine, each with a CPU: as many raylets, as on as many machines.
 
-    They start workers from a link to this environment, which has no blank in its path, and where another set of
-    TensorFlow's kernels is chosen than here.
+    They start workers from a link to this environment, which has no blank in its path, and where another choice of
+    oneDNN is set than here: it makes no difference to networks that XLA compiles.
     """
     pytest.importorskip("ray", reason="needs Ray: pip install 'dlperf[ray]'")
     from ray.cluster_utils import Cluster
@@ -59,14 +59,6 @@ def ray_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cal
     yield start
     for each in started:
         each.shutdown()
-
-
-def kernels(run: Any) -> str | None:
-    """TF_ENABLE_ONEDNN_OPTS where a trial ran."""
-    import mlflow
-
-    stored = mlflow.artifacts.load_dict(f"{run.info.artifact_uri}/environment.json")
-    return stored["settings"].get("TF_ENABLE_ONEDNN_OPTS")
 
 
 @pytest.mark.parametrize("address", ["host", "host:", "a b:1", "tcp://host:1", "host:123456"])
@@ -121,7 +113,6 @@ def test_trials_on_a_ray_cluster_of_two_nodes(desk: Desk, ray_cluster: Callable[
         other = runs[run.info.run_name]
         if "dlperf.trial_key" in run.data.tags:
             assert rmse_curve(desk, run) == rmse_curve(desk, other)
-            assert kernels(other) == kernels(run)
     too_large = finish(desk, "--units", "16", "--engine", "ray", "--gpus_per_trial", "1", RAY_ADDRESS=address)
     assert too_large[0] == 3
     assert "no node of the Ray cluster has 1 CPUs and 1 GPUs" in too_large[1]
