@@ -15,7 +15,7 @@ from dlperf.errors import BadInput
 
 PROC = Path("/proc")
 # From the newest; a processor has all below the one it is named by. TensorFlow's own choice of oneDNN goes by the first
-# three (tensorflow/core/util/util.cc).
+# three (DefaultOneDnnPolicy in tensorflow/core/util/port.cc).
 _INSTRUCTION_SETS = (
     ("amx_tile", "AMX"),
     ("avx512_vnni", "AVX-512 VNNI"),

@@ -169,10 +169,9 @@ def real_group(version: int) -> Iterator[tuple[Path, str]]:
     """A control group of this machine that a process may be put in, and the name of its controller's hierarchy."""
     if os.geteuid() != 0:
         pytest.skip("needs root, to make a control group")
-    mounts = [m for m, mount, _ in processor._hierarchies("cpu") if m == version]
-    mounted = next((mount for m, mount, _ in processor._hierarchies("cpu") if m == version), None)
+    mounted = next((mount for v, mount, _ in processor._hierarchies("cpu") if v == version), None)
     limit = "cpu.max" if version == 2 else "cpu.cfs_quota_us"
-    if not mounts or mounted is None:
+    if mounted is None:
         pytest.skip(f"this machine has no control groups of version {version} with CPU quotas")
     group = mounted / f"dlperf-test-{os.getpid()}"
     try:

@@ -30,34 +30,9 @@ def _resnet(work: Work) -> Callable[[], Any]:
 
 
 def _mlp(work: Work) -> Callable[[], Any]:
-    from keras import ops
+    from benchmarks.optimizers import our_epoch
 
-    from dlperf.data.dataset import aligned_empty
-    from dlperf.problems.optimizers.parameters import OptimizersParameters
-    from dlperf.problems.optimizers.recipe import network
-    from dlperf.problems.optimizers.update_rules import rule
-    from dlperf.training.compiled_epoch import configure_runtime
-    from dlperf.training.dense_graph_epoch import DenseGraphEpoch
-    from dlperf.training.objectives import Classification
-
-    configure_runtime(work.threads)
-    rng = np.random.default_rng(0)
-    images = aligned_empty((work.examples, 3072))
-    images[:] = rng.integers(0, 256, images.shape)
-    labels = rng.integers(0, 10, work.examples).astype("int32")
-    parameters = OptimizersParameters.resolve({"optimizer": work.optimizer, "dropout": work.dropout})
-    updates = rule(parameters.update_rule, parameters.update_rules)(parameters.learning_rate)
-    compiled = DenseGraphEpoch(
-        network(parameters, updates),
-        updates,
-        images,
-        labels,
-        objective=Classification(),
-        batch_size=128,
-        random_seed=0,
-        prepare=lambda pixels: ops.cast(pixels, "float32") / 255.0,
-    )
-    return _epochs(compiled)
+    return our_epoch(work.optimizer, work.dropout, work.examples, None)  # on the cores that it is pinned to
 
 
 def _eggholder(work: Work) -> Callable[[], Any]:
