@@ -78,14 +78,17 @@ class DenseEpoch(CompiledEpoch):
         order, total = tf.TensorSpec([self._examples], tf.int32), tf.TensorSpec([], tf.float64)
         count = tf.TensorSpec([], tf.int32)
         self._full_steps = tf.function(
-            self._steps, input_signature=[order, count, count, total, total, total], jit_compile=self._whole_is_xla
+            self._steps,
+            input_signature=[order, count, count, total, total, total],
+            autograph=False,
+            jit_compile=self._whole_is_xla,
         )
         self._rest = self._examples % self._batch_size
         rest = tf.TensorSpec([self._rest], tf.int32)
         self._rest_step = tf.function(
-            self._step, input_signature=[rest, total, total, total], jit_compile=self._whole_is_xla
+            self._step, input_signature=[rest, total, total, total], autograph=False, jit_compile=self._whole_is_xla
         )
-        self._evaluate_batches = tf.function(self._batches, jit_compile=self._whole_is_xla)
+        self._evaluate_batches = tf.function(self._batches, autograph=False, jit_compile=self._whole_is_xla)
 
     @property
     def steps(self) -> int:
@@ -154,12 +157,11 @@ class DenseEpoch(CompiledEpoch):
         penalty: tf.Tensor,
         counted: tf.Tensor,
     ) -> Totals:
-        step = first
-        while step < last:  # over tf.range XLA would compile anew for every `first` and `last`
+        def train(step: tf.Tensor, *totals: tf.Tensor) -> tuple[tf.Tensor, ...]:
             rows = tf.slice(order, [step * self._batch_size], [self._batch_size])
-            loss, penalty, counted = self._step(rows, loss, penalty, counted)
-            step += 1
-        return loss, penalty, counted
+            return step + 1, *self._step(rows, *totals)
+
+        return tuple(tf.while_loop(lambda step, *_: step < last, train, (first, loss, penalty, counted))[1:])
 
     def _step(self, rows: tf.Tensor, loss: tf.Tensor, penalty: tf.Tensor, counted: tf.Tensor) -> Totals:
         inputs, targets = self._prepare(tf.gather(self._inputs, rows)), tf.gather(self._targets, rows)
@@ -186,8 +188,10 @@ class DenseEpoch(CompiledEpoch):
         counted: tf.Tensor,
     ) -> Totals:
         penalty_per_example = tf.cast(self._penalty(), tf.float64)
-        batch = first
-        while batch < last:
+
+        def evaluate(
+            batch: tf.Tensor, loss: tf.Tensor, penalty: tf.Tensor, counted: tf.Tensor
+        ) -> tuple[tf.Tensor, ...]:
             begin = batch * _EVALUATION_ROWS
             chosen = tf.slice(targets, [begin], [_EVALUATION_ROWS])
             rows = tf.slice(inputs, [begin, 0], [_EVALUATION_ROWS, inputs.shape[1]])
@@ -197,6 +201,6 @@ class DenseEpoch(CompiledEpoch):
             loss += tf.cast(tf.reduce_sum(losses), tf.float64)
             penalty += penalty_per_example * tf.cast(tf.reduce_sum(tf.cast(is_example, tf.int32)), tf.float64)
             seen = tf.where(is_example, self._objective.counted(chosen, outputs), 0.0)
-            counted += tf.cast(tf.reduce_sum(seen), tf.float64)
-            batch += 1
-        return loss, penalty, counted
+            return batch + 1, loss, penalty, counted + tf.cast(tf.reduce_sum(seen), tf.float64)
+
+        return tuple(tf.while_loop(lambda batch, *_: batch < last, evaluate, (first, loss, penalty, counted))[1:])

@@ -13,6 +13,7 @@ import tensorflow as tf
 from dlperf.data.dataset import shuffled_order
 from dlperf.training.compiled_epoch import CompiledEpoch, DeviceSplit, Segment, Totals, no_totals, segments
 from dlperf.training.objectives import Objective, Sums
+from dlperf.training.vector_update import VectorUpdate
 
 # (images uint8 (rows, H, W, C), image index int32 (rows,), copy index int32 (rows,), uniform float32 (rows, DRAWS))
 # -> float32 (rows, H, W, C). Compiled by XLA.
@@ -75,15 +76,14 @@ class ImageEpoch(CompiledEpoch):
         self._micro_batch = micro_batch
         self._random_seed = random_seed
         self._ids = len(images) * copies_in_epoch
-        self._accumulated = (
-            [tf.Variable(tf.zeros(v.shape, v.dtype)) for v in model.trainable_variables]
-            if batch_size * copies_in_batch > micro_batch
-            else []
-        )
+        in_chunks = batch_size * copies_in_batch > micro_batch
+        self._accumulated = tf.Variable(tf.zeros([self._update.size])) if in_chunks else None
         ids = tf.TensorSpec([None], tf.int32)
         count, seed = tf.TensorSpec([], tf.int32), tf.TensorSpec([], tf.int64)
         totals = [tf.TensorSpec([], tf.float64)] * 3
-        self._train_steps = tf.function(self._steps, input_signature=[ids, count, count, seed, *totals])
+        self._train_steps = tf.function(
+            self._steps, input_signature=[ids, count, count, seed, *totals], autograph=False
+        )
         self._evaluate_batches = tf.function(
             self._batches,
             input_signature=[
@@ -91,6 +91,7 @@ class ImageEpoch(CompiledEpoch):
                 tf.TensorSpec([None], tf.int32),
                 *[count, count, *totals],
             ],
+            autograph=False,
         )
 
     @property
@@ -144,6 +145,15 @@ class ImageEpoch(CompiledEpoch):
 
         return segments(run, math.ceil(split.examples / _EVALUATION_ROWS), sums)
 
+    def _build_optimizer(self) -> None:
+        self._update = VectorUpdate(self.optimizer, self.model.trainable_variables)
+
+    def _optimizer_state(self) -> dict[str, np.ndarray]:
+        return self._update.state()
+
+    def _restore_optimizer(self, arrays: dict[str, np.ndarray]) -> None:
+        self._update.restore(arrays)
+
     def _steps(
         self,
         ids: tf.Tensor,
@@ -154,7 +164,7 @@ class ImageEpoch(CompiledEpoch):
         penalty: tf.Tensor,
         counted: tf.Tensor,
     ) -> Totals:
-        for step in tf.range(first, last):
+        def train(step: tf.Tensor, loss: tf.Tensor, penalty: tf.Tensor, counted: tf.Tensor) -> tuple[tf.Tensor, ...]:
             batch = ids[step * self._batch_size : (step + 1) * self._batch_size]
             images, copies = batch // self._copies_in_epoch, batch % self._copies_in_epoch
             # Copy after copy, not image after image: a chunk then holds as many distinct images as it can, which its
@@ -165,42 +175,36 @@ class ImageEpoch(CompiledEpoch):
             # Epoch, step and, in the lowest 16 bits, chunk: no two chunks of a training share a seed.
             place = epoch * 2**40 + tf.cast(step, tf.int64) * 2**16
             seed = tf.stack([tf.constant(self._random_seed, tf.int64), place])
-            if self._accumulated:
-                step_loss, step_penalty, step_counted = self._accumulate(rows, seed)
-                gradients = [tf.convert_to_tensor(v) for v in self._accumulated]
+            if self._accumulated is None:
+                gradient, *sums = self._gradient(rows, seed, tf.constant(1.0))
             else:
-                gradients, step_loss, step_penalty, step_counted = self._gradients(rows, seed, tf.constant(1.0))
-            self.optimizer.apply(gradients, self.model.trainable_variables)
-            loss += step_loss
-            penalty += step_penalty
-            counted += step_counted
-        return loss, penalty, counted
+                gradient, *sums = self._accumulate(self._accumulated, rows, seed)
+            self._update.apply(gradient)
+            return step + 1, loss + sums[0], penalty + sums[1], counted + sums[2]
 
-    def _accumulate(self, rows: tf.Tensor, seed: tf.Tensor) -> Totals:
-        """Sum the gradients of the mean loss over `rows` chunk by chunk into the accumulators."""
-        for variable in self._accumulated:
-            variable.assign(tf.zeros_like(variable))
+        return tuple(tf.while_loop(lambda step, *_: step < last, train, (first, loss, penalty, counted))[1:])
+
+    def _accumulate(self, accumulated: tf.Variable, rows: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        """Sum the gradient of the mean loss over `rows` chunk by chunk into `accumulated`."""
+        accumulated.assign(tf.zeros_like(accumulated))
         total = tf.shape(rows)[1]
         chunks = (total + self._micro_batch - 1) // self._micro_batch
-        loss, penalty, counted = no_totals()
-        for chunk in tf.range(chunks):
+
+        def add(chunk: tf.Tensor, *sums: tf.Tensor) -> tuple[tf.Tensor, ...]:
             # Chunks of equal size, give or take one row. (At most 8,192 x 256 rows in chunks of at least one: the
             # products fit into 64 bits, not into 32.)
             begin, end = _border(chunk, total, chunks), _border(chunk + 1, total, chunks)
             share = tf.cast(end - begin, tf.float32) / tf.cast(total, tf.float32)
             chunk_seed = seed + tf.stack([tf.constant(0, tf.int64), tf.cast(chunk, tf.int64)])
-            gradients, chunk_loss, chunk_penalty, chunk_counted = self._gradients(rows[:, begin:end], chunk_seed, share)
-            for variable, gradient in zip(self._accumulated, gradients, strict=True):
-                variable.assign_add(gradient)
-            loss += chunk_loss
-            penalty += chunk_penalty
-            counted += chunk_counted
-        return loss, penalty, counted
+            gradient, *chunk_sums = self._gradient(rows[:, begin:end], chunk_seed, share)
+            accumulated.assign_add(gradient)
+            return chunk + 1, *(a + b for a, b in zip(sums, chunk_sums, strict=True))
 
-    def _gradients(
-        self, rows: tf.Tensor, seed: tf.Tensor, share: tf.Tensor
-    ) -> tuple[list[tf.Tensor], tf.Tensor, tf.Tensor, tf.Tensor]:
-        """Gradients of share * (mean loss + penalty) over one chunk, and its sums."""
+        sums = tf.while_loop(lambda chunk, *_: chunk < chunks, add, (tf.constant(0), *no_totals()))[1:]
+        return accumulated.value(), *sums
+
+    def _gradient(self, rows: tf.Tensor, seed: tf.Tensor, share: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        """The gradient of share * (mean loss + penalty) over one chunk, as a vector, and its sums."""
         image, copy = rows[0], rows[1]
         labels = tf.gather(self._labels, image)
         examples = self._augmented(tf.gather(self._images, image), image, copy, seed)
@@ -211,7 +215,7 @@ class ImageEpoch(CompiledEpoch):
             weighted = (mean_loss + penalty) * share
         gradients = tape.gradient(weighted, self.model.trainable_variables)
         sums = (tf.cast(mean * count, tf.float64) for mean in (mean_loss, penalty))
-        return gradients, *sums, self._count(labels, logits)
+        return self._update.vector(gradients), *sums, self._count(labels, logits)
 
     def _count(self, labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
         return tf.reduce_sum(tf.cast(self._objective.counted(labels, logits), tf.float64))
@@ -230,14 +234,18 @@ class ImageEpoch(CompiledEpoch):
         counted: tf.Tensor,
     ) -> Totals:
         penalty_per_example = tf.cast(self._penalty(), tf.float64)
-        for batch in tf.range(first, last):
+
+        def evaluate(
+            batch: tf.Tensor, loss: tf.Tensor, penalty: tf.Tensor, counted: tf.Tensor
+        ) -> tuple[tf.Tensor, ...]:
             span = slice(batch * _EVALUATION_ROWS, (batch + 1) * _EVALUATION_ROWS)
             logits = self.model(self._prepare(images[span]), training=False)
             losses = self._objective.losses(labels[span], logits)
             loss += tf.reduce_sum(tf.cast(losses, tf.float64))
             penalty += penalty_per_example * tf.cast(tf.size(losses), tf.float64)
-            counted += self._count(labels[span], logits)
-        return loss, penalty, counted
+            return batch + 1, loss, penalty, counted + self._count(labels[span], logits)
+
+        return tuple(tf.while_loop(lambda batch, *_: batch < last, evaluate, (first, loss, penalty, counted))[1:])
 
 
 def _border(chunk: tf.Tensor, total: tf.Tensor, chunks: tf.Tensor) -> tf.Tensor:
