@@ -157,7 +157,8 @@ class CompiledEpoch(abc.ABC):
             variable.assign(arrays[f"optimizer_{i}"])
 
     def _penalty(self) -> tf.Tensor:
-        return tf.add_n(self.model.losses) if self.model.losses else tf.constant(0.0)
+        losses = self.model.losses  # computed anew whenever it is read
+        return tf.add_n(losses) if losses else tf.constant(0.0)
 
 
 def on_device(array: np.ndarray) -> tf.Tensor:
