@@ -89,7 +89,7 @@ class Record:
         texts += [f"{part} failed: {reason}" for part, reason in self.failed.items()]
         for title, table in self._tables().items():
             terminal.show_table(title, table)
-            texts.append(tables.markdown(table))
+            texts += [f"{title}:", tables.markdown(table)]
         self._file.with_suffix(".md").write_text("\n\n".join(text.strip() for text in texts) + "\n")
         print(f"figures: {os.path.relpath(self._file)}", file=sys.stderr)
         for part, reason in self.failed.items():

@@ -18,6 +18,7 @@ from typing import Any
 import click
 
 from dlperf import __version__, entry_points
+from dlperf.archive import parameters as archive_parameters
 from dlperf.declaration import Description
 from dlperf.errors import BadInput, DlperfError, Ended, did_you_mean
 from dlperf.parameters import Parameters, describe, parse
@@ -25,7 +26,7 @@ from dlperf.problem import Comparison, Demo, Problem
 from dlperf.remote import parameters as remote_parameters
 from dlperf.remote.parameters import RemoteParameters, read_arguments
 
-_SUBCOMMANDS = (*entry_points.NAMES, "remote")
+_SUBCOMMANDS = (*entry_points.NAMES, "archive", "remote")
 _ARGUMENTS = "dlperf.arguments"
 
 
@@ -191,7 +192,8 @@ class _EntryPoint(_Command):
         from dlperf.tracking import database_file  # here and below: what takes a second to import comes last
 
         if isinstance(self.problem, Comparison):
-            database_file.check_there(raw.get("tracking_uri") or database_file.named_store())
+            if not raw.get("archive"):  # else the comparison's run may begin the store
+                database_file.check_there(raw.get("tracking_uri") or database_file.named_store())
             from dlperf.comparison.start import start as compare
 
             return compare(self.problem, raw)
@@ -207,6 +209,25 @@ class _EntryPoint(_Command):
             return True
         trials, distributed = parse(self.problem.parameters, raw).trials, self.problem.distributed
         return not (trials[0].dry_run or (distributed and distributed.logged_elsewhere(trials)))
+
+
+class _Archive(_Command):
+    """The command `archive`."""
+
+    def __init__(self) -> None:
+        """Make the options from the declarations."""
+        declarations = archive_parameters.ArchiveParameters
+        super().__init__("archive", archive_parameters.SUMMARY, archive_parameters.EXAMPLE, declarations)
+
+    def check(self, raw: dict[str, str]) -> None:
+        """Read the parameters."""
+        parse(archive_parameters.ArchiveParameters, raw)
+
+    def start(self, raw: dict[str, str]) -> int:
+        """Write or read an archive."""
+        from dlperf.runner.archive import start
+
+        return start(raw)
 
 
 class _Remote(_Command):
@@ -241,7 +262,7 @@ def _value_of(option: str, arguments: Sequence[str]) -> str:
 
 
 class _Dlperf(click.Group):
-    """The command `dlperf`: one sub-command per problem, imported when it is asked for, and `remote`."""
+    """The command `dlperf`: a sub-command per entry point, imported when it is asked for, `archive` and `remote`."""
 
     def __init__(self) -> None:
         """Describe the command; sub-commands come from `dlperf.problems`."""
@@ -262,6 +283,8 @@ class _Dlperf(click.Group):
         """Import the problem and make its command."""
         if cmd_name == "remote":
             return _Remote(ctx.meta.get(_ARGUMENTS, ()))
+        if cmd_name == "archive":
+            return _Archive()
         return _EntryPoint(entry_points.load(cmd_name)) if cmd_name in entry_points.NAMES else None
 
     def resolve_command(

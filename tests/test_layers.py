@@ -15,7 +15,10 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 TENSORFLOW = {
     *(
         f"dlperf.training.{name}"
-        for name in ("compiled_epoch", "image_epoch", "dense_epoch", "dense_graph_epoch", "distributed_step")
+        for name in (
+            *("compiled_epoch", "image_epoch", "dense_epoch", "dense_graph_epoch", "distributed_step"),
+            "vector_update",
+        )
     ),
     *("dlperf.problems.scaling.worker", "dlperf.models.batch_norm"),
     *("dlperf.keras_accounting.compiled_program", "dlperf.keras_accounting.gradient_support"),
@@ -28,6 +31,7 @@ ROOMS: list[set[str]] = [
     {"dlperf.remote"},
     {"dlperf.runner", "dlperf.comparison"},
     {"dlperf.engines", "dlperf.tracking"},
+    {"dlperf.archive"},
     {"dlperf.problems"},
     {"dlperf.claims"},
     {"dlperf.analysis"},

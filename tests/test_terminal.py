@@ -42,7 +42,7 @@ def test_the_tables_that_end_a_sweep(
 def test_a_comparison(capsys: pytest.CaptureFixture[str], pytestconfig: pytest.Config) -> None:
     asked = parse(CompareParameters, {"problem": "cutout", "patience": "5"}).trials
     found = SearchResult(
-        trials("cutout"), {"FAILED": ["cutout m=2 random_seed=7"]}, {"a run (1)": "it has no parameter m"}, 1
+        trials("cutout"), {"FAILED": ["cutout m=2 random_seed=7"]}, {"a run (1)": "it has no parameter m"}, {"older"}
     )
     show([section(entry_points.load_problem("cutout"), found, asked)], curves=True)
     assert_golden("compare_cutout.txt", capsys.readouterr().out, pytestconfig)

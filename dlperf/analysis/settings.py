@@ -16,6 +16,8 @@ CIRCUMSTANCES = {  # by tag: how people call it
     "dlperf.software": "software",
     "dlperf.version": "dlperf",
 }
+ARCHIVE = "dlperf.archive"
+"""The tag that trials get which are read from an archive beside others: its name."""
 _DEFAULT = "default"
 
 
@@ -25,7 +27,7 @@ class Setting(Generic[P]):
 
     Attributes:
         number: From 1; the setting with the most trials comes first.
-        circumstances: Hardware, software, version and data, by name.
+        circumstances: Hardware, software, version, data and, beside others, the archive it is from, by name.
         parameters: The values that all trials share of the parameters that the problem does not vary, by name;
             "default" where every trial has the value derived from its other parameters.
         trials: Its trials, in the order in which they started.
@@ -43,14 +45,17 @@ class Setting(Generic[P]):
 
 
 def settings(problem: Problem[P], trials: Sequence[StoredTrial[P]]) -> list[Setting[P]]:
-    """Sort trials into settings: different hardware, software, versions, data or fixed parameters are never mixed."""
+    """Sort trials into settings: different origins, hardware, software, versions, data or parameters never mix."""
     by_key: dict[Any, Setting[P]] = {}
     varying = {*problem.varying, *problem.varying_rarely}
+    any_archived = any(ARCHIVE in trial.tags for trial in trials)
     for trial in sorted(trials, key=lambda t: (t.started, t.run_id)):
         circumstances = {name: trial.tags.get(tag, "unknown") for tag, name in CIRCUMSTANCES.items()}
         parameters = _fixed(trial.parameters, varying)
         digest = trial.tags.get("dlperf.data_digest", "none")
         circumstances["data"] = "drawn from random_seed" if problem.data_drawn else digest
+        if any_archived:
+            circumstances["archive"] = trial.tags.get(ARCHIVE, "")
         key = (*circumstances.items(), *parameters.items())
         by_key.setdefault(key, Setting(0, circumstances, parameters)).trials.append(trial)
     ordered = sorted(by_key.values(), key=lambda setting: -len(setting.trials))

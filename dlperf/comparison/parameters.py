@@ -34,6 +34,11 @@ class CompareParameters(Parameters):
     )
     output: str = parameter("", help="folder for tables, figures and report, besides the run's artifacts")
     tracking_uri: str = parameter("", help="tracking server to query; MLFLOW_TRACKING_URI's unless given")
+    archive: str = parameter(
+        "",
+        help="archives whose trials are compared beside the store's, with commas between: folders that `dlperf "
+        "archive` wrote",
+    )
     upgrade: bool = parameter(
         False,
         help="let MLflow upgrade the schema of an older MLflow's store; otherwise a SQLite file is read from "

@@ -65,7 +65,7 @@ class Section:
             more = f" and {len(names) - 5} more" if len(names) > 5 else ""
             lines.append(f"{len(names)} {status}: {'; '.join(sorted(names)[:5])}{more}")
         if search.repeated:
-            lines.append(f"{search.repeated} older runs of the same trials (repeats=all keeps them)")
+            lines.append(f"{len(search.repeated)} older runs of the same trials (repeats=all keeps them)")
         lines += [f"skipped {name}: {reason}" for name, reason in sorted(search.skipped.items())]
         return lines
 

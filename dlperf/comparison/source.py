@@ -29,12 +29,13 @@ class Source:
 
 
 @contextlib.contextmanager
-def opened(tracking_uri: str, *, upgrade: bool) -> Iterator[Source]:
+def opened(tracking_uri: str, *, upgrade: bool, may_be_new: bool = False) -> Iterator[Source]:
     """Find the store to compare, once it has answered, without a change to its schema.
 
     Args:
         tracking_uri: The store; MLflow's settings name it where this is empty.
         upgrade: MLflow may upgrade the schema of its database.
+        may_be_new: It need not be there: trials come from elsewhere too.
 
     Yields:
         Where to read.
@@ -42,6 +43,12 @@ def opened(tracking_uri: str, *, upgrade: bool) -> Iterator[Source]:
     Raises:
         EnvironmentMissing: If it cannot be read, or not without an upgrade.
     """
+    named = tracking_uri or database_file.named_store()
+    file = database_file.file_of(named)
+    if may_be_new and file and not file.exists():
+        database_file.check_file(named)
+        yield Source(named, named)
+        return
     uri = reach(tracking_uri)
     if not schema.is_database(uri):
         yield Source(uri, uri)

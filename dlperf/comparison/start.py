@@ -13,17 +13,21 @@ from pathlib import Path
 from typing import Any
 
 from dlperf import entry_points, environment, terminal
+from dlperf.archive import folder as archive_folder
+from dlperf.archive.folder import Archive
 from dlperf.claims.verdicts import counted, short_table
 from dlperf.comparison import files, report
 from dlperf.comparison.parameters import CompareParameters
-from dlperf.comparison.sections import Section, check_names, section
+from dlperf.comparison.sections import Section, check_names, names_in, section
 from dlperf.comparison.source import Source, check_run_store, opened, other_store
 from dlperf.errors import BadInput, NothingFound
 from dlperf.folders import writable_folder
 from dlperf.parameters import Arguments, parse, sweep_texts
 from dlperf.problem import Comparison
 from dlperf.tracking import query
+from dlperf.tracking.archived import ArchivedRuns
 from dlperf.tracking.run import Run
+from dlperf.tracking.run_source import RunSource, StoreRuns
 from dlperf.tracking.server import tracking_errors
 from dlperf.tracking.store import Store
 
@@ -50,7 +54,8 @@ def start(comparison: Comparison, raw: Mapping[str, str]) -> int:
     asked, first = arguments.trials, arguments.trials[0]
     output = writable_folder("output", Path(first.output).expanduser().absolute()) if first.output else None
     with ExitStack() as stack:
-        source = stack.enter_context(opened(first.tracking_uri, upgrade=first.upgrade))
+        archives = [archive_folder.opened("archive", name) for name in names_in(first.archive)]
+        source = stack.enter_context(opened(first.tracking_uri, upgrade=first.upgrade, may_be_new=bool(archives)))
         stack.enter_context(tracking_errors(source.uri))
         store = Store(source.read_from)
         logs_to = _logs_to(store, source, upgrade=first.upgrade)
@@ -62,7 +67,7 @@ def start(comparison: Comparison, raw: Mapping[str, str]) -> int:
             logs_to.check_experiment()
         if source.reason:
             print(f"dlperf compare: {_of_copy(source, logs_to, output)}", file=sys.stderr, flush=True)
-        sections = _sections(store, source, asked)
+        sections = _sections(store, source, archives, asked)
         run = adopted or (stack.enter_context(logs_to.create(comparison.name)) if logs_to else None)
         if run:
             run.begin(comparison, _name(asked), "comparison", sweep_texts(asked), _used(sections, arguments))
@@ -103,7 +108,9 @@ def _of_copy(source: Source, logs_to: Store | None, output: Path | None) -> str:
     return f"{source.reason} is compared, and the file stays as it is; {kept}"
 
 
-def _sections(store: Store, source: Source, asked: Sequence[CompareParameters]) -> list[Section]:
+def _sections(
+    store: Store, source: Source, archives: Sequence[Archive], asked: Sequence[CompareParameters]
+) -> list[Section]:
     """Search and compare.
 
     Raises:
@@ -112,11 +119,14 @@ def _sections(store: Store, source: Source, asked: Sequence[CompareParameters]) 
     """
     first = asked[0]
     names = list(dict.fromkeys(parameters.problem for parameters in asked))
+    sources = _sources(store, archives)
     searches = []
     for name in names:
         problem: Any = entry_points.load_problem(name)
         repeats = first.repeats == "all"
-        result = query.find_trials(store.client, problem, filter_string=first.filter, repeats=repeats)
+        result: query.SearchResult[Any] = query.together(
+            [query.find_trials(each, problem, filter_string=first.filter, repeats=repeats) for each in sources]
+        )
         if first.curves:
             query.skip_odd_curves(result, problem)
         searches.append((problem, result))
@@ -124,6 +134,13 @@ def _sections(store: Store, source: Source, asked: Sequence[CompareParameters]) 
         raise NothingFound(_nothing(store, source, names, first, [result for _, result in searches]))
     check_names(searches, first)
     return [section(problem, result, asked) for problem, result in searches]
+
+
+def _sources(store: Store, archives: Sequence[Archive]) -> list[RunSource]:
+    """Return the store and the archives; an archive's trials are labelled only where others stand beside them."""
+    empty = not query.problems_there(store.client)
+    labelled = len(archives) > 1 or not empty
+    return [StoreRuns(store.client), *(ArchivedRuns(archive, labelled=labelled) for archive in archives)]
 
 
 def _nothing(

@@ -5,8 +5,8 @@ from __future__ import annotations
 from urllib.parse import urlsplit
 
 from dlperf.errors import BadInput, EnvironmentMissing
-from dlperf.tracking.query import pages
 from dlperf.tracking.run import Run
+from dlperf.tracking.run_source import pages
 from dlperf.tracking.store import Store
 
 _OPEN = ("RUNNING", "SCHEDULED")

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic
 
-from mlflow import MlflowClient, MlflowException
+from mlflow import MlflowClient
 from mlflow.entities import ViewType
-from mlflow.utils.rest_utils import http_request
 
-from dlperf.errors import BadInput, one_line
+from dlperf.errors import BadInput
 from dlperf.metric_names import EPOCH_METRICS, SYSTEM_METRICS
 from dlperf.parameters import P, from_texts, unquoted
 from dlperf.problem import Problem
+from dlperf.tracking.run_source import RunSource, StoreRuns, pages, runs
 from dlperf.trial import StoredTrial
 
-_RUNS_AT_ONCE = 100  # the most that MLflow's bulk history takes
-_POINTS_AT_ONCE = 25_000  # the most that it gives
+ORIGINAL = "dlperf.archived_run"
+"""The tag of a run that was made of an archived trial: the run that this trial was."""
 _INFINITE = 1.7e308  # what a store that cannot hold infinity holds instead
 
 
@@ -31,22 +30,22 @@ class SearchResult(Generic[P]):
         trials: Finished trials, of several of one trial key the newest unless all were asked for.
         unfinished: Names of the runs that have not finished, by status.
         skipped: Why runs could not be read as trials, by name and run.
-        repeated: Finished trials that were left out for a newer one of the same trial key.
+        repeated: The runs of finished trials that were left out for a newer one of the same trial key.
     """
 
     trials: list[StoredTrial[P]]
     unfinished: dict[str, list[str]] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
-    repeated: int = 0
+    repeated: set[str] = field(default_factory=set)
 
 
 def find_trials(
-    client: MlflowClient, problem: Problem[P], *, filter_string: str = "", repeats: bool = False
+    source: RunSource, problem: Problem[P], *, filter_string: str = "", repeats: bool = False
 ) -> SearchResult[P]:
-    """Search a problem's trials over all experiments.
+    """Search a problem's trials.
 
     Args:
-        client: Of the tracking server.
+        source: What has them.
         problem: Whose trials.
         filter_string: Further conditions in MLflow's language.
         repeats: Keep all runs of a trial key, not the newest alone.
@@ -54,11 +53,10 @@ def find_trials(
     Raises:
         BadInput: If MLflow cannot read `filter_string`.
     """
-    wanted = [f"tags.`dlperf.problem` = '{problem.name}'", "tags.`dlperf.role` = 'trial'", filter_string]
     result: SearchResult[P] = SearchResult([])
-    curves = Curves(client)
+    curves = Curves(source)
     keys: set[str] = set()
-    for run in _search(client, " and ".join(filter(None, wanted)), filter_string):
+    for run in source.trials(problem.name, filter_string):
         name = run.info.run_name or run.info.run_id
         if run.info.status != "FINISHED":
             result.unfinished.setdefault(run.info.status, []).append(name)
@@ -70,12 +68,27 @@ def find_trials(
             continue
         key = trial.tags.get("dlperf.trial_key", trial.run_id)
         if key in keys and not repeats:
-            result.repeated += 1
+            result.repeated.add(trial.tags.get(ORIGINAL, trial.run_id))
             continue
         keys.add(key)
         result.trials.append(trial)
         curves.runs.append(trial.run_id)
     return result
+
+
+def together(results: Sequence[SearchResult[P]]) -> SearchResult[P]:
+    """Return the results of several sources as one; what is in more than one of them counts where it comes first."""
+    all_of_them: SearchResult[P] = SearchResult([])
+    there: set[str] = set()
+    for result in results:
+        there |= {trial.tags[ORIGINAL] for trial in result.trials if ORIGINAL in trial.tags}
+        all_of_them.trials += [trial for trial in result.trials if trial.run_id not in there]
+        there |= {trial.run_id for trial in result.trials}
+        for status, names in result.unfinished.items():
+            all_of_them.unfinished.setdefault(status, []).extend(names)
+        all_of_them.skipped |= result.skipped
+        all_of_them.repeated |= result.repeated
+    return all_of_them
 
 
 def skip_odd_curves(result: SearchResult[P], problem: Problem[P]) -> None:
@@ -101,7 +114,7 @@ def skip_odd_curves(result: SearchResult[P], problem: Problem[P]) -> None:
 def problems_there(client: MlflowClient) -> dict[str, int]:
     """Return how many runs of dlperf's are there, by problem."""
     counts: dict[str, int] = {}
-    for run in _search(client, "tags.`dlperf.problem` LIKE '%'"):
+    for run in runs(client, "tags.`dlperf.problem` LIKE '%'"):
         name = run.data.tags["dlperf.problem"]
         counts[name] = counts.get(name, 0) + 1
     return counts
@@ -114,7 +127,7 @@ def deleted_experiments(client: MlflowClient) -> list[str]:
 
 def read_trials(client: MlflowClient, problem: Problem[P], run_ids: Sequence[str]) -> list[StoredTrial[P]]:
     """Read trials by their runs, which need not have ended."""
-    curves = Curves(client, run_ids)
+    curves = Curves(StoreRuns(client), run_ids)
     return [_typed(problem, client.get_run(run_id), curves) for run_id in run_ids]
 
 
@@ -129,19 +142,17 @@ class Curves:
         runs: The runs; more may be added until the first curve is read.
     """
 
-    def __init__(self, client: MlflowClient, runs: Sequence[str] = ()) -> None:
-        """Take the runs; nothing is read yet."""
-        self._client = client
-        self._read: dict[str, dict[str, list[float]]] = {}
+    def __init__(self, source: RunSource, runs: Sequence[str] = ()) -> None:
+        """Take what has the runs, and them; nothing is read yet."""
+        self._source = source
+        self._read: dict[str, dict[str, dict[int, float]]] = {}
         self.runs = list(runs)
 
     def of(self, run_id: str, name: str) -> list[float]:
-        """Return the values of a metric of a run by epoch."""
+        """Return the values of a metric of a run, epoch by epoch."""
         if name not in self._read:
-            self._read[name] = {}
-            for begin in range(0, len(self.runs), _RUNS_AT_ONCE):
-                self._read[name] |= _histories(self._client, self.runs[begin : begin + _RUNS_AT_ONCE], name)
-        return self._read[name].get(run_id, [])
+            self._read[name] = self._source.curves(self.runs, name)
+        return list(self._read[name].get(run_id, {}).values())
 
 
 class _History(Mapping[str, Sequence[float]]):
@@ -200,66 +211,3 @@ def _typed(problem: Problem[P], run: Any, curves: Curves) -> StoredTrial[P]:
         tags=run.data.tags,
         started=run.info.start_time,
     )
-
-
-def _search(client: MlflowClient, conditions: str, filter_string: str = "") -> Iterator[Any]:
-    """Yield the runs of all experiments, newest first; `filter_string` is the user's part of the conditions."""
-    experiments = [experiment.experiment_id for experiment in pages(client.search_experiments)]
-    try:
-        yield from pages(client.search_runs, experiments, conditions, max_results=1000)
-    except MlflowException as error:
-        if filter_string and error.error_code == "INVALID_PARAMETER_VALUE":
-            raise BadInput("filter", filter_string, f"MLflow cannot use it: {one_line(error)}") from error
-        raise
-
-
-def pages(ask: Any, *arguments: Any, **options: Any) -> Iterator[Any]:
-    """Yield what a search of MLflow's client gives, page after page.
-
-    Args:
-        ask: A method of the client that takes `page_token`.
-        *arguments: What it takes besides.
-        **options: Likewise, by name.
-    """
-    token = None
-    while True:
-        page = ask(*arguments, **options, page_token=token)
-        yield from page
-        token = page.token
-        if not token:
-            return
-
-
-def _histories(client: MlflowClient, runs: Sequence[str], name: str) -> dict[str, list[float]]:
-    """Return the values of a metric of at most 100 runs, by run and in the order of steps."""
-    points = _bulk(client, runs, name)
-    if len(points) >= _POINTS_AT_ONCE and len(runs) > 1:  # some may have been cut off
-        half = len(runs) // 2
-        return _histories(client, runs[:half], name) | _histories(client, runs[half:], name)
-    if len(points) >= _POINTS_AT_ONCE or not runs:
-        points = [(run, m.step, m.timestamp, m.value) for run in runs for m in client.get_metric_history(run, name)]
-    by_run: dict[str, dict[int, float]] = {}
-    for run, step, _, value in sorted(points):
-        by_run.setdefault(run, {})[step] = value
-    return {run: list(by_step.values()) for run, by_step in by_run.items()}
-
-
-def _bulk(client: MlflowClient, runs: Sequence[str], name: str) -> list[tuple[str, int, int, float]]:
-    """Return points of several runs in one request: run, step, timestamp, value.
-
-    MLflow has bulk histories in its stores and its server, for the UI; its client does not offer them.
-    """
-    store = client._tracking_client.store
-    if hasattr(store, "get_metric_history_bulk"):
-        history = store.get_metric_history_bulk(list(runs), name, _POINTS_AT_ONCE)
-        return [(m.run_id, m.step, m.timestamp, m.value) for m in history]
-    with contextlib.suppress(MlflowException, KeyError, ValueError, AttributeError):
-        answer = http_request(
-            store.get_host_creds(),
-            "/ajax-api/2.0/mlflow/metrics/get-history-bulk",
-            "GET",
-            params={"run_id": list(runs), "metric_key": name, "max_results": _POINTS_AT_ONCE},
-        )
-        if answer.status_code == 200:
-            return [(m["run_id"], m["step"], m["timestamp"], m["value"]) for m in answer.json()["metrics"]]
-    return [(run, m.step, m.timestamp, m.value) for run in runs for m in client.get_metric_history(run, name)]

@@ -19,6 +19,7 @@ from dlperf.tracking import query, schema
 from dlperf.tracking.experiment import check_active, check_artifacts, experiment_of_environment
 from dlperf.tracking.owner import is_gone, this_process
 from dlperf.tracking.run import Run
+from dlperf.tracking.run_source import pages
 from dlperf.trial import StoredTrial
 
 _PARENT = "mlflow.parentRunId"
@@ -157,4 +158,4 @@ class Store:
 
     def _search(self, filter_string: str) -> list[Any]:
         # All of them before any is changed: what no longer matches would move those after it to earlier pages.
-        return list(query.pages(self.client.search_runs, [self.experiment_id], filter_string, max_results=1000))
+        return list(pages(self.client.search_runs, [self.experiment_id], filter_string, max_results=1000))

@@ -85,7 +85,9 @@ def test_parts_of_the_same_numbers_are_rows_of_one_table(tmp_path: Path) -> None
     record.measure("memory", lambda: [{"m": 1, "MB": 20_000}, {"m": 2, "MB": 30_000}])
     record.measure("scaling", lambda: {"seconds": 2.5})
     record.end()
-    tables = (tmp_path / "benchmark.md").read_text().split("\n\n")[1:]
+    texts = (tmp_path / "benchmark.md").read_text().split("\n\n")[1:]
+    assert texts[::2] == ["cutout to scaling:", "memory:"]
+    tables = texts[1::2]
     cells = [
         [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.strip().splitlines()] for table in tables
     ]

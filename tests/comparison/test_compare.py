@@ -20,7 +20,7 @@ import pytest
 from dlperf import entry_points
 from dlperf.cli import entry_point
 from dlperf.entry_points import PROBLEMS
-from dlperf.tracking import query
+from dlperf.tracking import query, run_source
 from tests.support.desk import MLFLOW_RUN, ROOT, Desk
 from tests.support.made_trials import log, made
 
@@ -266,14 +266,14 @@ def test_curves_are_read_in_bulk(store: str, monkeypatch: pytest.MonkeyPatch) ->
     client = mlflow.MlflowClient(store)
     problem = entry_points.load_problem("cutout")
     asked: list[int] = []
-    bulk = query._bulk
+    bulk = run_source._bulk
 
     def counted(client: Any, runs: Any, name: str) -> Any:
         asked.append(len(runs))
-        return bulk(client, runs, name)[: query._POINTS_AT_ONCE]
+        return bulk(client, runs, name)[: run_source._POINTS_AT_ONCE]
 
-    monkeypatch.setattr(query, "_bulk", counted)
-    trials = query.find_trials(client, problem).trials
+    monkeypatch.setattr(run_source, "_bulk", counted)
+    trials = query.find_trials(run_source.StoreRuns(client), problem).trials
     assert all("train_loss" in trial.history and "colour" not in trial.history for trial in trials)
     assert asked == []
     whole = {trial.run_id: trial.history["train_loss"] for trial in trials}
@@ -282,8 +282,8 @@ def test_curves_are_read_in_bulk(store: str, monkeypatch: pytest.MonkeyPatch) ->
         own = client.get_metric_history(trial.run_id, "train_loss")
         assert whole[trial.run_id] == [m.value for m in sorted(own, key=lambda m: m.step)]
     asked.clear()
-    monkeypatch.setattr(query, "_POINTS_AT_ONCE", 50)
-    halved = query.find_trials(client, problem).trials
+    monkeypatch.setattr(run_source, "_POINTS_AT_ONCE", 50)
+    halved = query.find_trials(run_source.StoreRuns(client), problem).trials
     assert {trial.run_id: trial.history["train_loss"] for trial in halved} == whole
     assert len(asked) > 5
     with pytest.raises(KeyError):

@@ -11,6 +11,7 @@ import click
 import yaml
 
 from dlperf import entry_points
+from dlperf.archive.parameters import ArchiveParameters
 from dlperf.errors import BadInput
 from dlperf.parameters import describe, parse
 from dlperf.remote.parameters import RemoteParameters, read_arguments
@@ -25,13 +26,15 @@ def check_entry_point(name: str, given: Mapping[str, str]) -> None:
     given = {key: re.sub(r"\b(RUN_)?ID\b", _RUN_ID, value) for key, value in given.items()}
     if name == "NAME":  # stands for any of them
         return
-    if name not in (*entry_points.NAMES, "remote"):
+    if name not in (*entry_points.NAMES, "archive", "remote"):
         raise Refused(f"{name} is no entry point")
     if given.keys() == {"help"}:
         return
     try:
         if name == "remote":
             read_arguments(given)
+        elif name == "archive":
+            parse(ArchiveParameters, given)
         else:
             parse(entry_points.load(name).parameters, given)
     except BadInput as error:

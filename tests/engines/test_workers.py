@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 
 import psutil
 import pytest
 
 from tests.support.approximators import finish, rmse_curve, start
-from tests.support.desk import Desk, eventually, wait_for_line
+from tests.support.desk import Desk, Started, eventually, wait_for_line
 
 
 @pytest.mark.slow
@@ -23,7 +22,7 @@ def test_a_problem_without_estimated_work_runs_in_workers_too(desk: Desk) -> Non
     assert {run.info.status for run in desk.runs().values()} == {"FINISHED"}
 
 
-def workers(process: subprocess.Popen[str]) -> list[psutil.Process]:
+def workers(process: Started) -> list[psutil.Process]:
     """Worker processes, oldest first."""
     found = [p for p in psutil.Process(process.pid).children() if "spawn_main" in " ".join(p.cmdline())]
     return sorted(found, key=lambda p: p.create_time())

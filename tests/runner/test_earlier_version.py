@@ -19,6 +19,7 @@ import pytest
 from dlperf.problems.optimizers.parameters import OptimizersParameters
 from dlperf.problems.optimizers.problem import PROBLEM as OPTIMIZERS
 from dlperf.tracking.query import find_trials
+from dlperf.tracking.run_source import StoreRuns
 from tests.support.desk import ROOT, Desk, wait_for_line
 
 pytestmark = pytest.mark.slow
@@ -108,7 +109,7 @@ def test_a_killed_trial_goes_on_with_the_mathematics_it_began_with(earlier: Path
 def test_a_stored_trial_is_read_as_what_it_was(earlier: Path, tmp_path: Path) -> None:
     desk = Desk(tmp_path)
     run_to_end(desk, earlier, "optimizers", *ONE, "--epochs", "1")
-    found = find_trials(desk.client, OPTIMIZERS, filter_string="", repeats=True)
+    found = find_trials(StoreRuns(desk.client), OPTIMIZERS, filter_string="", repeats=True)
     (trial,) = found.trials
     assert isinstance(trial.parameters, OptimizersParameters)
     assert {name: getattr(trial.parameters, name) for name in THEN} == THEN

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from typing import Any
 
-from tests.support.desk import Desk
+from tests.support.desk import Desk, Started
 
 
-def start(desk: Desk, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+def start(desk: Desk, *arguments: str, **environment: str) -> Started:
     return desk.popen([sys.executable, "entrypoints/approximators.py", *arguments], **environment)
 
 

@@ -7,14 +7,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import psutil
 
+from tests.support import warm_start
+from tests.support.warm_start import WarmProcess
+
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = ["--dataset", "digits", "--depth", "8", "--train_examples", "320"]
+Started: TypeAlias = "subprocess.Popen[str] | WarmProcess"
 MLFLOW_RUN = [str(Path(sys.executable).parent / "mlflow"), "run", str(ROOT), "--env-manager", "local"]
 
 
@@ -23,6 +27,7 @@ class Desk:
     """A working directory with a store and a state folder of its own."""
 
     folder: Path
+    warm: list[WarmProcess] = field(default_factory=list)
 
     @property
     def uri(self) -> str:
@@ -44,11 +49,20 @@ class Desk:
         """Runs by name; the newest of several that share one."""
         return {run.info.run_name: run for run in reversed(self.client.search_runs(["0"]))}
 
-    def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+    def start(self, *arguments: str, **environment: str) -> Started:
         command = [sys.executable, "entrypoints/cutout.py", *SMALL, *arguments]
         return self.popen(command, **environment)
 
-    def popen(self, command: list[str], **environment: str) -> subprocess.Popen[str]:
+    def popen(self, command: list[str], **environment: str) -> Started:
+        """Start a command; a script of ours as a warm start, where its environment allows it."""
+        whole = {**self.environment, **environment}
+        if warm_start.can_start(command, whole):
+            self.warm.append(WarmProcess(ROOT / command[1], command[2:], ROOT, whole))
+            return self.warm[-1]
+        return self.cold(command, **environment)
+
+    def cold(self, command: list[str], **environment: str) -> subprocess.Popen[str]:
+        """Start a command as users do."""
         return subprocess.Popen(
             command,
             cwd=ROOT,
@@ -66,7 +80,12 @@ class Desk:
 
 
 def processes_of(desk: Desk) -> list[Any]:
-    found = []
+    """Return its processes; the environment that the system shows of a warm start is its fork server's."""
+    found = [
+        psutil.Process(started.pid)
+        for started in desk.warm
+        if started.poll() is None and psutil.pid_exists(started.pid)
+    ]
     for process in psutil.process_iter():
         try:
             if process.environ().get("MLFLOW_TRACKING_URI") == desk.uri:
@@ -76,7 +95,7 @@ def processes_of(desk: Desk) -> list[Any]:
     return found
 
 
-def wait_for_line(process: subprocess.Popen[str], text: str) -> list[str]:
+def wait_for_line(process: Started, text: str) -> list[str]:
     """Read the output up to a line that contains `text`."""
     assert process.stdout is not None
     lines: list[str] = []

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from collections.abc import Iterator
 
@@ -13,7 +12,7 @@ import pytest
 
 from tests.support import postgres
 from tests.support.contract import assert_trial
-from tests.support.desk import wait_for_line
+from tests.support.desk import Started, wait_for_line
 from tests.support.served_desk import ServedDesk, served
 
 pytestmark = [
@@ -38,7 +37,7 @@ def finish(team: ServedDesk, *arguments: str, **environment: str) -> str:
 
 
 def test_a_sweep_that_was_killed_is_found_by_its_tags_and_keeps_the_contract(team: ServedDesk) -> None:
-    process: subprocess.Popen[str] = team.start("--m", "0,2", "--epochs", "3")
+    process: Started = team.start("--m", "0,2", "--epochs", "3")
     wait_for_line(process, "cutout m=2 random_seed=0  epoch 1/3")
     process.kill()
     process.communicate()

@@ -6,7 +6,6 @@ import contextlib
 import math
 import os
 import signal
-import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -22,7 +21,7 @@ from dlperf.tracking import query
 from dlperf.tracking.run import Run
 from dlperf.tracking.store import Store
 from dlperf.tracking.system_metrics import monitored, wanted
-from tests.support.desk import Desk, eventually, wait_for_line
+from tests.support.desk import Desk, Started, eventually, wait_for_line
 
 ENABLED = {"MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING": "true", "MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL": "0.2"}
 CPU = "system/cpu_utilization_percentage"
@@ -160,7 +159,7 @@ def test_a_signal_ends_it_and_a_resumed_run_goes_on(desk: Desk) -> None:
     assert len(both) > len(first)
 
 
-def wait_for_epochs(process: subprocess.Popen[str], count: int) -> None:
+def wait_for_epochs(process: Started, count: int) -> None:
     """Read so many lines of epochs, whichever they are: a slow signal may come later than the next number."""
     for _ in range(count):
         wait_for_line(process, "  epoch ")

@@ -1,0 +1,1 @@
+"""Finished trials as files: Parquet parts, one per sweep, and an index of them."""

@@ -1,0 +1,102 @@
+"""One part of an archive: the finished trials of a sweep in a Parquet file, a row per trial."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pyarrow
+
+_TEXTS = ("run_id", "name", "problem", "sweep")
+_TIMES = ("started", "ended")
+
+
+@dataclass(frozen=True)
+class ArchivedTrial:
+    """A finished trial as its run in a tracking store had it.
+
+    Attributes:
+        run_id: Its run.
+        name: The run's name.
+        problem: As on the command line.
+        sweep: The run of the sweep it belongs to; its own where it was run alone.
+        started: In milliseconds since 1970.
+        ended: Likewise.
+        params: Logged parameters, as text.
+        tags: Those that say what it is and what it ran on; none that names its user, host or folders.
+        metrics: Final metrics by name.
+        curves: Metrics of epochs: values by step, by name.
+    """
+
+    run_id: str
+    name: str
+    problem: str
+    sweep: str
+    started: int
+    ended: int
+    params: Mapping[str, str]
+    tags: Mapping[str, str]
+    metrics: Mapping[str, float]
+    curves: Mapping[str, Mapping[int, float]]
+
+
+def write(file: Path, trials: Sequence[ArchivedTrial]) -> None:
+    """Write a part; equal trials give equal bytes."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    ordered = sorted(trials, key=lambda trial: (trial.started, trial.run_id))
+    columns: dict[str, list[Any]] = {
+        **{name: [getattr(trial, name) for trial in ordered] for name in (*_TEXTS, *_TIMES)},
+        **{name: [sorted(getattr(trial, name).items()) for trial in ordered] for name in ("params", "tags", "metrics")},
+        "curves": [[_curve(name, curve) for name, curve in sorted(trial.curves.items())] for trial in ordered],
+    }
+    table = pa.table(columns, schema=_schema())
+    # Curves hardly repeat a value: a dictionary of them would only be in the way.
+    parquet.write_table(table, file, compression="zstd", compression_level=19, use_dictionary=list(_TEXTS))
+
+
+def read(file: Path) -> list[ArchivedTrial]:
+    """Read a part.
+
+    Raises:
+        ValueError: If it is no Parquet file, or one with other columns; the message says which.
+    """
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    try:
+        table = parquet.read_table(file)
+    except (pa.ArrowException, OSError) as error:
+        raise ValueError(f"it cannot be read as Parquet ({error})") from error
+    if not table.schema.equals(_schema()):
+        raise ValueError(f"its columns are {', '.join(table.schema.names)}, or of other types than a part's")
+    return [_trial(row) for row in table.to_pylist(maps_as_pydicts="strict")]
+
+
+def _schema() -> pyarrow.Schema:
+    import pyarrow as pa
+
+    text = pa.string()
+    curve = pa.struct([("name", text), ("steps", pa.list_(pa.int32())), ("values", pa.list_(pa.float64()))])
+    return pa.schema(
+        [
+            *((name, text) for name in _TEXTS),
+            *((name, pa.int64()) for name in _TIMES),
+            *(("params", pa.map_(text, text)), ("tags", pa.map_(text, text)), ("metrics", pa.map_(text, pa.float64()))),
+            ("curves", pa.list_(curve)),
+        ]
+    )
+
+
+def _curve(name: str, values: Mapping[int, float]) -> dict[str, Any]:
+    steps = sorted(values)
+    return {"name": name, "steps": steps, "values": [values[step] for step in steps]}
+
+
+def _trial(row: dict[str, Any]) -> ArchivedTrial:
+    curves = {curve["name"]: dict(zip(curve["steps"], curve["values"], strict=True)) for curve in row.pop("curves")}
+    return ArchivedTrial(**row, curves=curves)

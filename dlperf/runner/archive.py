@@ -1,0 +1,55 @@
+"""The start of the command `archive`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from dlperf.archive.folder import opened, opened_to_add
+from dlperf.archive.parameters import ArchiveParameters
+from dlperf.errors import NothingFound, without_logins
+from dlperf.folders import writable_folder
+from dlperf.parameters import parse
+from dlperf.tracking import database_file
+from dlperf.tracking.archived import export, restore
+from dlperf.tracking.server import reach, tracking_errors
+from dlperf.tracking.store import Store
+
+
+def start(raw: Mapping[str, str]) -> int:
+    """Write an archive, or read one.
+
+    Args:
+        raw: Parameters as the user wrote them.
+
+    Returns:
+        The exit status 0; everything else is raised.
+
+    Raises:
+        BadInput: If a parameter, a folder or the filter cannot be used.
+        NothingFound: If no finished trial matches.
+        EnvironmentMissing: If the store cannot be reached, or the archive is damaged.
+    """
+    parameters = parse(ArchiveParameters, raw).trials[0]
+    uri = parameters.tracking_uri or database_file.named_store()
+    source = getattr(parameters, "import")
+    if source:
+        trials = list(opened("import", source).trials())
+        database_file.check_file(uri)
+        with tracking_errors(uri):
+            store = Store(uri)
+            store.check_experiment()
+            store.end_stale_runs()
+            made = restore(store.client, store.experiment_id, trials)
+        print(f"{made} runs made in {without_logins(uri)} of the {len(trials)} trials of {source}")
+        return 0
+    database_file.check_there(uri)
+    folder = writable_folder("output", Path(parameters.output).expanduser().absolute())
+    archive = opened_to_add(folder)
+    with tracking_errors(uri):
+        written, matching = export(Store(reach(uri)).client, archive, parameters.filter)
+    if not matching:
+        condition = f" with {parameters.filter}" if parameters.filter else ""
+        raise NothingFound(f"no finished trial{condition} at {without_logins(uri)}")
+    print(f"{written} trials written to {folder}, which had {matching - written} of the {matching} that match")
+    return 0

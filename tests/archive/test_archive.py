@@ -1,0 +1,309 @@
+"""Archives: written from a store, read beside one and into one; and what is damaged, foreign or newer."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pyarrow import parquet
+
+from dlperf.archive import folder as archive_folder
+from dlperf.archive import parts
+from dlperf.archive.folder import Archive, opened
+from dlperf.archive.parts import ArchivedTrial
+from dlperf.cli import main
+from dlperf.entry_points import PROBLEMS
+from dlperf.errors import BadInput, EnvironmentMissing
+from tests.support.made_trials import log, made
+
+TEXTS = st.dictionaries(st.text(min_size=1, max_size=8), st.text(max_size=20), max_size=4)
+NUMBERS = st.floats(allow_nan=False)
+CURVES = st.dictionaries(st.text(min_size=1, max_size=8), st.dictionaries(st.integers(0, 400), NUMBERS, max_size=5))
+TRIALS = st.builds(
+    ArchivedTrial,
+    run_id=st.text(min_size=1, max_size=32),
+    name=st.text(max_size=40),
+    problem=st.sampled_from(PROBLEMS),
+    sweep=st.text(min_size=1, max_size=32),
+    started=st.integers(0, 2**42),
+    ended=st.integers(0, 2**42),
+    params=TEXTS,
+    tags=TEXTS,
+    metrics=st.dictionaries(st.text(min_size=1, max_size=8), NUMBERS, max_size=4),
+    curves=CURVES,
+)
+
+
+def trial(run_id: str = "a1", **changes: Any) -> ArchivedTrial:
+    facts = {"tags": {"dlperf.version": "0.2.0"}, "metrics": {"test_error": 0.1}, "curves": {"train_loss": {1: 2.0}}}
+    times = {"started": 1, "ended": 2}
+    common = {"name": "cutout m=0", "problem": "cutout", "sweep": "5" * 32, "params": {"m": "0"}}
+    return ArchivedTrial(run_id=run_id, **{**common, **times, **facts, **changes})
+
+
+@given(st.lists(TRIALS, min_size=1, max_size=4, unique_by=lambda trial: trial.run_id))
+def test_a_part_reads_back_as_it_was_written(tmp_path_factory: pytest.TempPathFactory, trials: list[Any]) -> None:
+    folder = tmp_path_factory.mktemp("part")
+    parts.write(folder / "one", trials)
+    parts.write(folder / "two", trials[::-1])
+    assert (folder / "one").read_bytes() == (folder / "two").read_bytes()
+    assert sorted(parts.read(folder / "one"), key=lambda t: t.run_id) == sorted(trials, key=lambda t: t.run_id)
+
+
+def test_parts_are_never_rewritten(tmp_path: Path) -> None:
+    archive = Archive("new", tmp_path)
+    first = archive.add("5" * 32, [trial("a1")])
+    before = first.read_bytes()
+    second = archive.add("5" * 32, [trial("a2")])  # the sweep went on
+    assert first.read_bytes() == before
+    assert (first.name, second.name) == ("cutout-555555555555.parquet", "cutout-555555555555-2.parquet")
+    again = opened("archive", str(tmp_path))
+    assert [t.run_id for t in again.trials()] == ["a1", "a2"]
+    assert (len(again), list(again.trials("scaling"))) == (2, [])
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([first.name, second.name, "index.json"])
+
+
+def test_an_archive_that_was_being_added_to_stays_what_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    archive = Archive("new", tmp_path)
+    archive.add("5" * 32, [trial("a1")])
+    monkeypatch.setattr(archive_folder.json, "dumps", lambda *_, **__: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        archive.add("6" * 32, [trial("a2")])
+    assert [t.run_id for t in opened("archive", str(tmp_path)).trials()] == ["a1"]
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Path:
+    Archive("made", tmp_path / "made").folder.mkdir()
+    Archive("made", tmp_path / "made").add("5" * 32, [trial()])
+    return tmp_path / "made"
+
+
+def test_a_folder_without_an_index_is_none(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"^archive=.*: must be reference or the folder of an archive"):
+        opened("archive", str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "index",
+    [
+        "",
+        "{",
+        "[]",
+        "null",
+        '{"format": 1}',
+        '{"format": 0, "parts": []}',
+        '{"format": "1", "parts": []}',
+        '{"format": 1, "parts": [{"file": "x"}]}',
+        '{"format": 1, "parts": [7]}',
+        '{"format": 1, "parts": 7}',
+        '{"format": 1, "parts": [{"file": "../x", "sha256": "", "problem": "cutout", "sweep": "", "trials": 1}]}',
+    ],
+)
+def test_an_index_that_is_none_is_refused(archive: Path, index: str) -> None:
+    (archive / "index.json").write_text(index)
+    with pytest.raises(EnvironmentMissing, match=r"index\.json is damaged, or no index") as error:
+        opened("archive", str(archive))
+    assert "\n" not in str(error.value)
+
+
+def test_a_newer_archive_is_refused(archive: Path) -> None:
+    index = json.loads((archive / "index.json").read_text())
+    (archive / "index.json").write_text(json.dumps({**index, "format": 2, "parts": "of another kind"}))
+    with pytest.raises(EnvironmentMissing, match=r"has format 2, of a newer dlperf"):
+        opened("archive", str(archive))
+
+
+@pytest.mark.parametrize("change", ["truncated", "one byte", "gone", "a folder"])
+def test_a_damaged_part_is_refused(archive: Path, change: str) -> None:
+    (part,) = archive.glob("*.parquet")
+    content = bytearray(part.read_bytes())
+    part.unlink()
+    if change == "truncated":
+        part.write_bytes(content[:-10])
+    elif change == "one byte":
+        content[len(content) // 2] ^= 1
+        part.write_bytes(content)
+    elif change == "a folder":
+        part.mkdir()
+    with pytest.raises(EnvironmentMissing, match=r"cutout-555555555555\.parquet (is damaged|cannot be read)"):
+        list(opened("archive", str(archive)).trials())
+
+
+@pytest.mark.parametrize("content", ["text", "other columns"])
+def test_a_foreign_part_is_refused(archive: Path, content: str) -> None:
+    """Its checksum may be right: somebody else's program may have written the index."""
+    (part,) = archive.glob("*.parquet")
+    if content == "text":
+        part.write_text("no Parquet")
+    else:
+        parquet.write_table(pa.table({"run_id": ["a"], "loss": [1.0]}), part)
+    index = json.loads((archive / "index.json").read_text())
+    index["parts"][0]["sha256"] = hashlib.sha256(part.read_bytes()).hexdigest()
+    (archive / "index.json").write_text(json.dumps(index))
+    with pytest.raises(EnvironmentMissing, match="is no part of one: it"):
+        list(opened("archive", str(archive)).trials())
+
+
+Start = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Finished trials of all problems, three of them of one sweep, and a trial that is not finished."""
+    folder = tmp_path_factory.mktemp("store")
+    uri = f"sqlite:///{folder}/mlflow.db"
+    with contextlib.chdir(folder):  # where MLflow puts the artifacts of such a store
+        client = mlflow.MlflowClient(uri)
+        sweep = client.create_run("0", run_name="cutout m=0,2,4").info.run_id
+        for problem in PROBLEMS:
+            for number in range(3):
+                one = made(problem, number)
+                own = {"dlperf.process": "me@here 1", "mlflow.user": "me", "mlflow.source.git.commit": "c0ffee"}
+                parent = {"mlflow.parentRunId": sweep} if problem == "cutout" else {}
+                log(client, replace(one, tags={**one.tags, **own, **parent}))
+        log(client, replace(made("cutout", 9), status="FAILED"))
+        client.set_terminated(sweep)
+    return uri
+
+
+@pytest.fixture
+def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Start:
+    """Starts `dlperf` in this process, in an empty folder; gives exit status, output, errors."""
+    monkeypatch.delenv("MLFLOW_RUN_ID", raising=False)
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        status = main(arguments)
+        return (status, *capfd.readouterr())
+
+    return run
+
+
+def test_a_store_becomes_an_archive(start: Start, store: str, tmp_path: Path) -> None:
+    status, output, errors = start("archive", "--output", "kept", "--tracking_uri", store)
+    assert (status, output) == (0, f"15 trials written to {tmp_path}/kept, which had 0 of the 15 that match\n"), errors
+    files = {path: path.read_bytes() for path in (tmp_path / "kept").iterdir()}
+    assert len(files) == 1 + 1 + 12  # the index, a sweep, trials that were run alone
+    assert not any(b"me@here" in content for content in files.values())
+    kept = {t.name: t for t in opened("archive", "kept").trials("cutout")}
+    one = made("cutout", 1)
+    assert kept[one.name].curves["train_loss"] == dict(enumerate(one.history["train_loss"], 1))
+    assert kept[one.name].metrics == one.metrics
+    assert (kept[one.name].tags["mlflow.source.git.commit"], "mlflow.user" in kept[one.name].tags) == ("c0ffee", False)
+    status, output, errors = start("archive", "--output", "kept", "--tracking_uri", store)
+    assert (status, output) == (0, f"0 trials written to {tmp_path}/kept, which had 15 of the 15 that match\n"), errors
+    assert {path: path.read_bytes() for path in (tmp_path / "kept").iterdir()} == files
+
+
+def test_a_filter_chooses(start: Start, store: str) -> None:
+    asked = ["archive", "--output", "kept", "--tracking_uri", store, "--filter"]
+    assert start(*asked, "params.m = '2'")[0] == 0
+    assert [t.params["m"] for t in opened("archive", "kept").trials()] == ["2"]
+    assert start(*asked, "params.m = 'none'")[::2] == (
+        1,
+        f"dlperf archive: no finished trial with params.m = 'none' at {store}\n",
+    )
+    status, _, errors = start(*asked, "m is 2")
+    assert (status, errors.count("\n")) == (2, 1), errors
+    assert errors.startswith("dlperf archive: filter=m is 2: MLflow cannot use it: ")
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_store_and_archive_give_equal_bytes(start: Start, store: str, tmp_path: Path) -> None:
+    filters = ["--filter", "tags.`dlperf.ended` = 'finished' and attributes.status = 'FINISHED'"]
+    assert start("archive", "--output", "kept", "--tracking_uri", store)[0] == 0
+    assert start("compare", "--tracking_uri", store, "--output", "of_store", *filters)[0] == 0
+    new = f"sqlite:///{tmp_path}/new.db"
+    status, output, errors = start("compare", "--archive", "kept", "--tracking_uri", new, "--output", "of_archive")
+    assert status == 0, errors
+    assert "cutout: 3 finished trials in 1 setting" in output
+    assert files_of(tmp_path / "of_archive") == files_of(tmp_path / "of_store")
+    assert "report.html" in files_of(tmp_path / "of_archive")
+
+
+def test_archives_stand_beside_a_store_in_settings_of_their_own(start: Start, tmp_path: Path) -> None:
+    uri = f"sqlite:///{tmp_path}/mine.db"
+    client = mlflow.MlflowClient(uri)
+    log(client, made("cutout", 0))
+    assert start("archive", "--output", "theirs", "--tracking_uri", uri)[0] == 0
+    log(client, made("cutout", 1))
+    asked = ["compare", "--problem", "cutout", "--tracking_uri", uri, "--archive", "theirs"]
+    assert "cutout: 2 finished trials in 1 setting" in start(*asked)[1]  # which has the archived one itself
+    client.delete_run(next(run.info.run_id for run in client.search_runs(["0"]) if run.data.params.get("m") == "0"))
+    _, output, _ = start(*asked, "--output", "both")
+    assert "cutout: 2 finished trials in 2 settings" in output
+    assert "theirs" in (tmp_path / "both" / "report.html").read_text()
+    assert "cutout: 1 finished trial in 1 setting" in start(*asked, "--filter", "params.m = '0'")[1]
+
+
+def test_an_archive_becomes_runs_and_overwrites_none(start: Start, store: str, tmp_path: Path) -> None:
+    assert start("archive", "--output", "kept", "--tracking_uri", store)[0] == 0
+    uri = f"sqlite:///{tmp_path}/new.db"
+    into = ["archive", "--import", "kept", "--tracking_uri"]
+    assert start(*into, store)[1] == f"0 runs made in {store} of the 15 trials of kept\n"
+    assert start(*into, uri)[1] == f"15 runs made in {uri} of the 15 trials of kept\n"
+    client = mlflow.MlflowClient(uri)
+    runs = {run.data.tags["dlperf.archived_run"]: run for run in client.search_runs(["0"])}
+    for kept in opened("archive", "kept").trials():
+        run = runs[kept.run_id]
+        assert (run.info.status, run.info.run_name) == ("FINISHED", kept.name)
+        assert (run.info.start_time, run.info.end_time) == (kept.started, kept.ended)
+        assert (run.data.params, run.data.metrics) == (kept.params, kept.metrics)
+        assert run.data.tags.items() >= kept.tags.items()
+        for name, curve in kept.curves.items():
+            assert {m.step: m.value for m in client.get_metric_history(run.info.run_id, name)} == curve
+    client.set_tag(next(iter(runs.values())).info.run_id, "mine", "kept")
+    assert start(*into, uri)[1] == f"0 runs made in {uri} of the 15 trials of kept\n"
+    assert sum("mine" in run.data.tags for run in client.search_runs(["0"])) == 1
+    # What was imported is exported as what it was.
+    assert start("archive", "--output", "kept", "--tracking_uri", uri)[1].startswith("0 trials written")
+
+
+def test_a_damaged_archive_makes_no_run_and_no_store(start: Start, store: str, tmp_path: Path) -> None:
+    assert start("archive", "--output", "kept", "--tracking_uri", store)[0] == 0
+    part = next((tmp_path / "kept").glob("scaling-*"))
+    part.write_bytes(part.read_bytes()[:-1])
+    status, _, errors = start("archive", "--import", "kept", "--tracking_uri", f"sqlite:///{tmp_path}/new.db")
+    assert (status, errors.count("\n")) == (3, 1), errors
+    assert not (tmp_path / "new.db").exists()
+    status, _, errors = start("compare", "--archive", "kept", "--tracking_uri", store)
+    assert (status, errors.count("\n")) == (3, 1), errors
+    assert "scaling" in errors
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        ([], "output=: give either output=FOLDER"),
+        (["--output", "a", "--import", "b"], "output=a: give either output=FOLDER"),
+        (["--import", "b"], "import=b: must be reference or the folder of an archive"),
+        (["--import", "b", "--filter", "x"], "filter=x: cannot be given together with import"),
+        (["--inport", "b"], "inport=b: unknown parameter; did you mean import?"),
+    ],
+)
+def test_bad_input(start: Start, arguments: list[str], line: str) -> None:
+    status, _, errors = start("archive", *arguments)
+    assert (status, errors.count("\n")) == (2, 1), errors
+    assert errors.startswith(f"dlperf archive: {line}")
+
+
+def test_numbers_that_are_none_are_kept(tmp_path: Path) -> None:
+    parts.write(tmp_path / "part", [trial(curves={"train_loss": {1: math.nan, 2: math.inf}})])
+    (read,) = parts.read(tmp_path / "part")
+    assert math.isnan(read.curves["train_loss"][1])
+    assert read.curves["train_loss"][2] == math.inf
