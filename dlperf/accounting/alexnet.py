@@ -6,7 +6,7 @@ padding. Local response normalisation follows the ReLU of the first two convolut
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from dlperf.accounting.layers import (
     LayerTable,
@@ -18,11 +18,29 @@ from dlperf.accounting.layers import (
 )
 
 Variant = Literal["notebook", "corrected", "paper"]
-VARIANTS: dict[Variant, tuple[int, bool]] = {"notebook": (1, False), "corrected": (1, True), "paper": (2, True)}
-"""Groups of the second, fourth and fifth convolution, and whether dense layers have biases.
 
-notebook: one group, dense biases left out; corrected: with them; paper: split over two GPUs (section 3.5, figure 2).
-"""
+
+class Build(NamedTuple):
+    """How a variant is built.
+
+    Attributes:
+        groups: Of the second, fourth and fifth convolution.
+        dense_bias: Whether dense layers have biases.
+        pooling_first: Pooling comes before the normalisation, not after it.
+    """
+
+    groups: int
+    dense_bias: bool
+    pooling_first: bool
+
+
+VARIANTS: dict[Variant, Build] = {
+    "notebook": Build(groups=1, dense_bias=False, pooling_first=True),
+    "corrected": Build(groups=1, dense_bias=True, pooling_first=False),
+    "paper": Build(groups=2, dense_bias=True, pooling_first=False),
+}
+"""notebook: one group, dense biases left out, pooling first, as its table has it; corrected: with biases and in the
+paper's order; paper: split over two GPUs (section 3.5, figure 2)."""
 
 
 def alexnet(variant: Variant = "corrected") -> LayerTable:
@@ -31,7 +49,7 @@ def alexnet(variant: Variant = "corrected") -> LayerTable:
     Args:
         variant: One of VARIANTS.
     """
-    groups, bias = VARIANTS[variant]
+    build = VARIANTS[variant]
     rows = [input_row((227, 227, 3))]
 
     def convolution(number: int, filters: int, kernel: int, *, stride: int = 1, groups: int = 1) -> None:
@@ -54,16 +72,17 @@ def alexnet(variant: Variant = "corrected") -> LayerTable:
     def normalisation(number: int) -> None:
         rows.append(normalisation_row(f"norm{number}", rows[-1].output_shape, "local response over 5 channels"))
 
+    first, second = (pooling, normalisation) if build.pooling_first else (normalisation, pooling)
     convolution(1, 96, 11, stride=4)
-    normalisation(1)
-    pooling(1)
-    convolution(2, 256, 5, groups=groups)
-    normalisation(2)
-    pooling(2)
+    first(1)
+    second(1)
+    convolution(2, 256, 5, groups=build.groups)
+    first(2)
+    second(2)
     convolution(3, 384, 3)
-    convolution(4, 384, 3, groups=groups)
-    convolution(5, 256, 3, groups=groups)
+    convolution(4, 384, 3, groups=build.groups)
+    convolution(5, 256, 3, groups=build.groups)
     pooling(5)
     for number, units in ((6, 4096), (7, 4096), (8, 1000)):
-        rows.append(dense_row(f"fc{number}", rows[-1].output_shape, units, bias=bias))
+        rows.append(dense_row(f"fc{number}", rows[-1].output_shape, units, bias=build.dense_bias))
     return LayerTable(f"AlexNet, {variant}", tuple(rows), channels_first=True)

@@ -42,20 +42,24 @@ class LocalResponseNormalization(layers.Layer):
         return {**super().get_config(), **constants}
 
 
-def alexnet(*, groups: int = 1, dense_bias: bool = True) -> keras.Model:
+def alexnet(*, groups: int = 1, dense_bias: bool = True, pooling_first: bool = False) -> keras.Model:
     """Build AlexNet on float32 (batch, 227, 227, 3), softmax over 1000 classes.
 
     Args:
         groups: Groups of the second, fourth and fifth convolution; 2 in the paper, one per GPU (section 3.5).
         dense_bias: Whether dense layers have biases.
+        pooling_first: Pool before local response normalisation, as the notebook's table has it, not after it.
     """
+
+    def reduced(x: Any, number: int) -> Any:
+        norm, pool = LocalResponseNormalization(name=f"norm{number}"), layers.MaxPooling2D(3, 2, name=f"pool{number}")
+        return norm(pool(x)) if pooling_first else pool(norm(x))
+
     x = inputs = keras.Input((227, 227, 3))
     x = layers.Conv2D(96, 11, strides=4, activation="relu", name="conv1")(x)
-    x = LocalResponseNormalization(name="norm1")(x)
-    x = layers.MaxPooling2D(3, 2, name="pool1")(x)
+    x = reduced(x, 1)
     x = layers.Conv2D(256, 5, padding="same", groups=groups, activation="relu", name="conv2")(x)
-    x = LocalResponseNormalization(name="norm2")(x)
-    x = layers.MaxPooling2D(3, 2, name="pool2")(x)
+    x = reduced(x, 2)
     x = layers.Conv2D(384, 3, padding="same", activation="relu", name="conv3")(x)
     x = layers.Conv2D(384, 3, padding="same", groups=groups, activation="relu", name="conv4")(x)
     x = layers.Conv2D(256, 3, padding="same", groups=groups, activation="relu", name="conv5")(x)

@@ -108,6 +108,12 @@ def test_alexnets_convolutions_and_shapes() -> None:
     ]
 
 
+def test_the_notebooks_alexnet_pools_first() -> None:
+    table = alexnet("notebook")
+    assert [row.layer for row in table.rows[:7]] == ["input", "conv1", "pool1", "norm1", "conv2", "pool2", "norm2"]
+    assert (table.activations, alexnet("corrected").activations) == (1_049_571, 1_413_347)
+
+
 def test_alexnets_formulas() -> None:
     formulas = {variant: [row.formula for row in alexnet(variant).rows if row.formula] for variant in VARIANTS}
     assert formulas["corrected"] == [

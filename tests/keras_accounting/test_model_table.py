@@ -89,8 +89,7 @@ def test_half_precision_is_counted_alike() -> None:
 @pytest.mark.usefixtures("forgotten")
 @pytest.mark.parametrize("variant", alexnet.VARIANTS)
 def test_alexnets_closed_form_is_its_keras_model(variant: alexnet.Variant) -> None:
-    groups, bias = alexnet.VARIANTS[variant]
-    model, closed = alexnet_model.alexnet(groups=groups, dense_bias=bias), alexnet.alexnet(variant)
+    model, closed = alexnet_model.alexnet(**alexnet.VARIANTS[variant]._asdict()), alexnet.alexnet(variant)
     table = layer_table(model)
     kept = [row for row in table.rows if row.activations]
     assert [(row.output_shape, row.parameters, row.activations) for row in kept] == [

@@ -108,9 +108,9 @@ def check_keras_model(parameters: ArchitecturesParameters) -> None:
 
 
 def _alexnet(parameters: ArchitecturesParameters, clock: Clock) -> Iterator[CountedNetwork]:
-    for variant, (groups, bias) in alexnet.VARIANTS.items():
+    for variant, build in alexnet.VARIANTS.items():
         with clock.account("setup"):
-            model = alexnet_model.alexnet(groups=groups, dense_bias=bias)
+            model = alexnet_model.alexnet(**build._asdict())
         yield _counted_network(variant, alexnet.alexnet(variant), model, clock)
 
 
