@@ -44,7 +44,7 @@ class Caller:
 
     def start(self, *arguments: str, url: str = "", **environment: str) -> subprocess.Popen[str]:
         command = [sys.executable, "entrypoints/remote.py", "--host", url or self.host.url, *arguments]
-        return self.server.popen(command, **self.environment, **environment)
+        return self.server.cold(command, **self.environment, **environment)
 
     def finish(self, *arguments: str, url: str = "", **environment: str) -> tuple[int, str]:
         process = self.start(*arguments, url=url, **environment)

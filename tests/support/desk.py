@@ -27,7 +27,7 @@ class Desk:
     """A working directory with a store and a state folder of its own."""
 
     folder: Path
-    warm: list[WarmProcess] = field(default_factory=list)
+    warm: list[WarmProcess] = field(default_factory=list, init=False)
 
     @property
     def uri(self) -> str:
