@@ -125,10 +125,13 @@ def _bare_steps(
     import keras
     import tensorflow as tf
 
-    from dlperf.problems.cutout.recipe import compiled_epoch
+    from dlperf.problems.cutout.recipe import network
+    from dlperf.training.compiled_epoch import fresh_runtime
+    from dlperf.training.vector_update import VectorUpdate
 
-    twin = compiled_epoch(parameters, pixels, labels)
-    model, optimizer = twin.model, twin.optimizer
+    fresh_runtime(parameters.threads)
+    model = network(parameters)
+    update = VectorUpdate(keras.optimizers.Adam(parameters.learning_rate), model.trainable_variables)
     entropy = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     examples, answers = tf.constant(pixels / 255.0, tf.float32), tf.constant(labels)
 
@@ -137,7 +140,7 @@ def _bare_steps(
         for _ in tf.range(steps):
             with tf.GradientTape() as tape:
                 loss = entropy(answers, model(examples, training=True)) + tf.add_n(model.losses)
-            optimizer.apply(tape.gradient(loss, model.trainable_variables), model.trainable_variables)
+            update.apply(update.vector(tape.gradient(loss, model.trainable_variables)))
 
     return bare_steps
 

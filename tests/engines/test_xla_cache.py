@@ -128,7 +128,7 @@ def test_the_second_start_compiles_less_and_computes_the_same(tmp_path: Path) ->
         if number == 2:  # damaged: removed, and compiled again
             for path in cache.rglob("*.pb"):
                 path.write_bytes(path.read_bytes()[:1000])
-        process = desk.popen(command, XDG_CACHE_HOME=str(cache), MLFLOW_EXPERIMENT_NAME=f"start {number}")
+        process = desk.cold(command, XDG_CACHE_HOME=str(cache), MLFLOW_EXPERIMENT_NAME=f"start {number}")
         output, _ = process.communicate(timeout=300)
         assert process.returncode == 0, output
         experiment = desk.client.get_experiment_by_name(f"start {number}").experiment_id
