@@ -14,18 +14,30 @@ from dlperf.trial import StoredTrial
 _AT_EPOCH = re.compile(r"(\w+)@([1-9]\d*)")
 _TO_COMMON = re.compile(r"(epochs|seconds)_to_common\((\w+)\)")
 
+# Sums of metrics, by epoch or not.
+_TIMES = {
+    "seconds_per_epoch": (("train_seconds",), True),
+    "fit_seconds": (("train_seconds", "evaluation_seconds"), False),
+    "fit_seconds_per_epoch": (("train_seconds", "evaluation_seconds"), True),
+}
+_LEARNED = 0.5  # of the variance of the targets; what predicts their mean explains none
+_TAGS = ("hardware", "software", "data_digest")
+
 Trials = Sequence[StoredTrial[Any]]
 
 
 def fact(trial: StoredTrial[Any], name: str) -> Any:
-    """Return a typed parameter, a logged fact, a metric, or the hardware of a trial; None where it has none."""
-    if name == "hardware":
-        return trial.tags.get("dlperf.hardware", "")
-    if hasattr(trial.parameters, name):
+    """Return a typed parameter, a logged fact, a metric, or what a tag says of a trial; None where it has none.
+
+    Tags are `hardware`, with the instruction set and on a GPU the precision in its name, `software`, and `data_digest`.
+    """
+    if name in _TAGS:
+        return trial.tags.get(f"dlperf.{name}", "")
+    if name in trial.parameters.__dict__:  # a field; Pydantic takes its time over names that are none
         return getattr(trial.parameters, name)
     if name in trial.logged_params:
         return _number(trial.logged_params[name])
-    return trial.metrics.get(name)
+    return getattr(trial.parameters, name) if hasattr(trial.parameters, name) else trial.metrics.get(name)
 
 
 def matches(trial: StoredTrial[Any], facts: Mapping[str, Any]) -> bool:
@@ -47,6 +59,12 @@ def value_text(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
+def epoch_of(measure: str) -> int | None:
+    """Return the epoch that a measure reads, of NAME@EPOCH; None of any other."""
+    match = _AT_EPOCH.fullmatch(measure)
+    return int(match.group(2)) if match else None
+
+
 def needs_curves(measure: str) -> bool:
     """Whether a measure reads the epochs' curves."""
     return bool(_AT_EPOCH.fullmatch(measure) or _TO_COMMON.fullmatch(measure))
@@ -57,9 +75,10 @@ def measured(trials: Trials, measure: str) -> dict[str, float]:
 
     Args:
         trials: The trials that are compared.
-        measure: A metric; NAME@EPOCH, an epoch metric after that epoch; seconds_per_epoch; networks, how many different
-            ones there are; seconds_to_common(NAME) or epochs_to_common(NAME), until NAME was first as good as the worst
-            of all the trials' best values.
+        measure: A metric; NAME@EPOCH, an epoch metric after that epoch; seconds_per_epoch; fit_seconds and
+            fit_seconds_per_epoch, with validation, as Keras's `fit` takes them; networks, how many different ones there
+            are; seconds_to_common(NAME) or epochs_to_common(NAME), until NAME was first as good as the worst of all the
+            trials' best values, those left out that have learned no more than the mean of the targets.
     """
     if match := _AT_EPOCH.fullmatch(measure):
         name, epoch = match.group(1), int(match.group(2))
@@ -67,9 +86,12 @@ def measured(trials: Trials, measure: str) -> dict[str, float]:
         values = {run: curve[epoch - 1] for run, curve in curves.items() if len(curve) >= epoch}
     elif match := _TO_COMMON.fullmatch(measure):
         values = _to_common(trials, match.group(2), in_seconds=match.group(1) == "seconds")
-    elif measure == "seconds_per_epoch":
-        timed = [t for t in trials if "train_seconds" in t.metrics and t.metrics.get("epochs_run")]
-        values = {t.run_id: t.metrics["train_seconds"] / t.metrics["epochs_run"] for t in timed}
+    elif measure in _TIMES:
+        of, per_epoch = _TIMES[measure]
+        timed = [t for t in trials if {*of, "epochs_run"} <= t.metrics.keys() and t.metrics["epochs_run"]]
+        values = {
+            t.run_id: sum(t.metrics[n] for n in of) / (t.metrics["epochs_run"] if per_epoch else 1) for t in timed
+        }
     elif measure == "networks":
         values = dict.fromkeys((t.run_id for t in trials), len({fact(t, "units") for t in trials}))
     else:
@@ -78,7 +100,8 @@ def measured(trials: Trials, measure: str) -> dict[str, float]:
 
 
 def _to_common(trials: Trials, name: str, *, in_seconds: bool) -> dict[str, float]:
-    curves = {t.run_id: (t.history[name], t.history["epoch_seconds"]) for t in trials if name in t.history}
+    learned = [t for t in trials if t.metrics.get("r_squared", 1.0) >= _LEARNED]
+    curves = {t.run_id: (t.history[name], t.history["epoch_seconds"]) for t in learned if name in t.history}
     if not curves:
         return {}
     bests = [best(name, list(curve)) for curve, _ in curves.values()]

@@ -48,8 +48,7 @@ class Reached:
     Attributes:
         n: Number of repetitions.
         reached: How many reached it.
-        median: Kaplan-Meier median, in which the others are right-censored when they ended; NaN where the curve does
-            not come down to a half.
+        median: When a half had reached it, by the cumulative incidence; NaN where it does not come to a half.
         longest: The longest time that one was followed without reaching it; NaN where all did.
     """
 
@@ -59,19 +58,25 @@ class Reached:
     longest: float
 
 
-def time_to(reached: Sequence[float], followed: Sequence[float]) -> Reached:
+def time_to(reached: Sequence[float], followed: Sequence[float], stopped: Sequence[float] = ()) -> Reached:
     """Summarise the times to a target.
+
+    Early stopping ends a training because it got no better: those would hardly have reached the target later, as
+    censored ones are taken to have. It is a competing event (Kalbfleisch and Prentice 2002, section 8.2).
 
     Args:
         reached: Times of the repetitions that reached it.
-        followed: How long the others were followed without reaching it.
+        followed: How long those were followed that ended with their epochs.
+        stopped: How long those were that early stopping ended.
     """
-    from scipy import stats
+    from statsmodels.duration.survfunc import CumIncidenceRight
 
+    times = [*reached, *followed, *stopped]
     median = math.nan
     if reached:
-        censored = stats.CensoredData(uncensored=list(reached), right=list(followed))
-        curve = stats.ecdf(censored).sf
-        passed = np.flatnonzero(curve.probabilities <= 0.5 + 1e-12)
-        median = float(curve.quantiles[passed[0]]) if len(passed) else math.nan
-    return Reached(len(reached) + len(followed), len(reached), median, max(followed, default=math.nan))
+        ends = [1] * len(reached) + [0] * len(followed) + [2] * len(stopped)
+        with np.errstate(divide="ignore", invalid="ignore"):  # of its standard errors, where all have ended
+            curve = CumIncidenceRight(np.asarray(times, float), np.asarray(ends))
+        passed = np.flatnonzero(curve.cinc[0] >= 0.5 - 1e-12)
+        median = float(curve.times[passed[0]]) if len(passed) else math.nan
+    return Reached(len(times), len(reached), median, max([*followed, *stopped], default=math.nan))

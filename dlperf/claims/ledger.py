@@ -12,6 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from dlperf.entry_points import ProblemName
 
+# Measures that follow from what was asked for: a number that is counted, not measured.
+_COUNTED = {"num_params", "networks", "learning_rate"}
+
 Facts: TypeAlias = Mapping[str, Any]
 """Values by name of a parameter, a logged fact or a metric; a list means any of its values."""
 
@@ -72,12 +75,21 @@ class Trend(_Item):
 
 
 class Paired(_Item):
-    """One kind of trial has lower, or higher, means than another for every value of a third quantity (Wilcoxon)."""
+    """One kind of trial has lower, or higher, means than another, for every value of a third quantity.
+
+    Attributes:
+        lower_for: The kind that is lower.
+        higher_for: The kind that is higher.
+        than: The other.
+        for_every: What pairs them: networks of as many units, the same optimizer.
+        times: The factor between them: 1 is "lower" or "higher", 2 what "much" is taken for.
+    """
 
     lower_for: Facts | None = None
     higher_for: Facts | None = None
     than: Facts
     for_every: str = ""
+    times: float = Field(1.0, ge=1)
 
 
 class Claim(_Item):
@@ -115,6 +127,17 @@ class Claim(_Item):
     rule: Ratio | Bound | Extreme | Trend | Paired
     because: str = ""
     kinds: int = Field(1, ge=1)
+
+    @property
+    def arithmetic(self) -> bool:
+        """Whether a count decides it, and no experiment."""
+        return self.problem == "architectures" or self.measure in _COUNTED
+
+    @property
+    def over(self) -> Literal["networks", "random seeds"]:
+        """What is drawn: a claim about networks is tested on networks, any other on random seeds."""
+        about_networks = self.problem == "approximators" and isinstance(self.rule, Trend | Paired)
+        return "networks" if about_networks else "random seeds"
 
     @model_validator(mode="after")
     def _complete(self) -> Claim:

@@ -1,22 +1,34 @@
-"""How the trials of one setting test a claim's rule."""
+"""What the trials of one setting say of a claim: an effect with its interval, and the p of its test.
+
+A claim about one kind of trial is tested on random seeds, a claim about networks on networks: those are what is drawn,
+and what a further draw could contradict. Whatever else differs is averaged first.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from dlperf.analysis.inference import (
+    FEWEST,
+    LEVEL,
+    Effect,
+    equivalence_p,
+    mean_effect,
+    prediction_half_width,
+    slope_effect,
+)
 from dlperf.analysis.measures import Trials, fact, matches, measured, value_text
 from dlperf.analysis.statistics import mean_of
 from dlperf.claims.ledger import Bound, Claim, Extreme, Paired, Ratio, Trend
 from dlperf.parameters import defining
 from dlperf.tables import cell
 
-_SIGNIFICANCE = 0.05
-_FEWEST_TO_TEST = 5  # one-sided, Wilcoxon's smallest p of five pairs is 0.031
+SUPPORTED, CONTRADICTED, NOT_SHOWN = "supported", "contradicted", "not shown"
 
 
 @dataclass(frozen=True)
@@ -24,120 +36,283 @@ class Finding:
     """What trials say of a claim.
 
     Attributes:
-        holds: Whether they support it; None if there are too few kinds of trials to tell.
-        says: How, in a few words.
+        says: In a few words.
+        outcome: SUPPORTED, CONTRADICTED or NOT_SHOWN; None if trials are missing.
         value: The number that was tested, for a table.
         low: Lower end of its 95 % interval; NaN where there is none.
         high: Upper end.
-        n: Number of trials read.
+        n: Number of independent values.
+        p: Of a test, two-sided, before others are taken into account; None where nothing was tested.
+        claimed: Of a test: the effect goes the way that is claimed.
     """
 
-    holds: bool | None
     says: str
+    outcome: str | None = None
     value: float = math.nan
     low: float = math.nan
     high: float = math.nan
     n: int = 0
+    p: float | None = None
+    claimed: bool = False
 
 
-def tested(claim: Claim, trials: Trials, closed_form: float | None) -> Finding:
+@dataclass(frozen=True)
+class Spread:
+    """How far single runs of one kind lie apart, where the claim's own trials do not tell.
+
+    Attributes:
+        sd: Standard deviation.
+        n: Of so many random seeds.
+        of: Which trials, in words.
+    """
+
+    sd: float
+    n: int
+    of: str
+
+
+def finding_on(claim: Claim, trials: Trials, closed_form: float | None = None, spread: Spread | None = None) -> Finding:
     """Test a claim.
 
     Args:
         claim: The claim.
         trials: The trials it is about, all of one setting.
         closed_form: The value of its formula, if it names one.
+        spread: Of a neighbouring kind of trial, for a published number beside a single run.
     """
     values = measured(trials, claim.measure)
     known = [trial for trial in trials if trial.run_id in values]
     if not known:
-        return Finding(None, f"no trial has {claim.measure}")
+        return Finding(f"no trial has {claim.measure}")
     rule = claim.rule
     if isinstance(rule, Ratio):
         return _ratio(rule, claim, known, values, closed_form)
     if isinstance(rule, Bound):
-        mean = mean_of(list(values.values()))
-        return Finding(*_within(rule, mean.mean, claim, closed_form), mean.mean, mean.low, mean.high, mean.n)
+        return _bound(rule, claim, known, values, closed_form, spread)
     if isinstance(rule, Extreme):
         return _extreme(rule, known, values)
     if isinstance(rule, Trend):
-        return _trend(rule, known, values)
-    return _paired(rule, known, values)
+        return _trend(rule, claim, known, values)
+    return _paired(rule, claim, known, values)
 
 
-def _within(rule: Bound, value: float, claim: Claim, closed_form: float | None) -> tuple[bool, str]:
-    reference = claim.published if rule.reference == "published" else closed_form
-    assert reference is not None
-    slack = rule.absolute + rule.relative * abs(reference)
-    difference = value - reference
-    if rule.equals:
-        holds = abs(difference) <= slack * (1 + 1e-9)
+def decided(finding: Finding, p: float) -> Finding:
+    """Return a finding with the outcome that follows from its p, adjusted for the tests that were made with it."""
+    if finding.p is None:
+        return finding
+    outcome = NOT_SHOWN if p >= LEVEL else SUPPORTED if finding.claimed else CONTRADICTED
+    return replace(finding, outcome=outcome, says=f"{finding.says}, p = {p:.2g}" if p < 1 else finding.says)
+
+
+def _bound(
+    rule: Bound,
+    claim: Claim,
+    trials: Trials,
+    values: Mapping[str, float],
+    closed_form: float | None,
+    spread: Spread | None,
+) -> Finding:
+    """A number beside the published one: a counted one is equal or not, how far a measured one varies seeds tell."""
+    low, high, reference = _limits(rule, claim, closed_form)
+    seeds = list(_by_seed(trials, values).values())
+    mean = mean_of(seeds)
+    says = f"{cell(mean.mean)} against {cell(reference)}{_share(mean.mean, reference)}"
+    found = Finding(says, None, mean.mean, mean.low, mean.high, mean.n)
+    if claim.arithmetic:
+        return replace(found, outcome=SUPPORTED if low <= mean.mean <= high else CONTRADICTED)
+    if 1 < mean.n < FEWEST and mean.sd == 0:
+        return replace(found, outcome=NOT_SHOWN, says=f"{says}; {_seeds(mean.n)}, all alike, show no spread")
+    if mean.n > 1:
+        half, whose = prediction_half_width(mean.n, mean.sd), ""
+    elif spread:
+        half, whose = prediction_half_width(spread.n, spread.sd), f" (spread of {spread.of})"
     else:
-        holds = difference >= -slack if rule.at_least else difference <= slack
-    share = f" ({difference / reference:+.1%})" if reference and difference else ""
-    return holds, f"{cell(value)} against {cell(reference)}{share}"
+        return replace(found, outcome=NOT_SHOWN, says=f"{says}; one random seed does not tell how far they vary")
+    says = f"{says}; a further run lies within {cell(half)} of it{whose}"
+    if not math.isfinite(low):
+        outcome = SUPPORTED if mean.mean + half <= high else CONTRADICTED if mean.mean - half > high else NOT_SHOWN
+    elif not math.isfinite(high):
+        outcome = SUPPORTED if mean.mean - half >= low else CONTRADICTED if mean.mean + half < low else NOT_SHOWN
+    elif abs(mean.mean - reference) > half:
+        outcome = CONTRADICTED
+    else:
+        outcome = SUPPORTED if half <= (high - low) / 2 else NOT_SHOWN
+    return replace(found, outcome=outcome, says=says)
 
 
 def _ratio(
     rule: Ratio, claim: Claim, trials: Trials, values: Mapping[str, float], closed_form: float | None
 ) -> Finding:
-    sides = [[values[t.run_id] for t in trials if matches(t, side)] for side in (rule.ratio_of, rule.to)]
+    """A factor between two kinds of trial: equivalence to the published one within its margin, or a difference."""
+    sides = [[t for t in trials if matches(t, side)] for side in (rule.ratio_of, rule.to)]
     if not all(sides):
-        return Finding(None, f"needs trials with {_named(rule.ratio_of)} and with {_named(rule.to)}")
-    ratio = float(np.mean(sides[0]) / np.mean(sides[1]))
-    return Finding(*_within(rule, ratio, claim, closed_form), ratio, n=sum(map(len, sides)))
+        return Finding(f"needs trials with {_named(rule.ratio_of)} and with {_named(rule.to)}")
+    one, other = (_by_seed(side, values) for side in sides)
+    ratios = [one[seed] / other[seed] for seed in one if other.get(seed)]
+    low, high, reference = _limits(rule, claim, closed_form)
+    if not ratios:
+        return Finding("no random seed has both")
+    effect = mean_effect(ratios)
+    says = f"{cell(effect.value)} against {cell(reference)}{_share(effect.value, reference)}"
+    found = Finding(says, NOT_SHOWN, effect.value, effect.low, effect.high, effect.n)
+    if claim.arithmetic:
+        return replace(found, outcome=SUPPORTED if low <= effect.value <= high else CONTRADICTED)
+    if effect.n < FEWEST:
+        return replace(found, says=f"{says}; {_too_few(effect.n)}")
+    if low <= effect.value <= high:
+        return replace(found, p=_inside(ratios, low, high), claimed=True)
+    border = low if effect.value < low else high
+    return replace(found, p=mean_effect([ratio - border for ratio in ratios]).p)
+
+
+def _inside(values: Sequence[float], low: float, high: float) -> float:
+    """The one-sided p that the mean lies inside the limits, of which one may be infinite."""
+    if math.isfinite(low) and math.isfinite(high):
+        return equivalence_p(values, low, high)
+    border = low if math.isfinite(low) else high
+    return mean_effect([value - border for value in values]).p / 2
 
 
 def _extreme(rule: Extreme, trials: Trials, values: Mapping[str, float]) -> Finding:
-    means = {kind[0]: mean for kind, mean in _means(trials, values, rule.by).items()}
+    """The named kind against every other: the lowest only where it is lower than each of them."""
     wanted = rule.lowest if rule.lowest is not None else rule.highest
-    if wanted not in means or len(means) < 2:
-        return Finding(None, f"needs {rule.by}={wanted} and another")
-    first = (min if rule.lowest is not None else max)(means, key=lambda name: means[name])
+    sign = -1 if rule.lowest is not None else 1
+    kinds: dict[Any, list[Any]] = {}
+    for trial in trials:
+        kinds.setdefault(fact(trial, rule.by), []).append(trial)
+    if wanted not in kinds or len(kinds) < 2:
+        return Finding(f"needs {rule.by}={wanted} and another")
+    by_seed = {kind: _by_seed(own, values) for kind, own in kinds.items()}
+    means = {kind: float(np.mean(list(own.values()))) for kind, own in by_seed.items()}
+    first = (min if sign < 0 else max)(means, key=lambda kind: means[kind])
     others = f"of {len(means)}: {first} {cell(means[first])}"
     says = others if first == wanted else f"{others}, {wanted} {cell(means[wanted])}"
-    return Finding(first == wanted, says, means[wanted], n=len(trials))
+    own = mean_of(list(by_seed[wanted].values()))
+    found = Finding(says, NOT_SHOWN, own.mean, own.low, own.high, own.n)
+    effects = {
+        kind: mean_effect([sign * (by_seed[wanted][seed] - theirs[seed]) for seed in theirs if seed in by_seed[wanted]])
+        for kind, theirs in by_seed.items()
+        if kind != wanted and theirs.keys() & by_seed[wanted].keys()
+    }
+    n = min((effect.n for effect in effects.values()), default=0)
+    if len(effects) < len(kinds) - 1 or n < FEWEST:
+        return replace(found, says=f"{says}; {_too_few(n)}", n=n)
+    behind = [effect.p for effect in effects.values() if effect.value <= 0]
+    if behind:  # one of so many lies before it
+        return replace(found, n=n, p=min(1.0, min(behind) * len(effects)))
+    return replace(found, n=n, p=max(effect.p for effect in effects.values()), claimed=True)
 
 
-def _trend(rule: Trend, trials: Trials, values: Mapping[str, float]) -> Finding:
-    quantity, alternative = rule.falls_with or rule.rises_with, "less" if rule.falls_with else "greater"
-    # Random seeds of one kind add no points: counted as points they would make any trend significant.
-    kinds = _means(trials, values, *_telling_apart(trials, quantity))
-    x = [kind[0] for kind in kinds]
-    if len(set(x)) < 3:
-        return Finding(None, f"needs three values of {quantity}")
-    from scipy import stats  # a second to import, which a start that compares nothing need not wait for
-
-    tau = stats.kendalltau(x, list(kinds.values()), alternative=alternative)
-    if len(x) < _FEWEST_TO_TEST:  # no order of so few is significant, so all have to be in order
-        holds, how = abs(tau.statistic) == 1 and (tau.statistic < 0) == bool(rule.falls_with), ""
+def _trend(rule: Trend, claim: Claim, trials: Trials, values: Mapping[str, float]) -> Finding:
+    """The means of kinds of trial against a quantity, as steps of the quantity: a slope per random seed, or one."""
+    quantity, sign = rule.falls_with or rule.rises_with, -1 if rule.falls_with else 1
+    steps = {value: place for place, value in enumerate(sorted({fact(trial, quantity) for trial in trials}))}
+    if len(steps) < 3:
+        return Finding(f"needs three values of {quantity}")
+    if claim.over == "networks":
+        kinds = _means(trials, values, *_telling_apart(trials, quantity))
+        effect = slope_effect([float(kind[0]) for kind in kinds], list(kinds.values()))
+        over = f"{effect.n} networks"
     else:
-        holds, how = bool(tau.pvalue < _SIGNIFICANCE), f", p = {tau.pvalue:.2g}"
-    shown = "" if holds else ": not shown"
-    says = f"Kendall's tau {tau.statistic:.2f} over {len(x)}{how}{shown}"
-    return Finding(holds, says, tau.statistic, n=len(trials))
+        slopes = []
+        for own in _of_seeds(trials).values():
+            means = _means(own, values, quantity)
+            if len(means) >= 3:
+                slopes.append(float(np.polyfit([steps[kind[0]] for kind in means], list(means.values()), 1)[0]))
+        if not slopes:
+            return Finding(f"no random seed has three values of {quantity}")
+        effect, over = mean_effect(slopes), f"steps of {quantity}, {_seeds(len(slopes))}"
+    return _directed(effect, sign, f"slope {cell(effect.value)} over {over}")
 
 
-def _paired(rule: Paired, trials: Trials, values: Mapping[str, float]) -> Finding:
-    lower = rule.lower_for is not None
+def _paired(rule: Paired, claim: Claim, trials: Trials, values: Mapping[str, float]) -> Finding:
+    """One kind of trial against another: the ratio, or the difference where a value is not positive."""
+    sign = -1 if rule.lower_for is not None else 1
     side = rule.lower_for if rule.lower_for is not None else rule.higher_for
     assert side is not None
+    sides = [[t for t in trials if matches(t, facts)] for facts in (side, rule.than)]
+    if not all(sides):
+        return Finding(f"needs trials with {_named(side)} and with {_named(rule.than)}")
     names = (rule.for_every,) if rule.for_every else ()
-    one, other = (_means([t for t in trials if matches(t, facts)], values, *names) for facts in (side, rule.than))
-    pairs = [(one[kind], other[kind]) for kind in one if kind in other]
+    if claim.over == "networks":
+        one, other = (_means(each, values, *names) for each in sides)
+        pairs, what = [(one[kind], other[kind]) for kind in one if kind in other], "pairs of networks"
+    else:
+        pairs, what = _pairs_of_seeds(sides, values, names), "random seeds"
     if not pairs:
-        return Finding(None, f"needs trials with {_named(side)} and with {_named(rule.than)}")
-    differences = np.array([a - b for a, b in pairs])
-    ratio = float(np.median([a / b for a, b in pairs])) if all(b for _, b in pairs) else math.nan
-    count = int((differences < 0).sum() if lower else (differences > 0).sum())
-    says = f"{count} of {len(pairs)} {'lower' if lower else 'higher'}, median ratio {ratio:.3g}"
-    if len(pairs) < _FEWEST_TO_TEST:
-        return Finding(count == len(pairs), says, ratio, n=len(trials))
-    from scipy import stats
+        return Finding(f"needs trials with {_named(side)} and with {_named(rule.than)}")
+    if claim.arithmetic:
+        hold = sum(sign * (a - b) > 0 for a, b in pairs)
+        return Finding(f"{hold} of {len(pairs)}", SUPPORTED if hold == len(pairs) else CONTRADICTED, n=len(pairs))
+    if all(a > 0 and b > 0 for a, b in pairs):
+        by = sign * math.log(rule.times)
+        effect = mean_effect([math.log(a / b) - by for a, b in pairs])
+        shown = replace(effect, **{end: math.exp(getattr(effect, end) + by) for end in ("value", "low", "high")})
+        beside = f" against {cell(math.exp(by))}" if by else ""
+        return _directed(effect, sign, f"{cell(shown.value)} times{beside}, {effect.n} {what}", shown)
+    effect = mean_effect([a - b for a, b in pairs])
+    return _directed(effect, sign, f"difference {cell(effect.value)}, {effect.n} {what}")
 
-    p = stats.wilcoxon(differences, alternative="less" if lower else "greater").pvalue if differences.any() else 1.0
-    holds = bool(p < _SIGNIFICANCE)
-    return Finding(holds, f"{says}, p = {p:.2g}{'' if holds else ': not shown'}", ratio, n=len(trials))
+
+def _directed(effect: Effect, sign: int, says: str, shown: Effect | None = None) -> Finding:
+    """A finding of a test whose effect is claimed to have a sign."""
+    shown = shown or effect
+    found = Finding(says, NOT_SHOWN, shown.value, shown.low, shown.high, effect.n)
+    if effect.n < FEWEST:
+        return replace(found, says=f"{says}; {_too_few(effect.n)}")
+    if math.isfinite(effect.detectable) and effect.p >= LEVEL:
+        seen = math.exp(effect.detectable) if shown is not effect else effect.detectable
+        says = f"{says}; {cell(seen)}{' times' if shown is not effect else ''} could have been seen"
+    return replace(found, says=says, p=effect.p, claimed=sign * effect.value > 0)
+
+
+def _limits(rule: Bound, claim: Claim, closed_form: float | None) -> tuple[float, float, float]:
+    """The lowest and the highest number that bear a claim out, and the one that it names."""
+    reference = claim.published if rule.reference == "published" else closed_form
+    assert reference is not None
+    slack = (rule.absolute + rule.relative * abs(reference)) * (1 + 1e-9)
+    low = -math.inf if rule.at_most else reference - slack
+    high = math.inf if rule.at_least else reference + slack
+    return low, high, reference
+
+
+def _share(value: float, reference: float) -> str:
+    difference = value - reference
+    return f" ({difference / reference:+.1%})" if reference and difference else ""
+
+
+def _too_few(n: int) -> str:
+    return f"{_seeds(n)}, and fewer than {FEWEST} show nothing"
+
+
+def _seeds(n: int) -> str:
+    return f"{n} random seed{'' if n == 1 else 's'}"
+
+
+def _of_seeds(trials: Trials) -> dict[Any, list[Any]]:
+    found: dict[Any, list[Any]] = {}
+    for trial in trials:
+        found.setdefault(fact(trial, "random_seed"), []).append(trial)
+    return found
+
+
+def _by_seed(trials: Trials, values: Mapping[str, float]) -> dict[Any, float]:
+    """The mean over trials of every random seed."""
+    return {seed: float(np.mean([values[t.run_id] for t in own])) for seed, own in _of_seeds(trials).items()}
+
+
+def _pairs_of_seeds(
+    sides: Sequence[Trials], values: Mapping[str, float], names: Sequence[str]
+) -> list[tuple[float, float]]:
+    """Per random seed the means of both sides over the kinds that both have."""
+    one, other = (_of_seeds(side) for side in sides)
+    pairs = []
+    for seed in one.keys() & other.keys():
+        a, b = _means(one[seed], values, *names), _means(other[seed], values, *names)
+        both = sorted(a.keys() & b.keys(), key=str)
+        if both:
+            pairs.append((float(np.mean([a[kind] for kind in both])), float(np.mean([b[kind] for kind in both]))))
+    return pairs
 
 
 def _telling_apart(trials: Trials, quantity: str) -> tuple[str, ...]:

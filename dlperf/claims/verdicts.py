@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from dlperf.analysis.measures import fact, is_one_of, matches, needs_curves, value_text
+from dlperf.analysis.inference import holm
+from dlperf.analysis.measures import epoch_of, fact, is_one_of, matches, measured, needs_curves, value_text
 from dlperf.analysis.settings import Setting
 from dlperf.claims.closed_forms import closed_form
 from dlperf.claims.ledger import Claim
-from dlperf.claims.rules import Finding, tested
+from dlperf.claims.rules import CONTRADICTED, NOT_SHOWN, SUPPORTED, Finding, Spread, decided, finding_on
 from dlperf.parameters import defining
 from dlperf.tables import cell
 from dlperf.trial import StoredTrial
@@ -18,7 +19,9 @@ from dlperf.trial import StoredTrial
 if TYPE_CHECKING:
     import pandas as pd
 
-AGREES, DIFFERS, NOT_COMPARABLE, NOT_MEASURED = "agrees", "differs", "not comparable", "not measured yet"
+NOT_COMPARABLE, NOT_MEASURED = "not comparable", "not measured"
+OUTCOMES = (SUPPORTED, CONTRADICTED, NOT_SHOWN, NOT_COMPARABLE, NOT_MEASURED)
+"""What a verdict can be."""
 _COLUMNS = [
     "claim",
     "notebook",
@@ -29,6 +32,7 @@ _COLUMNS = [
     "high",
     "n",
     "verdict",
+    "by",
     "reason",
     "source",
     "id",
@@ -45,7 +49,7 @@ class Verdict:
         claim: The claim.
         closed_form: The value of its formula, if it names one.
         finding: What the trials say, or, where they do not compare, what they would say.
-        verdict: AGREES, DIFFERS, NOT_COMPARABLE or NOT_MEASURED.
+        verdict: One of OUTCOMES.
         reason: Why it does not compare, or was not measured; else the finding in words.
     """
 
@@ -59,12 +63,22 @@ class Verdict:
 def verdicts(claims: Iterable[Claim], settings: Sequence[Setting[Any]], *, curves: bool = True) -> list[Verdict]:
     """Return the verdict on every claim.
 
+    Claims that are tested are tested together: their p values are adjusted for their number (Holm 1979), those of each
+    setting by themselves.
+
     Args:
         claims: Claims about one problem.
         settings: Its trials by setting.
         curves: Read the epochs' curves; without them, the claims that need them are not measured.
     """
-    return [_verdict(claim, settings, curves=curves) for claim in claims]
+    questions = [_question(claim, settings, curves=curves) for claim in claims]
+    for setting in settings:
+        asked = [question for question in questions if setting.number in question.findings]
+        tests = [q for q in asked if q.findings[setting.number].p is not None]
+        adjusted = holm([q.findings[setting.number].p or 0.0 for q in tests])
+        for question, p in zip(tests, adjusted, strict=True):
+            question.findings[setting.number] = decided(question.findings[setting.number], p)
+    return [question.answered() for question in questions]
 
 
 def verdict_table(judged: Sequence[Verdict]) -> pd.DataFrame:
@@ -82,6 +96,7 @@ def verdict_table(judged: Sequence[Verdict]) -> pd.DataFrame:
             "high": verdict.finding.high,
             "n": verdict.finding.n,
             "verdict": verdict.verdict,
+            "by": "arithmetic" if verdict.claim.arithmetic else "experiment",
             "reason": verdict.reason,
             "source": f"{verdict.claim.source}: {verdict.claim.place}",
             "id": verdict.claim.id,
@@ -93,9 +108,9 @@ def verdict_table(judged: Sequence[Verdict]) -> pd.DataFrame:
 
 
 def short_table(judged: Sequence[Verdict]) -> pd.DataFrame:
-    """Lay out for a terminal the verdicts that trials led to: numbers, verdict and, unless they agree, why."""
+    """Lay out for a terminal the verdicts that trials led to: numbers, verdict and, unless it is supported, why."""
     table = verdict_table([verdict for verdict in judged if verdict.verdict != NOT_MEASURED])
-    with_reason = table["verdict"].isin([NOT_COMPARABLE, DIFFERS])
+    with_reason = table["verdict"].isin([NOT_COMPARABLE, NOT_SHOWN, CONTRADICTED])
     table["verdict"] = table["verdict"].where(~with_reason, table["verdict"] + ": " + table["reason"])
     intervals = zip(table["here"], table["low"], table["high"], strict=True)
     table["here"] = [
@@ -109,67 +124,140 @@ def short_table(judged: Sequence[Verdict]) -> pd.DataFrame:
 def counted(judged: Iterable[Verdict]) -> dict[str, int]:
     """Return the number of claims by verdict."""
     names = [verdict.verdict for verdict in judged]
-    return {name: names.count(name) for name in (AGREES, DIFFERS, NOT_COMPARABLE, NOT_MEASURED)}
+    return {name: names.count(name) for name in OUTCOMES}
 
 
-def _verdict(claim: Claim, settings: Sequence[Setting[Any]], *, curves: bool) -> Verdict:
+def in_words(judged: Iterable[Verdict]) -> str:
+    """Say how many claims there are by verdict, and how many of those that were decided a count decides."""
+    judged = list(judged)
+    counted_ones = counted(verdict for verdict in judged if verdict.claim.arithmetic)
+    parts = []
+    for name, count in counted(judged).items():
+        by = (
+            f" ({counted_ones[name]} by arithmetic)" if name in (SUPPORTED, CONTRADICTED) and counted_ones[name] else ""
+        )
+        parts.append(f"{count} {name}{by}")
+    return ", ".join(parts)
+
+
+@dataclass
+class _Question:
+    """A claim, and what each setting says of it.
+
+    Attributes:
+        claim: The claim.
+        formula: The value of its formula, if it names one.
+        findings: By the number of the setting.
+        instead: The verdict where no setting has an answer.
+    """
+
+    claim: Claim
+    formula: float | None
+    findings: dict[int, Finding]
+    instead: Verdict
+
+    def answered(self) -> Verdict:
+        """The answer of the setting with the most independent values, and which others say something else."""
+        known = {number: found for number, found in self.findings.items() if found.outcome is not None}
+        if not known:
+            return self.instead
+        number = max(known, key=lambda number: (known[number].n, -number))
+        first = known[number]
+        assert first.outcome is not None
+        against = [f"setting {n}, {f.outcome}: {f.says}" for n, f in known.items() if f.outcome != first.outcome]
+        return Verdict(self.claim, self.formula, first, first.outcome, "; but ".join([first.says, *against]))
+
+
+def _question(claim: Claim, settings: Sequence[Setting[Any]], *, curves: bool) -> _Question:
     formula = closed_form(claim)
-    nothing = Finding(None, "")
+
+    def not_measured(reason: str) -> Verdict:
+        return Verdict(claim, formula, Finding(""), NOT_MEASURED, reason)
+
     if needs_curves(claim.measure) and not curves:
-        return Verdict(claim, formula, nothing, NOT_MEASURED, "the epochs' curves are not read")
-    spoken_of = [(s.number, trials) for s in settings if (trials := [t for t in s.trials if matches(t, claim.where)])]
+        return _Question(claim, formula, {}, not_measured("the epochs' curves are not read"))
+    spoken_of = [(s, trials) for s in settings if (trials := [t for t in s.trials if matches(t, claim.where)])]
     if not spoken_of:
-        return Verdict(claim, formula, nothing, NOT_MEASURED, "no such trial")
-    comparable = [
-        (number, fit) for number, trials in spoken_of if (fit := [t for t in trials if not _unmet(claim.needs, t)])
-    ]
-    findings = {number: _finding(claim, trials, formula) for number, trials in comparable}
-    decided = {number: finding for number, finding in findings.items() if finding.holds is not None}
-    if decided:
-        first = next(iter(decided.values()))  # from the setting with the most trials
-        against = [f"setting {n}: {finding.says}" for n, finding in decided.items() if finding.holds != first.holds]
-        reason = "; but ".join([first.says, *against])
-        return Verdict(claim, formula, first, AGREES if first.holds else DIFFERS, reason)
-    if findings:
-        return Verdict(claim, formula, nothing, NOT_MEASURED, next(iter(findings.values())).says)
-    nearest = min((trials for _, trials in spoken_of), key=lambda trials: len(_reasons(claim.needs, trials)))
-    finding = tested(claim, nearest, formula)
-    return Verdict(claim, formula, finding, NOT_COMPARABLE, "; ".join(_reasons(claim.needs, nearest)))
+        return _Question(claim, formula, {}, not_measured("no such trial"))
+    comparable = [(s, fit) for s, trials in spoken_of if (fit := [t for t in trials if not _unmet(claim, t)])]
+    if comparable:
+        findings = {s.number: _finding(claim, fit, formula, s) for s, fit in comparable}
+        return _Question(claim, formula, findings, not_measured(next(iter(findings.values())).says))
+    nearest = min((trials for _, trials in spoken_of), key=lambda trials: len(_reasons(claim, trials)))
+    finding = finding_on(claim, nearest, formula)
+    reason = "; ".join(_reasons(claim, nearest))
+    return _Question(claim, formula, {}, Verdict(claim, formula, finding, NOT_COMPARABLE, reason))
 
 
-def _finding(claim: Claim, trials: Sequence[StoredTrial[Any]], formula: float | None) -> Finding:
+def _finding(claim: Claim, trials: Sequence[StoredTrial[Any]], formula: float | None, setting: Setting[Any]) -> Finding:
     kinds = _kinds(trials)
     if kinds < claim.kinds:
-        return Finding(None, f"{kinds} of {claim.kinds} different trials are there")
-    return tested(claim, trials, formula)
+        return Finding(f"{kinds} of {claim.kinds} different trials are there")
+    return finding_on(claim, trials, formula, _spread(claim, trials, setting))
+
+
+def _spread(claim: Claim, trials: Sequence[StoredTrial[Any]], setting: Setting[Any]) -> Spread | None:
+    """How far random seeds lie apart in the kind of trial of the setting that is most like these."""
+    import numpy as np
+
+    own = defining(trials[0].parameters)
+    kinds: dict[tuple[Any, ...], list[StoredTrial[Any]]] = {}
+    for trial in setting.trials:
+        facts = tuple((name, value) for name, value in defining(trial.parameters).items() if name != "random_seed")
+        kinds.setdefault(facts, []).append(trial)
+    best: tuple[tuple[int, int], Spread] | None = None
+    for facts, others in kinds.items():
+        values = list(measured(others, claim.measure).values())
+        other = [f"{name}={value}" for name, value in facts if own[name] != value]
+        if len(values) < 2 or not other:
+            continue
+        rank = (len(other), -len(values))
+        if best is None or rank < best[0]:
+            best = rank, Spread(float(np.std(values, ddof=1)), len(values), ", ".join(other))
+    return best[1] if best else None
 
 
 def _kinds(trials: Sequence[StoredTrial[Any]]) -> int:
     return len({tuple((k, v) for k, v in defining(t.parameters).items() if k != "random_seed") for t in trials})
 
 
-def _unmet(needs: Mapping[str, Any], trial: StoredTrial[Any]) -> list[str]:
-    unmet = [name for name, wanted in needs.items() if not _met(name, fact(trial, name), wanted)]
+def _unmet(claim: Claim, trial: StoredTrial[Any]) -> list[str]:
+    """The conditions that a trial does not meet, and whether it is emulated."""
+    unmet = [name for name, wanted in claim.needs.items() if not _met(name, fact(trial, name), wanted)]
+    if "epochs" in unmet and _is_alike_so_far(claim, trial):
+        unmet.remove("epochs")
     return [*unmet, _EMULATED] if trial.tags.get(_EMULATED) else unmet
+
+
+def _is_alike_so_far(claim: Claim, trial: StoredTrial[Any]) -> bool:
+    """Whether a claim on an early epoch can be read from a trial of other length, whose schedule is the same so far."""
+    epoch, parameters = epoch_of(claim.measure), trial.parameters
+    wanted = claim.needs["epochs"]
+    if epoch is None or isinstance(wanted, list) or parameters.epochs < epoch:
+        return False
+    if not hasattr(parameters, "learning_rate_at"):
+        return True
+    as_claimed = parameters.model_copy(update={"epochs": wanted})
+    return all(parameters.learning_rate_at(e) == as_claimed.learning_rate_at(e) for e in range(1, epoch + 1))
 
 
 def _met(name: str, value: Any, wanted: Any) -> bool:
     return str(wanted) in str(value) if name == "hardware" else is_one_of(value, wanted)
 
 
-def _reasons(needs: Mapping[str, Any], trials: Sequence[StoredTrial[Any]]) -> list[str]:
+def _reasons(claim: Claim, trials: Sequence[StoredTrial[Any]]) -> list[str]:
     """Why trials do not compare: the conditions that the nearest of them does not meet."""
-    nearest = min(trials, key=lambda trial: len(_unmet(needs, trial)))
+    nearest = min(trials, key=lambda trial: len(_unmet(claim, trial)))
     reasons: list[str] = []
-    for name in _unmet(needs, nearest):
+    for name in _unmet(claim, nearest):
         if name == _EMULATED:
             reasons.append(f"emulated ({nearest.tags[name]})")
             continue
         value = fact(nearest, name)
         if name == "dataset" and value in _EMBEDDED:
-            reasons.insert(0, f"demo data ({value}, not {value_text(needs[name])})")
+            reasons.insert(0, f"demo data ({value}, not {value_text(claim.needs[name])})")
         elif name == "hardware":
-            reasons.append(f"other hardware ({value}, not {needs[name]})")
+            reasons.append(f"other hardware ({value}, not {claim.needs[name]})")
         else:
-            reasons.append(f"{name}={value_text(value)}, not {value_text(needs[name])}")
+            reasons.append(f"{name}={value_text(value)}, not {value_text(claim.needs[name])}")
     return reasons

@@ -29,9 +29,10 @@ def default_groups(problem: Problem[Any], trials: Trials) -> list[str]:
 def mean_table(setting: Setting[Any], group_by: Sequence[str], metrics: Sequence[str], *, curves: bool) -> pd.DataFrame:
     """Return means with intervals: a row per group and metric, and for a metric of epochs one for its best value.
 
-    Columns: `group_by`; metric; n, the trials that have it; mean, sd, low and high, the 95 % interval of the mean,
-    missing for one trial; min, max; averaged_over, what else but the random seed differs between the trials of a group,
-    and emulated, why they say nothing about real devices, where they do not.
+    Columns: `group_by`; metric; n, the independent values: trials, or random seeds where kinds of trial are averaged
+    over; mean, sd, low and high, the 95 % interval of the mean, missing for one value; min, max, of the trials;
+    averaged_over, what else but the random seed differs between the trials of a group, and emulated, why they say
+    nothing about real devices, where they do not.
 
     Args:
         setting: The trials.
@@ -49,7 +50,7 @@ def mean_table(setting: Setting[Any], group_by: Sequence[str], metrics: Sequence
             for name, values in ((metric, measured(trials, metric)), (f"best {metric}", _best(trials, metric, curves))):
                 if not values:
                     continue
-                mean = mean_of(list(values.values()))
+                mean = mean_of(_independent(trials, values) if mixed else list(values.values()))
                 rows.append(
                     {
                         **dict(zip(group_by, kind, strict=True)),
@@ -65,10 +66,10 @@ def mean_table(setting: Setting[Any], group_by: Sequence[str], metrics: Sequence
 
 
 def target_table(setting: Setting[Any], group_by: Sequence[str], metrics: Sequence[str]) -> pd.DataFrame:
-    """Return times to the target by group; unreached trials are right-censored at their training time.
+    """Return times to the target by group; early stopping competes with it, the end of a training censors.
 
-    Columns: `group_by`; metric; n; reached, how many; median (Kaplan-Meier), missing where the curve does not
-    come down to a half; not_reached_in, the longest time that one was trained without reaching it.
+    Columns: `group_by`; metric; n; reached, how many; median, when a half had reached it by the cumulative incidence,
+    missing where that does not come to a half; not_reached_in, the longest time that one was trained without it.
     """
     rows = []
     for kind, trials in grouped(setting.trials, group_by).items():
@@ -77,8 +78,16 @@ def target_table(setting: Setting[Any], group_by: Sequence[str], metrics: Sequen
                 continue
             aimed = [trial for trial in trials if "dlperf.target_reached" in trial.tags]
             reached = [trial.metrics[metric] for trial in aimed if metric in trial.metrics]
-            followed = [trial.metrics[TO_TARGET[metric]] for trial in aimed if metric not in trial.metrics]
-            times = time_to(reached, followed)
+            without = [trial for trial in aimed if metric not in trial.metrics]
+            stopped, followed = (
+                [
+                    trial.metrics[TO_TARGET[metric]]
+                    for trial in without
+                    if bool(trial.metrics.get("stopped_early")) == early
+                ]
+                for early in (True, False)
+            )
+            times = time_to(reached, followed, stopped)
             rows.append(
                 {
                     **dict(zip(group_by, kind, strict=True)),
@@ -130,6 +139,15 @@ def _mixed(trials: Trials, group_by: Sequence[str]) -> list[str]:
     mixed = [name for name in names if len({fact(trial, name) for trial in trials}) > 1]
     keys = {trial.tags.get("dlperf.trial_key", trial.run_id) for trial in trials}
     return [*mixed, "repeats of a trial"] if len(keys) < len(trials) else mixed
+
+
+def _independent(trials: Trials, values: Mapping[str, float]) -> list[float]:
+    """Means by random seed: networks that are all there are no draws, and tell nothing of how far a mean varies."""
+    seeds: dict[Any, list[float]] = {}
+    for trial in trials:
+        if trial.run_id in values:
+            seeds.setdefault(fact(trial, "random_seed"), []).append(values[trial.run_id])
+    return [sum(own) / len(own) for own in seeds.values()]
 
 
 def _best(trials: Trials, metric: str, curves: bool) -> dict[str, float]:

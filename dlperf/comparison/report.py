@@ -19,7 +19,8 @@ from markupsafe import Markup
 
 from dlperf import tables
 from dlperf.analysis.settings import Setting
-from dlperf.claims.verdicts import AGREES, DIFFERS, counted, verdict_table
+from dlperf.claims.rules import CONTRADICTED, SUPPORTED
+from dlperf.claims.verdicts import in_words, verdict_table
 from dlperf.comparison.files import Page
 from dlperf.comparison.sections import Section
 
@@ -41,7 +42,7 @@ def write(folder: Path, sections: Sequence[Section], pages: Mapping[str, Sequenc
         uri: The tracking server, which run links lead to where it has pages.
     """
     shown = [_problem(section, pages.get(section.problem.name, ()), uri) for section in sections]
-    total = counted(verdict for section in sections for verdict in section.verdicts)
+    total = in_words(verdict for section in sections for verdict in section.verdicts)
     for name in ("report.html", "report.md"):
         template = _templates().get_template(f"{name}.j2")
         (folder / name).write_text(template.render(problems=shown, counted=total, readable=tables.READABLE_ROWS))
@@ -60,7 +61,7 @@ def _problem(section: Section, pages: Sequence[Page], uri: str) -> dict[str, Any
             for part, page in zip(section.settings, pages, strict=True)
         ],
         "verdicts": verdict_table(section.verdicts) if section.verdicts else None,
-        "counted": counted(section.verdicts),
+        "counted": in_words(section.verdicts),
         "runs": [
             _Run(trial.tags.get("mlflow.runName", trial.run_id), trial.run_id, _link(uri, trial.run_id))
             for trial in trials
@@ -115,4 +116,4 @@ def _cell(value: Any, number: bool) -> str:
     if number:
         order = "" if pd.isna(value) else f' data-value="{float(value)!r}"'
         return f"<td class=number{order}>{text}</td>"
-    return f'<td class="{text}">{text}</td>' if text in (AGREES, DIFFERS) else f"<td>{text}</td>"
+    return f'<td class="{text}">{text}</td>' if text in (SUPPORTED, CONTRADICTED) else f"<td>{text}</td>"

@@ -15,7 +15,7 @@ from typing import Any
 from dlperf import entry_points, environment, terminal
 from dlperf.archive import folder as archive_folder
 from dlperf.archive.folder import Archive
-from dlperf.claims.verdicts import counted, short_table
+from dlperf.claims.verdicts import counted, in_words, short_table
 from dlperf.comparison import files, report
 from dlperf.comparison.parameters import CompareParameters
 from dlperf.comparison.sections import Section, check_names, names_in, section
@@ -189,7 +189,7 @@ def show(sections: Sequence[Section], *, curves: bool) -> None:
         claims = short_table(compared.verdicts)
         if len(claims):
             terminal.show_table(f"{problem}: claims", claims)
-        print(f"{problem}: " + ", ".join(f"{n} {verdict}" for verdict, n in counted(compared.verdicts).items()))
+        print(f"{problem}: {in_words(compared.verdicts)}")
 
 
 def _plural(count: int, noun: str) -> str:

@@ -1,4 +1,4 @@
-"""Intervals against SciPy's own, times with censored ones by hand."""
+"""Intervals and tests against SciPy's own, times with censored and competing ones by hand."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from dlperf.analysis.inference import equivalence_p, holm, mean_effect, prediction_half_width, slope_effect
 from dlperf.analysis.statistics import mean_of, time_to
 
 
@@ -29,7 +30,7 @@ def test_one_value_has_no_interval() -> None:
 
 
 def test_not_reached_is_no_time() -> None:
-    """Kaplan and Meier by hand: of five, reached at 1, 2 and 4, given up at 3 and 5: half are over at 4."""
+    """By hand: of five, reached at 1, 2 and 4, ended with their epochs after 3 and 5: half have reached it at 4."""
     found = time_to([1.0, 2.0, 4.0], [3.0, 5.0])
     assert (found.n, found.reached, found.median, found.longest) == (5, 3, 4.0, 5.0)
     assert time_to([1.0, 2.0, 3.0], []).median == 2.0
@@ -37,3 +38,54 @@ def test_not_reached_is_no_time() -> None:
     assert (few.reached, math.isnan(few.median)) == (1, True)
     none = time_to([], [2.0, 7.0])
     assert (none.n, none.reached, none.longest, math.isnan(none.median)) == (2, 0, 7.0, True)
+
+
+def test_early_stopping_competes_and_does_not_censor() -> None:
+    """Two of five reached it at 3 and 4, three ended at 1, 2 and 2: censored they would count as if yet to come."""
+    assert time_to([3.0, 4.0], [1.0, 2.0, 2.0]).median == 3.0
+    assert math.isnan(time_to([3.0, 4.0], [], [1.0, 2.0, 2.0]).median)
+    mixed = time_to([1.0, 2.0, 4.0], [5.0], [3.0])  # 0.2, 0.4, then a half of the 0.4 that are left
+    assert (mixed.n, mixed.reached, mixed.median, mixed.longest) == (5, 3, 4.0, 5.0)
+
+
+@given(st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=20))
+def test_a_mean_is_tested_by_students_t(values: list[float]) -> None:
+    found = mean_effect(values)
+    spread = float(np.std(values, ddof=1))
+    if spread > 1e-6:
+        assert found.p == pytest.approx(stats.ttest_1samp(values, 0).pvalue)
+        assert (found.low, found.high) == (pytest.approx(mean_of(values).low), pytest.approx(mean_of(values).high))
+
+
+def test_what_could_have_been_seen_is_seen_four_times_in_five() -> None:
+    rng = np.random.default_rng(0)
+    n, sd = 5, 2.0
+    sets = [rng.normal(0, sd, n) for _ in range(300)]
+    detectable = float(np.mean([mean_effect(values).detectable / np.std(values, ddof=1) for values in sets])) * sd
+    seen = sum(mean_effect(rng.normal(detectable, sd, n)).p < 0.05 for _ in range(2000)) / 2000
+    assert seen == pytest.approx(0.8, abs=0.04)
+
+
+def test_values_without_any_spread() -> None:
+    assert (mean_effect([1.0, 1.0]).p, mean_effect([0.0, 0.0]).p, mean_effect([1.0]).p) == (0.0, 1.0, 1.0)
+    assert (equivalence_p([1.0, 1.0], 0, 2), equivalence_p([3.0, 3.0], 0, 2), equivalence_p([1.0], 0, 2)) == (0, 1, 1)
+
+
+def test_a_slope_is_sens() -> None:
+    rising = slope_effect([1, 2, 3, 4, 5, 6], [2.1, 3.9, 6.2, 8.0, 9.9, 12.1])
+    assert (rising.value, rising.p < 0.01, rising.low < rising.value < rising.high) == (
+        pytest.approx(2, abs=0.1),
+        True,
+        True,
+    )
+    assert slope_effect([1, 2, 3, 4], [1, 2, 3, 4]).p == 1.0  # too few
+    assert slope_effect([1, 1, 1, 2, 2], [1, 2, 3, 4, 5]).p == 1.0  # two places
+
+
+def test_holm_by_hand() -> None:
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([]) == []
+
+
+def test_a_further_value_lies_within_the_prediction() -> None:
+    assert prediction_half_width(5, 0.1) == pytest.approx(2.776 * 0.1 * 1.2**0.5, rel=1e-3)

@@ -6,6 +6,7 @@ import re
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,19 +15,11 @@ from dlperf import entry_points
 from dlperf.accounting.mlp import networks
 from dlperf.analysis import measures
 from dlperf.analysis.settings import settings as sorted_out
-from dlperf.claims import ledger, rules
+from dlperf.claims import ledger
 from dlperf.claims.closed_forms import CLOSED_FORMS, closed_form
 from dlperf.claims.ledger import Bound, Claim, Extreme, Paired, Ratio, Trend
-from dlperf.claims.verdicts import (
-    AGREES,
-    DIFFERS,
-    NOT_COMPARABLE,
-    NOT_MEASURED,
-    counted,
-    short_table,
-    verdict_table,
-    verdicts,
-)
+from dlperf.claims.rules import CONTRADICTED, NOT_SHOWN, SUPPORTED, Spread, decided, finding_on
+from dlperf.claims.verdicts import NOT_COMPARABLE, NOT_MEASURED, counted, short_table, verdict_table, verdicts
 from dlperf.entry_points import PROBLEMS
 from dlperf.trial import StoredTrial
 from tests.support.trials import stored
@@ -99,39 +92,76 @@ def test_a_claim_that_cannot_be_tested_is_refused() -> None:
         claim(measure="test_error", rule={"equals": "published", "at_least": "published"})
 
 
+def outcome(one: Claim, trials: list[StoredTrial[Any]], **options: Any) -> str | None:
+    """The outcome of a claim that is tested alone."""
+    finding = finding_on(one, trials, **options)
+    return decided(finding, finding.p).outcome if finding.p is not None else finding.outcome
+
+
 @settings(max_examples=100)
 @given(
     st.floats(-100, 100, allow_subnormal=False), st.floats(-100, 100, allow_subnormal=False),
     st.sampled_from(["equals", "at_least", "at_most"]), st.floats(0, 1), st.floats(0, 10),
 )  # fmt: skip
-def test_bounds(value: float, published: float, kind: str, relative: float, absolute: float) -> None:
+def test_a_count_is_as_published_or_not(
+    value: float, published: float, kind: str, relative: float, absolute: float
+) -> None:
     slack = relative * abs(published) + absolute
     if abs(abs(value - published) - slack) < 1e-6:
         return
-    one = claim(
-        published=published, measure="test_error", rule={kind: "published", "relative": relative, "absolute": absolute}
-    )
-    finding = rules.tested(one, [stored("cutout", metrics={"test_error": value})], None)
+    rule = {kind: "published", "relative": relative, "absolute": absolute}
+    one = claim(published=published, measure="num_params", rule=rule)
+    finding = finding_on(one, [stored("cutout", metrics={"num_params": value})])
     expected = {
         "equals": published - slack <= value <= published + slack,
         "at_least": value >= published - slack,
         "at_most": value <= published + slack,
     }
-    assert finding.holds == expected[kind]
-    assert finding.value == value
+    assert finding.outcome == (SUPPORTED if expected[kind] else CONTRADICTED)
+    assert (finding.value, finding.p) == (value, None)
 
 
-def test_a_mean_over_random_seeds_has_an_interval() -> None:
-    one = claim(measure="test_error", rule={"equals": "published", "absolute": 0.1})
-    trials = [stored("cutout", 6 * seed, metrics={"test_error": 2.0 + seed / 100}) for seed in range(3)]
-    finding = rules.tested(one, trials, None)
-    assert (finding.holds, finding.n, finding.value) == (True, 3, pytest.approx(2.01))
-    assert finding.low < 2.01 < finding.high
+def of_seeds(values: list[float], place: int = 1, measure: str = "test_error") -> list[StoredTrial[Any]]:
+    """Trials of one m (made trials have six of them), a random seed each."""
+    return [stored("cutout", 6 * seed + place, metrics={measure: value}) for seed, value in enumerate(values)]
 
 
-def of_optimizers(values: dict[str, float]) -> list[StoredTrial[Any]]:
+def test_a_published_run_is_judged_by_how_far_our_own_lie_apart() -> None:
+    """Five values with mean 2 and standard deviation 0.1: a further one lies within 2.776 x 0.1 x sqrt(1.2) = 0.304."""
+    step = 0.1 * (10 / 4) ** -0.5
+    seeds = of_seeds([2 - 2 * step, 2 - step, 2.0, 2 + step, 2 + 2 * step])
+    near = claim(published=2.2, measure="test_error", rule={"equals": "published", "absolute": 0.31})
+    assert outcome(near, seeds) == SUPPORTED
+    assert "a further run lies within 0.3041 of it" in finding_on(near, seeds).says
+    narrow = claim(published=2.2, measure="test_error", rule={"equals": "published", "absolute": 0.30})
+    assert outcome(narrow, seeds) == NOT_SHOWN
+    far = claim(published=2.31, measure="test_error", rule={"equals": "published", "absolute": 5})
+    assert outcome(far, seeds) == CONTRADICTED
+    assert outcome(near, seeds[:1]) == NOT_SHOWN
+    assert (outcome(near, of_seeds([2.2] * 4)), outcome(near, of_seeds([2.2] * 5))) == (NOT_SHOWN, SUPPORTED)
+    neighbour = Spread(0.1, 5, "m=4")
+    borrowed = finding_on(near, seeds[2:3], None, neighbour)
+    assert (borrowed.outcome, "(spread of m=4)" in borrowed.says) == (SUPPORTED, True)
+    assert outcome(far, seeds[2:3], spread=neighbour) == CONTRADICTED
+
+
+def test_bounds_of_measured_values() -> None:
+    seeds = of_seeds([1.9, 2.0, 2.1, 2.0, 2.0])
+    for published, kind, wanted in (
+        (1.0, "at_least", SUPPORTED), (3.0, "at_least", CONTRADICTED), (2.0, "at_least", NOT_SHOWN),
+        (3.0, "at_most", SUPPORTED), (1.0, "at_most", CONTRADICTED), (2.0, "at_most", NOT_SHOWN),
+    ):  # fmt: skip
+        assert outcome(claim(published=published, measure="test_error", rule={kind: "published"}), seeds) == wanted
+
+
+def of_optimizers(values: dict[str, float], seeds: int = 5, noise: float = 0.01) -> list[StoredTrial[Any]]:
     numbers = {"adagrad": 0, "rmsprop": 1, "nadam": 2, "adadelta": 3, "adam": 4}
-    return [stored("optimizers", numbers[name], metrics={"train_loss": value}) for name, value in values.items()]
+    draw = np.random.default_rng(0)
+    return [
+        stored("optimizers", numbers[name] + 10 * seed, metrics={"train_loss": value + noise * draw.normal()})
+        for seed in range(seeds)
+        for name, value in values.items()
+    ]
 
 
 def test_the_lowest_and_the_highest() -> None:
@@ -139,9 +169,15 @@ def test_the_lowest_and_the_highest() -> None:
     highest = claim(problem="optimizers", measure="train_loss", rule={"highest": "adagrad", "by": "optimizer"})
     assert isinstance(lowest.rule, Extreme)
     trials = of_optimizers({"adagrad": 1.0, "adam": 2.0, "nadam": 3.0})
-    assert (rules.tested(lowest, trials, None).holds, rules.tested(highest, trials, None).holds) == (True, False)
-    assert rules.tested(lowest, of_optimizers({"adagrad": 1.0}), None).holds is None
-    assert rules.tested(lowest, of_optimizers({"adam": 1.0, "nadam": 2.0}), None).holds is None
+    assert (outcome(lowest, trials), outcome(highest, trials)) == (SUPPORTED, CONTRADICTED)
+    assert outcome(lowest, of_optimizers({"adagrad": 1.0, "adam": 1.001, "nadam": 3.0})) == NOT_SHOWN
+    assert outcome(lowest, of_optimizers({"adagrad": 1.0, "adam": 2.0}, seeds=4)) == NOT_SHOWN
+    assert (
+        "4 random seeds, and fewer than 5 show nothing"
+        in finding_on(lowest, of_optimizers({"adagrad": 1.0, "adam": 2.0}, seeds=4)).says
+    )
+    assert outcome(lowest, of_optimizers({"adagrad": 1.0})) is None
+    assert outcome(lowest, of_optimizers({"adam": 1.0, "nadam": 2.0})) is None
 
 
 def of_networks(rmse: Any, seeds: int = 1) -> list[StoredTrial[Any]]:
@@ -152,20 +188,31 @@ def of_networks(rmse: Any, seeds: int = 1) -> list[StoredTrial[Any]]:
     ]
 
 
-def test_trends() -> None:
+def test_trends_over_networks() -> None:
     falls = claim(problem="approximators", measure="test_rmse", rule={"falls_with": "total_units"})
     rises = claim(problem="approximators", measure="test_rmse", rule={"rises_with": "total_units"})
     assert isinstance(falls.rule, Trend)
     falling = of_networks(lambda place, units: 300 - sum(units) / 10)
-    assert (rules.tested(falls, falling, None).holds, rules.tested(rises, falling, None).holds) == (True, False)
+    assert (outcome(falls, falling), outcome(rises, falling)) == (SUPPORTED, CONTRADICTED)
+    assert finding_on(falls, falling).value == pytest.approx(-0.1)
     noise = of_networks(lambda place, units: (place * 7919) % 143)
-    assert not rules.tested(falls, noise, None).holds
-    assert "not shown" in rules.tested(falls, noise, None).says
+    assert outcome(falls, noise) == NOT_SHOWN
+    assert "could have been seen" in finding_on(falls, noise).says
+
+
+def test_trends_over_random_seeds() -> None:
     m = claim(measure="test_error", rule={"falls_with": "m"})
-    few = [stored("cutout", number, metrics={"test_error": 1 / (number + 1)}) for number in range(3)]
-    assert rules.tested(m, few, None).holds  # three in order
-    assert not rules.tested(m, [*few[:2], stored("cutout", 2, metrics={"test_error": 5.0})], None).holds
-    assert rules.tested(m, few[:2], None).holds is None
+    draw = np.random.default_rng(0)
+
+    def trials(slope: float, seeds: int) -> list[StoredTrial[Any]]:
+        values = {(n, s): 1 + slope * n + 0.01 * draw.normal() for n in range(4) for s in range(seeds)}
+        return [stored("cutout", n + 6 * s, metrics={"test_error": value}) for (n, s), value in values.items()]
+
+    assert outcome(m, trials(-0.1, 5)) == SUPPORTED
+    assert outcome(m, trials(0.1, 5)) == CONTRADICTED
+    assert outcome(m, trials(0.0, 5)) == NOT_SHOWN
+    assert outcome(m, trials(-0.1, 4)) == NOT_SHOWN
+    assert outcome(m, [stored("cutout", n, metrics={"test_error": 1.0}) for n in range(2)]) is None
 
 
 def test_random_seeds_are_no_further_networks() -> None:
@@ -176,41 +223,75 @@ def test_random_seeds_are_no_further_networks() -> None:
     ):
         one = claim(problem="approximators", measure="test_rmse", rule=rule)
         once, thrice = (
-            rules.tested(one, of_networks(lambda place, units: 290 - place + 3 * (place % 2), n), None) for n in (1, 3)
+            finding_on(one, of_networks(lambda place, units: 290 - place + 3 * (place % 2), n)) for n in (1, 3)
         )
-        assert (once.holds, once.says, once.value) == (thrice.holds, thrice.says, thrice.value)
+        assert once == thrice
 
 
 def test_pairs() -> None:
     rule = {"lower_for": {"num_layers": 3}, "than": {"num_layers": 2}, "for_every": "total_units"}
     deeper = claim(problem="approximators", measure="test_rmse", rule=rule)
     assert isinstance(deeper.rule, Paired)
-    finding = rules.tested(deeper, of_networks(lambda place, units: 240 - 60 * len(units)), None)
-    assert (finding.holds, finding.value) == (True, pytest.approx(0.5))
-    assert not rules.tested(deeper, of_networks(lambda place, units: 60 * len(units)), None).holds
-    assert not rules.tested(deeper, of_networks(lambda place, units: 100), None).holds
+    halved = of_networks(lambda place, units: 240 - 60 * len(units))
+    assert (outcome(deeper, halved), finding_on(deeper, halved).value) == (SUPPORTED, pytest.approx(0.5))
+    assert outcome(deeper, of_networks(lambda place, units: 60 * len(units))) == CONTRADICTED
+    assert outcome(deeper, of_networks(lambda place, units: 100)) == NOT_SHOWN
     dropout = claim(
         problem="optimizers",
         measure="train_loss",
         rule={"higher_for": {"dropout": True}, "than": {"dropout": False}, "for_every": "optimizer"},
     )
-    pair = [stored("optimizers", 0, metrics={"train_loss": 1.0}), stored("optimizers", 5, metrics={"train_loss": 2.0})]
-    assert rules.tested(dropout, pair, None).holds
-    assert rules.tested(dropout, pair[:1], None).holds is None
+
+    def pairs(seeds: int) -> list[StoredTrial[Any]]:
+        return [
+            stored("optimizers", 5 * dropped + 10 * seed, metrics={"train_loss": 1.0 + dropped + 0.01 * seed})
+            for seed in range(seeds)
+            for dropped in (0, 1)
+        ]
+
+    assert (outcome(dropout, pairs(5)), outcome(dropout, pairs(4))) == (SUPPORTED, NOT_SHOWN)
+    assert outcome(dropout, pairs(1)[:1]) is None
 
 
 def test_ratios() -> None:
     rule = {"ratio_of": {"m": 4}, "to": {"m": 2}, "equals": "published", "relative": 0.1}
     one = claim(measure="seconds_per_epoch", rule=rule)
     assert isinstance(one.rule, Ratio)
-    pair = [
-        stored("cutout", 1, metrics={"train_seconds": 100.0}),
-        stored("cutout", 2, metrics={"train_seconds": 210.0}),
+
+    def timed(factor: float, seeds: int = 5) -> list[StoredTrial[Any]]:
+        seconds = [(place, seed, 100 * (1 + 0.01 * seed)) for place in (1, 2) for seed in range(seeds)]
+        return [
+            stored(
+                "cutout", place + 6 * seed, metrics={"train_seconds": (factor + seed / 100 if place == 2 else 1) * s}
+            )
+            for place, seed, s in seconds
+        ]
+
+    assert outcome(one, timed(2.05)) == SUPPORTED
+    assert finding_on(one, timed(2.05)).value == pytest.approx(2.07)
+    assert outcome(one, timed(3.0)) == CONTRADICTED
+    assert outcome(one, timed(2.18)) == NOT_SHOWN
+    assert outcome(one, timed(2.05, seeds=4)) == NOT_SHOWN
+    assert outcome(one, timed(2.05)[:5]) is None
+
+
+def test_tests_that_are_made_together_are_adjusted_for_their_number() -> None:
+    """Alone each is shown (p below 0.05); of three together, by Holm, only what has a p below 0.05 / 3."""
+    names = ("adagrad", "nadam", "adadelta")
+    rules = [{"lower_for": {"optimizer": name}, "than": {"optimizer": "adam"}} for name in names]
+    claims = [
+        claim(id=f"optimizers/{name}", problem="optimizers", measure="train_loss", rule=rule)
+        for name, rule in zip(names, rules, strict=True)
     ]
-    assert (rules.tested(one, pair, None).holds, rules.tested(one, pair, None).value) == (True, pytest.approx(2.1))
-    assert rules.tested(one, pair[:1], None).holds is None
-    slower = [pair[0], stored("cutout", 2, metrics={"train_seconds": 300.0})]
-    assert not rules.tested(one, slower, None).holds
+    trials = of_optimizers({"adagrad": 0.98, "nadam": 0.98, "adadelta": 0.5, "adam": 1.0}, noise=0.012)
+    alone = [finding_on(one, trials).p for one in claims]
+    found = verdicts(claims, sorted_out(entry_points.load_problem("optimizers"), trials))
+    ordered = sorted(p or 0 for p in alone)
+    for place, one in enumerate(found):
+        rank = ordered.index(alone[place] or 0)
+        shown = all(p * (3 - r) < 0.05 for r, p in enumerate(ordered[: rank + 1]))
+        assert one.verdict == (SUPPORTED if shown else NOT_SHOWN)
+    assert found[2].verdict == SUPPORTED
 
 
 def test_measures_of_curves() -> None:
@@ -231,19 +312,43 @@ def test_verdicts() -> None:
     one = claim(**given, needs={"dataset": "cifar10", "epochs": 100})
     assert verdict(one, []).verdict == NOT_MEASURED
     assert verdict(one, [stored("cutout", 0)]).verdict == NOT_MEASURED  # m=0
-    right = stored("cutout", 1, metrics={"test_error": 2.05})
-    assert verdict(one, [right]).verdict == AGREES
-    assert verdict(one, [stored("cutout", 1, metrics={"test_error": 2.2})]).verdict == DIFFERS
+    right = of_seeds([2.02, 2.05, 2.03])
+    assert verdict(one, right).verdict == SUPPORTED
+    assert verdict(one, right[:1]).verdict == NOT_SHOWN
+    assert verdict(one, of_seeds([2.2, 2.21, 2.22])).verdict == CONTRADICTED
     demo = stored("cutout", 1, metrics={"test_error": 2.0}, dataset="digits", epochs=5)
     answer = verdict(one, [demo])
     assert (answer.verdict, answer.reason) == (NOT_COMPARABLE, "demo data (digits, not cifar10); epochs=5, not 100")
     assert answer.finding.value == 2.0
-    assert verdict(one, [demo, right]).verdict == AGREES  # what compares is judged by itself
+    assert verdict(one, [demo, *right]).verdict == SUPPORTED  # what compares is judged by itself
     timed = claim(**given, needs={"hardware": "the notebook's GPU"})
-    assert "other hardware (made CPU" in verdict(timed, [right]).reason
-    assert verdict(claim(**given, kinds=2), [right]).reason == "1 of 2 different trials are there"
+    assert "other hardware (made CPU" in verdict(timed, right).reason
+    other = claim(**given, needs={"data_digest": "another"})
+    assert verdict(other, right).reason == "data_digest=0123456789abcdef, not another"
+    assert verdict(claim(**given, kinds=2), right).reason == "1 of 2 different trials are there"
     curve = claim(**given | {"measure": "validation_error@1"})
-    assert verdict(curve, [right], curves=False).verdict == NOT_MEASURED
+    assert verdict(curve, right, curves=False).verdict == NOT_MEASURED
+
+
+def test_one_seed_is_judged_by_the_spread_of_a_neighbour_which_is_named() -> None:
+    one = claim(where={"m": 2}, measure="test_error", rule={"equals": "published", "absolute": 0.1})
+    alone, neighbours = of_seeds([2.02]), of_seeds([5.0, 5.01, 5.02, 5.0], place=2)
+    answer = verdict(one, [*alone, *neighbours])
+    assert (answer.verdict, "(spread of m=4)" in answer.reason) == (SUPPORTED, True)
+
+
+def test_a_claim_on_an_early_epoch_takes_longer_and_shorter_trials() -> None:
+    """With cutout the notebook keeps the learning rate; the corrected schedule moves with the number of epochs."""
+    one = claim(measure="validation_error@2", needs={"epochs": 100}, rule={"equals": "published", "absolute": 9})
+    history = {"validation_error": [0.6, 2.0, 0.5], "epoch_seconds": [1.0] * 3}
+
+    def trials(**given: Any) -> list[StoredTrial[Any]]:
+        return [stored("cutout", 6 * seed + 1, history=history, **given) for seed in range(5)]
+
+    assert verdict(one, trials(epochs=20)).verdict == SUPPORTED
+    assert verdict(one, trials(epochs=1)).verdict == NOT_COMPARABLE
+    dropped = trials(epochs=2, protocol="corrected")  # its second epoch has a tenth of the rate
+    assert verdict(one, dropped).verdict == NOT_COMPARABLE
 
 
 def test_operational_parameters_are_no_further_points() -> None:
@@ -256,28 +361,31 @@ def test_operational_parameters_are_no_further_points() -> None:
         for n in range(3)
         for s in range(4)
     ]
-    assert rules.tested(one, alike, None) == rules.tested(one, apart, None)
+    assert finding_on(one, alike) == finding_on(one, apart)
 
 
 def test_emulated_trials_give_no_verdict() -> None:
     one = claim(id="scaling/one", problem="scaling", measure="step_seconds", rule={"at_most": "published"})
-    trial = stored("scaling", 1, metrics={"step_seconds": 1.0})
-    assert verdict(one, [trial]).verdict == AGREES
+    trials = [stored("scaling", 1 + 10 * seed, metrics={"step_seconds": 1.0 + seed / 100}) for seed in range(5)]
+    assert verdict(one, trials).verdict == SUPPORTED
     emulated = stored("scaling", 1, {"dlperf.emulated": "4 workers on 2 cores"}, metrics={"step_seconds": 1.0})
     answer = verdict(one, [emulated])
     assert (answer.verdict, answer.reason) == (NOT_COMPARABLE, "emulated (4 workers on 2 cores)")
 
 
 def test_settings_that_contradict_each_other_are_told() -> None:
-    one = claim(measure="test_error", rule={"at_most": "published"})
-    here = [stored("cutout", n, metrics={"test_error": 1.0}) for n in (1, 7)]
-    elsewhere = stored("cutout", 13, {"dlperf.hardware": "another"}, metrics={"test_error": 3.0})
-    answer = verdict(one, [*here, elsewhere])
-    assert (answer.verdict, answer.finding.n, answer.finding.value) == (AGREES, 2, 1.0)
-    assert answer.reason == "1 against 2 (-50.0%); but setting 2: 3 against 2 (+50.0%)"
+    """The setting with the most random seeds decides, not the one with the most trials."""
+    one = claim(where={"m": 2}, measure="test_error", rule={"at_most": "published"})
+    another = {"dlperf.hardware": "another"}
+    here = [stored("cutout", n, metrics={"test_error": 3.0 + n / 100}) for n in (1, 7)]
+    crowd = [stored("cutout", 6 * seed + place) for seed in range(2) for place in (0, 2, 3, 4, 5)]
+    elsewhere = [stored("cutout", n, another, metrics={"test_error": 1.0 + n / 1000}) for n in (1, 7, 13)]
+    answer = verdict(one, [*here, *crowd, *elsewhere])
+    assert (answer.verdict, answer.finding.n, answer.finding.value) == (SUPPORTED, 3, pytest.approx(1.007))
+    assert "; but setting 1, contradicted: 3.04 against 2 (+52.0%)" in answer.reason
 
 
-def test_every_claim_gets_one_of_the_four_verdicts() -> None:
+def test_every_claim_gets_one_of_the_five_verdicts() -> None:
     for problem in PROBLEMS:
         trials = [stored(problem, number) for number in range(150)]
         trials += [stored(problem, number, {"dlperf.hardware": "another"}) for number in range(3)]

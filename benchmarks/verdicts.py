@@ -1,0 +1,195 @@
+"""`python -m benchmarks.verdicts`, 20 minutes on 2 cores: how often verdicts on made trials are right.
+
+1,000 sets of trials, made in memory with five random seeds each: without any effect, with the published effects, and
+with these reversed. Without effect at most 5 % of the sets may have any claim supported, of those that are tested; with
+the published effects at least 80 % of the claims have to be supported and none contradicted, reversed at least 80 %
+contradicted. Each claim's measure is drawn apart: means as the source prints them where it prints them for all kinds of
+trial, else a difference of a tenth in the claimed direction; noise of 2 % from trial to trial and of 1 % that all
+trials of a random seed share. Written to results/compare as verdicts.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from benchmarks.record import Record, add_output, at_least
+from dlperf.accounting.mlp import networks, num_params
+from dlperf.analysis.inference import holm
+from dlperf.analysis.measures import Trials, fact, matches
+from dlperf.claims import ledger
+from dlperf.claims.ledger import Bound, Claim, Extreme, Paired, Ratio, Trend
+from dlperf.claims.rules import CONTRADICTED, NOT_SHOWN, SUPPORTED, decided, finding_on
+from dlperf.entry_points import PROBLEMS, load_problem
+from dlperf.trial import StoredTrial
+
+SEEDS = 5
+NOISE, SHARED_NOISE = 0.02, 0.01
+EFFECT = 0.1
+SCENARIOS = {"without effect": 0, "published effects": 1, "reversed effects": -1}
+_MEASURE = "made"
+
+
+def kinds(problem: str) -> list[dict[str, Any]]:
+    """The kinds of trial that the claims on a problem are about."""
+    if problem == "optimizers":
+        rules = ("adagrad", "rmsprop", "nadam", "adadelta", "adam")
+        return [{"optimizer": rule, "dropout": dropout} for rule in rules for dropout in (False, True)]
+    if problem == "cutout":
+        return [{"m": m} for m in (0, 1, 2, 4, 8, 16, 32)]
+    if problem == "approximators":
+        return [{"units": ",".join(map(str, units))} for units in networks()]
+    if problem == "scaling":
+        many = [{"workers": n, "strategy": "multi_worker"} for n in (1, 2, 4, 8, 16)]
+        reduced = [
+            {"workers": n, "strategy": "mirrored", "all_reduce": way}
+            for n in (2, 4, 8)
+            for way in ("default", "nccl", "hierarchical_copy", "reduction_to_one_device")
+        ]
+        ways = [{"workers": 2, "strategy": "multi_worker", "collective": way} for way in ("ring", "nccl")]
+        return [{"mode": mode, **kind} for mode in ("strong", "weak") for kind in (*many, *reduced, *ways)]
+    return []
+
+
+def trials(problem: str) -> list[StoredTrial[Any]]:
+    """A trial of every kind and random seed, without any metric."""
+    declared = load_problem(problem).parameters
+    made = []
+    for kind in kinds(problem):
+        units = tuple(map(int, kind["units"].split(","))) if "units" in kind else ()
+        logged = {"num_layers": len(units), "total_units": sum(units), "num_params": num_params(units)} if units else {}
+        resolved = declared.resolve(_plain(kind))
+        for seed in range(SEEDS):
+            run = f"{sorted(kind.items())}-{seed}"
+            known = resolved.model_copy(update={**kind, "random_seed": seed})  # which checks nothing
+            made.append(StoredTrial(run, known, {k: str(v) for k, v in logged.items()}, {}, {}, {}))
+    return made
+
+
+def _plain(kind: Mapping[str, Any]) -> dict[str, Any]:
+    """What `resolve` takes on this machine, whose cores and devices are fewer; the rest is set afterwards."""
+    return {name: value for name, value in kind.items() if name in ("optimizer", "dropout", "m", "units")}
+
+
+def tested_claims(problem: str) -> list[Claim]:
+    """The claims that are tested, and not counted or set beside a prediction."""
+    return [
+        claim.model_copy(update={"measure": _MEASURE})
+        for claim in ledger.claims(problem)
+        if not isinstance(claim.rule, Bound) or isinstance(claim.rule, Ratio)
+        if not claim.arithmetic
+    ]
+
+
+def means(claim: Claim, about: Trials, sign: int) -> dict[str, float]:
+    """The mean of every trial, without effect (0), as claimed (1) or reversed (-1)."""
+    rule = claim.rule
+    if not sign:
+        return {trial.run_id: 1.0 for trial in about}
+    if isinstance(rule, Trend):
+        quantity = rule.falls_with or rule.rises_with
+        steps = {value: n for n, value in enumerate(sorted({fact(t, quantity) for t in about}))}
+        slope = sign * (-EFFECT if rule.falls_with else EFFECT)
+        return {t.run_id: 1 + slope * steps[fact(t, quantity)] / max(1, len(steps) - 1) * 2 for t in about}
+    if isinstance(rule, Paired):
+        side = rule.lower_for or rule.higher_for or {}
+        factor = rule.times * (1 + EFFECT)
+        lower = (rule.lower_for is not None) == (sign > 0)
+        return {t.run_id: (1 / factor if lower else factor) if matches(t, side) else 1.0 for t in about}
+    if isinstance(rule, Extreme):
+        wanted = rule.lowest if rule.lowest is not None else rule.highest
+        lower = (rule.lowest is not None) == (sign > 0)
+        return {t.run_id: 1 + (-EFFECT if lower else EFFECT) * (fact(t, rule.by) == wanted) for t in about}
+    assert isinstance(rule, Ratio)
+    published = claim.published or 1.0
+    low, high = published * (1 - rule.relative) - rule.absolute, published * (1 + rule.relative) + rule.absolute
+    factor = published if sign > 0 else high + (high - low) if low <= 1 <= high else 1 / published
+    return {t.run_id: factor if matches(t, rule.ratio_of) else 1.0 for t in about}
+
+
+def drawn(about: Trials, centres: Mapping[str, float], rng: np.random.Generator) -> list[StoredTrial[Any]]:
+    """The trials with a measured value each."""
+    shared = 1 + SHARED_NOISE * rng.normal(size=SEEDS)
+    own = 1 + NOISE * rng.normal(size=len(about))
+    return [
+        replace(trial, metrics={_MEASURE: centres[trial.run_id] * shared[trial.parameters.random_seed] * noise})
+        for trial, noise in zip(about, own, strict=True)
+    ]
+
+
+def outcomes(
+    claims: Sequence[Claim],
+    about: Mapping[str, Trials],
+    centres: Mapping[str, Mapping[str, float]],
+    rng: np.random.Generator,
+) -> list[str]:
+    """The verdicts on one set of trials, tested together."""
+    findings = [finding_on(claim, drawn(about[claim.id], centres[claim.id], rng)) for claim in claims]
+    tests = [finding.p for finding in findings if finding.p is not None]
+    adjusted = iter(holm(tests))
+    return [
+        (decided(finding, next(adjusted)) if finding.p is not None else finding).outcome or NOT_SHOWN
+        for finding in findings
+    ]
+
+
+def measured(problem: str, sets: int, random_seed: int) -> list[dict[str, Any]]:
+    """How often the claims on a problem are supported and contradicted, a row per scenario."""
+    made, claims = trials(problem), tested_claims(problem)
+    wheres = {claim.id: _of_kinds(claim.where, made) for claim in claims}
+    about = {claim.id: [t for t in made if matches(t, wheres[claim.id])] for claim in claims}
+    first = {c.id: drawn(about[c.id], means(c, about[c.id], 1), np.random.default_rng(0)) for c in claims}
+    claims = [claim for claim in claims if finding_on(claim, first[claim.id]).p is not None]
+    rows = []
+    for scenario, sign in SCENARIOS.items():
+        rng = np.random.default_rng([random_seed, PROBLEMS.index(problem), sign + 1])
+        asked = claims if sign else [claim for claim in claims if not _is_true_without_effect(claim)]
+        centres = {claim.id: means(claim, about[claim.id], sign) for claim in asked}
+        found = [outcomes(asked, about, centres, rng) for _ in range(sets)]
+        share = {name: sum(o.count(name) for o in found) / (sets * len(asked)) for name in (SUPPORTED, CONTRADICTED)}
+        any_of = {name: sum(name in o for o in found) / sets for name in (SUPPORTED, CONTRADICTED)}
+        rows.append(
+            {
+                **{"problem": problem, "claims": len(asked), "scenario": scenario},
+                **{f"claims_{name}": value for name, value in share.items()},
+                **{f"sets_with_any_{name}": value for name, value in any_of.items()},
+            }
+        )
+    return rows
+
+
+def _is_true_without_effect(claim: Claim) -> bool:
+    """Whether a claim says that two kinds are alike, within its margin."""
+    rule = claim.rule
+    if not isinstance(rule, Ratio):
+        return False
+    published = claim.published or 1.0
+    return abs(published - 1) <= rule.absolute + rule.relative * published
+
+
+def _of_kinds(where: Mapping[str, Any], made: Trials) -> dict[str, Any]:
+    """The conditions that tell kinds of made trials apart."""
+    return {name: wanted for name, wanted in where.items() if len({str(fact(t, name)) for t in made}) > 1}
+
+
+def main() -> int:
+    """Measure and write the figures."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--sets", type=at_least(1), default=1000, help="sets of trials per scenario (default 1000)")
+    parser.add_argument("--random_seed", type=at_least(0), default=0, help="of the made trials (default 0)")
+    add_output(parser, "results/compare")
+    given = parser.parse_args()
+    record = Record(given.output / "verdicts.json")
+    for problem in PROBLEMS:
+        if tested_claims(problem):
+            record.measure(problem, lambda problem=problem: measured(problem, given.sets, given.random_seed))
+    return record.end()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
