@@ -156,6 +156,15 @@ def test_a_foreign_part_is_refused(archive: Path, content: str) -> None:
         list(opened("archive", str(archive)).trials())
 
 
+def test_the_reference_is_whole_and_small() -> None:
+    reference = opened("archive", archive_folder.REFERENCE)
+    assert len(list(reference.trials())) == len(reference) > 0
+    assert sum(file.stat().st_size for file in reference.folder.iterdir()) <= 8_000_000
+    assert not any(
+        b"/work" in file.read_bytes() or b"/root" in file.read_bytes() for file in reference.folder.iterdir()
+    )
+
+
 Start = Callable[..., tuple[int, str, str]]
 
 
