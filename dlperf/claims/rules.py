@@ -44,6 +44,7 @@ class Finding:
         n: Number of independent values.
         p: Of a test, two-sided, before others are taken into account; None where nothing was tested.
         claimed: Of a test: the effect goes the way that is claimed.
+        detectable: Of a test: the smallest effect that it would have shown four times in five, in words.
     """
 
     says: str
@@ -54,6 +55,7 @@ class Finding:
     n: int = 0
     p: float | None = None
     claimed: bool = False
+    detectable: str = ""
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,10 @@ def decided(finding: Finding, p: float) -> Finding:
     if finding.p is None:
         return finding
     outcome = NOT_SHOWN if p >= LEVEL else SUPPORTED if finding.claimed else CONTRADICTED
-    return replace(finding, outcome=outcome, says=f"{finding.says}, p = {p:.2g}" if p < 1 else finding.says)
+    says = f"{finding.says}, p = {p:.2g}"
+    if outcome == NOT_SHOWN and finding.detectable:
+        says = f"{says}; {finding.detectable} could have been seen"
+    return replace(finding, outcome=outcome, says=says)
 
 
 def _bound(
@@ -154,7 +159,8 @@ def _ratio(
         return Finding("no random seed has both")
     effect = mean_effect(ratios)
     says = f"{cell(effect.value)} against {cell(reference)}{_share(effect.value, reference)}"
-    found = Finding(says, NOT_SHOWN, effect.value, effect.low, effect.high, effect.n)
+    seen = f"a ratio that is off by {cell(effect.detectable)}"
+    found = Finding(says, NOT_SHOWN, effect.value, effect.low, effect.high, effect.n, detectable=seen)
     if claim.arithmetic:
         return replace(found, outcome=SUPPORTED if low <= effect.value <= high else CONTRADICTED)
     if effect.n < FEWEST:
@@ -197,6 +203,7 @@ def _extreme(rule: Extreme, trials: Trials, values: Mapping[str, float]) -> Find
     n = min((effect.n for effect in effects.values()), default=0)
     if len(effects) < len(kinds) - 1 or n < FEWEST:
         return replace(found, says=f"{says}; {_too_few(n)}", n=n)
+    found = replace(found, detectable=f"differences of {cell(max(e.detectable for e in effects.values()))}")
     behind = [effect.p for effect in effects.values() if effect.value <= 0]
     if behind:  # one of so many lies before it
         return replace(found, n=n, p=min(1.0, min(behind) * len(effects)))
@@ -212,7 +219,7 @@ def _trend(rule: Trend, claim: Claim, trials: Trials, values: Mapping[str, float
     if claim.over == "networks":
         kinds = _means(trials, values, *_telling_apart(trials, quantity))
         effect = slope_effect([float(kind[0]) for kind in kinds], list(kinds.values()))
-        over = f"{effect.n} networks"
+        over, of = f"{effect.n} networks", "networks"
     else:
         slopes = []
         for own in _of_seeds(trials).values():
@@ -221,8 +228,8 @@ def _trend(rule: Trend, claim: Claim, trials: Trials, values: Mapping[str, float
                 slopes.append(float(np.polyfit([steps[kind[0]] for kind in means], list(means.values()), 1)[0]))
         if not slopes:
             return Finding(f"no random seed has three values of {quantity}")
-        effect, over = mean_effect(slopes), f"steps of {quantity}, {_seeds(len(slopes))}"
-    return _directed(effect, sign, f"slope {cell(effect.value)} over {over}")
+        effect, over, of = mean_effect(slopes), f"steps of {quantity}, {_seeds(len(slopes))}", "random seeds"
+    return _directed(effect, sign, f"slope {cell(effect.value)} over {over}", of)
 
 
 def _paired(rule: Paired, claim: Claim, trials: Trials, values: Mapping[str, float]) -> Finding:
@@ -247,23 +254,22 @@ def _paired(rule: Paired, claim: Claim, trials: Trials, values: Mapping[str, flo
     if all(a > 0 and b > 0 for a, b in pairs):
         by = sign * math.log(rule.times)
         effect = mean_effect([math.log(a / b) - by for a, b in pairs])
-        shown = replace(effect, **{end: math.exp(getattr(effect, end) + by) for end in ("value", "low", "high")})
+        value, low, high = (math.exp(end + by) for end in (effect.value, effect.low, effect.high))
+        shown = replace(effect, value=value, low=low, high=high)
         beside = f" against {cell(math.exp(by))}" if by else ""
-        return _directed(effect, sign, f"{cell(shown.value)} times{beside}, {effect.n} {what}", shown)
+        return _directed(effect, sign, f"{cell(shown.value)} times{beside}, {effect.n} {what}", what, shown)
     effect = mean_effect([a - b for a, b in pairs])
-    return _directed(effect, sign, f"difference {cell(effect.value)}, {effect.n} {what}")
+    return _directed(effect, sign, f"difference {cell(effect.value)}, {effect.n} {what}", what)
 
 
-def _directed(effect: Effect, sign: int, says: str, shown: Effect | None = None) -> Finding:
-    """A finding of a test whose effect is claimed to have a sign."""
+def _directed(effect: Effect, sign: int, says: str, of: str, shown: Effect | None = None) -> Finding:
+    """A finding of a test whose effect is claimed to have a sign; `shown` is the effect where that is a logarithm."""
+    seen = f"{cell(math.exp(effect.detectable))} times" if shown else cell(effect.detectable)
     shown = shown or effect
-    found = Finding(says, NOT_SHOWN, shown.value, shown.low, shown.high, effect.n)
+    found = Finding(says, NOT_SHOWN, shown.value, shown.low, shown.high, effect.n, detectable=seen)
     if effect.n < FEWEST:
-        return replace(found, says=f"{says}; {_too_few(effect.n)}")
-    if math.isfinite(effect.detectable) and effect.p >= LEVEL:
-        seen = math.exp(effect.detectable) if shown is not effect else effect.detectable
-        says = f"{says}; {cell(seen)}{' times' if shown is not effect else ''} could have been seen"
-    return replace(found, says=says, p=effect.p, claimed=sign * effect.value > 0)
+        return replace(found, says=f"{says}; {_too_few(effect.n, of)}")
+    return replace(found, p=effect.p, claimed=sign * effect.value > 0)
 
 
 def _limits(rule: Bound, claim: Claim, closed_form: float | None) -> tuple[float, float, float]:
@@ -281,8 +287,8 @@ def _share(value: float, reference: float) -> str:
     return f" ({difference / reference:+.1%})" if reference and difference else ""
 
 
-def _too_few(n: int) -> str:
-    return f"{_seeds(n)}, and fewer than {FEWEST} show nothing"
+def _too_few(n: int, of: str = "random seeds") -> str:
+    return f"{n} {of}, and fewer than {FEWEST} show nothing"
 
 
 def _seeds(n: int) -> str:

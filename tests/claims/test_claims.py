@@ -197,7 +197,8 @@ def test_trends_over_networks() -> None:
     assert finding_on(falls, falling).value == pytest.approx(-0.1)
     noise = of_networks(lambda place, units: (place * 7919) % 143)
     assert outcome(falls, noise) == NOT_SHOWN
-    assert "could have been seen" in finding_on(falls, noise).says
+    assert " could have been seen" in decided(finding_on(falls, noise), 0.5).says
+    assert " could have been seen" not in decided(finding_on(falls, falling), 0.01).says
 
 
 def test_trends_over_random_seeds() -> None:
