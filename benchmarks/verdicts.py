@@ -14,6 +14,7 @@ import argparse
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -187,7 +188,7 @@ def main() -> int:
     record = Record(given.output / "verdicts.json")
     for problem in PROBLEMS:
         if tested_claims(problem):
-            record.measure(problem, lambda problem=problem: measured(problem, given.sets, given.random_seed))
+            record.measure(problem, partial(measured, problem, given.sets, given.random_seed))
     return record.end()
 
 
