@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
+from statistics import fmean
 from typing import Any
 
 from dlperf.metric_names import best, higher_is_better, is_reached
@@ -97,6 +98,15 @@ def measured(trials: Trials, measure: str) -> dict[str, float]:
     else:
         values = {t.run_id: t.metrics[measure] for t in trials if measure in t.metrics}
     return {run: float(value) for run, value in values.items() if math.isfinite(value)}
+
+
+def by_seed(trials: Trials, values: Mapping[str, float]) -> dict[Any, float]:
+    """Return the mean of a measure, as `measured` gives it, over the trials of every random seed."""
+    seeds: dict[Any, list[float]] = {}
+    for trial in trials:
+        if trial.run_id in values:
+            seeds.setdefault(fact(trial, "random_seed"), []).append(values[trial.run_id])
+    return {seed: fmean(own) for seed, own in seeds.items()}
 
 
 def _to_common(trials: Trials, name: str, *, in_seconds: bool) -> dict[str, float]:

@@ -105,7 +105,11 @@ def opened(parameter: str, name: str) -> Archive:
         BadInput: If it is no archive.
         EnvironmentMissing: If its index is damaged, or a newer dlperf's.
     """
-    folder = Path(str(resources.files("dlperf.archive").joinpath(REFERENCE))) if name == REFERENCE else Path(name)
+    folder = (
+        Path(str(resources.files("dlperf.archive").joinpath(REFERENCE)))
+        if name == REFERENCE
+        else Path(name).expanduser()
+    )
     if not (folder / _INDEX).is_file():
         raise BadInput(parameter, name, f"must be {REFERENCE} or the folder of an archive, which has an {_INDEX}")
     return Archive(name, folder, _index(name, folder / _INDEX))

@@ -22,7 +22,7 @@ from dlperf.analysis.inference import (
     prediction_half_width,
     slope_effect,
 )
-from dlperf.analysis.measures import Trials, fact, matches, measured, value_text
+from dlperf.analysis.measures import Trials, by_seed, fact, matches, measured, value_text
 from dlperf.analysis.statistics import mean_of
 from dlperf.claims.ledger import Bound, Claim, Extreme, Paired, Ratio, Trend
 from dlperf.parameters import defining
@@ -119,7 +119,7 @@ def _bound(
 ) -> Finding:
     """A number beside the published one: a counted one is equal or not, how far a measured one varies seeds tell."""
     low, high, reference = _limits(rule, claim, closed_form)
-    seeds = list(_by_seed(trials, values).values())
+    seeds = list(by_seed(trials, values).values())
     mean = mean_of(seeds)
     says = f"{cell(mean.mean)} against {cell(reference)}{_share(mean.mean, reference)}"
     found = Finding(says, None, mean.mean, mean.low, mean.high, mean.n)
@@ -152,7 +152,7 @@ def _ratio(
     sides = [[t for t in trials if matches(t, side)] for side in (rule.ratio_of, rule.to)]
     if not all(sides):
         return Finding(f"needs trials with {_named(rule.ratio_of)} and with {_named(rule.to)}")
-    one, other = (_by_seed(side, values) for side in sides)
+    one, other = (by_seed(side, values) for side in sides)
     ratios = [one[seed] / other[seed] for seed in one if other.get(seed)]
     low, high, reference = _limits(rule, claim, closed_form)
     if not ratios:
@@ -188,17 +188,17 @@ def _extreme(rule: Extreme, trials: Trials, values: Mapping[str, float]) -> Find
         kinds.setdefault(fact(trial, rule.by), []).append(trial)
     if wanted not in kinds or len(kinds) < 2:
         return Finding(f"needs {rule.by}={wanted} and another")
-    by_seed = {kind: _by_seed(own, values) for kind, own in kinds.items()}
-    means = {kind: float(np.mean(list(own.values()))) for kind, own in by_seed.items()}
+    seeds = {kind: by_seed(own, values) for kind, own in kinds.items()}
+    means = {kind: float(np.mean(list(own.values()))) for kind, own in seeds.items()}
     first = (min if sign < 0 else max)(means, key=lambda kind: means[kind])
     others = f"of {len(means)}: {first} {cell(means[first])}"
     says = others if first == wanted else f"{others}, {wanted} {cell(means[wanted])}"
-    own = mean_of(list(by_seed[wanted].values()))
+    own = mean_of(list(seeds[wanted].values()))
     found = Finding(says, NOT_SHOWN, own.mean, own.low, own.high, own.n)
     effects = {
-        kind: mean_effect([sign * (by_seed[wanted][seed] - theirs[seed]) for seed in theirs if seed in by_seed[wanted]])
-        for kind, theirs in by_seed.items()
-        if kind != wanted and theirs.keys() & by_seed[wanted].keys()
+        kind: mean_effect([sign * (seeds[wanted][seed] - theirs[seed]) for seed in theirs if seed in seeds[wanted]])
+        for kind, theirs in seeds.items()
+        if kind != wanted and theirs.keys() & seeds[wanted].keys()
     }
     n = min((effect.n for effect in effects.values()), default=0)
     if len(effects) < len(kinds) - 1 or n < FEWEST:
@@ -300,11 +300,6 @@ def _of_seeds(trials: Trials) -> dict[Any, list[Any]]:
     for trial in trials:
         found.setdefault(fact(trial, "random_seed"), []).append(trial)
     return found
-
-
-def _by_seed(trials: Trials, values: Mapping[str, float]) -> dict[Any, float]:
-    """The mean over trials of every random seed."""
-    return {seed: float(np.mean([values[t.run_id] for t in own])) for seed, own in _of_seeds(trials).items()}
 
 
 def _pairs_of_seeds(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from dlperf.analysis.inference import holm
 from dlperf.analysis.measures import epoch_of, fact, is_one_of, matches, measured, needs_curves, value_text
 from dlperf.analysis.settings import Setting
+from dlperf.analysis.statistics import mean_of
 from dlperf.claims.closed_forms import closed_form
 from dlperf.claims.ledger import Claim
 from dlperf.claims.rules import CONTRADICTED, NOT_SHOWN, SUPPORTED, Finding, Spread, decided, finding_on
@@ -198,8 +199,6 @@ def _finding(claim: Claim, trials: Sequence[StoredTrial[Any]], formula: float | 
 
 def _spread(claim: Claim, trials: Sequence[StoredTrial[Any]], setting: Setting[Any]) -> Spread | None:
     """How far random seeds lie apart in the kind of trial of the setting that is most like these."""
-    import numpy as np
-
     own = defining(trials[0].parameters)
     kinds: dict[tuple[Any, ...], list[StoredTrial[Any]]] = {}
     for trial in setting.trials:
@@ -213,7 +212,7 @@ def _spread(claim: Claim, trials: Sequence[StoredTrial[Any]], setting: Setting[A
             continue
         rank = (len(other), -len(values))
         if best is None or rank < best[0]:
-            best = rank, Spread(float(np.std(values, ddof=1)), len(values), ", ".join(other))
+            best = rank, Spread(mean_of(values).sd, len(values), ", ".join(other))
     return best[1] if best else None
 
 

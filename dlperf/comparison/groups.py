@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from dlperf.analysis.measures import Trials, fact, measured
+from dlperf.analysis.measures import Trials, by_seed, fact, measured
 from dlperf.analysis.settings import Setting, differing
 from dlperf.analysis.statistics import mean_of, time_to
 from dlperf.metric_names import best, has_best
@@ -50,7 +50,8 @@ def mean_table(setting: Setting[Any], group_by: Sequence[str], metrics: Sequence
             for name, values in ((metric, measured(trials, metric)), (f"best {metric}", _best(trials, metric, curves))):
                 if not values:
                     continue
-                mean = mean_of(_independent(trials, values) if mixed else list(values.values()))
+                # Networks that are all there are no draws, and tell nothing of how far a mean varies.
+                mean = mean_of(list((by_seed(trials, values) if mixed else values).values()))
                 rows.append(
                     {
                         **dict(zip(group_by, kind, strict=True)),
@@ -139,15 +140,6 @@ def _mixed(trials: Trials, group_by: Sequence[str]) -> list[str]:
     mixed = [name for name in names if len({fact(trial, name) for trial in trials}) > 1]
     keys = {trial.tags.get("dlperf.trial_key", trial.run_id) for trial in trials}
     return [*mixed, "repeats of a trial"] if len(keys) < len(trials) else mixed
-
-
-def _independent(trials: Trials, values: Mapping[str, float]) -> list[float]:
-    """Means by random seed: networks that are all there are no draws, and tell nothing of how far a mean varies."""
-    seeds: dict[Any, list[float]] = {}
-    for trial in trials:
-        if trial.run_id in values:
-            seeds.setdefault(fact(trial, "random_seed"), []).append(values[trial.run_id])
-    return [sum(own) / len(own) for own in seeds.values()]
 
 
 def _best(trials: Trials, metric: str, curves: bool) -> dict[str, float]:

@@ -36,8 +36,8 @@ class CompareParameters(Parameters):
     tracking_uri: str = parameter("", help="tracking server to query; MLFLOW_TRACKING_URI's unless given")
     archive: str = parameter(
         "",
-        help="archives whose trials are compared beside the store's, with commas between: folders that `dlperf "
-        "archive` wrote",
+        help="archives whose trials are compared beside the store's, with commas between: reference, which "
+        "comes with dlperf, or folders that `dlperf archive` wrote",
     )
     upgrade: bool = parameter(
         False,

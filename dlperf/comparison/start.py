@@ -138,8 +138,8 @@ def _sections(
 
 def _sources(store: Store, archives: Sequence[Archive]) -> list[RunSource]:
     """Return the store and the archives; an archive's trials are labelled only where others stand beside them."""
-    empty = not query.problems_there(store.client)
-    labelled = len(archives) > 1 or not empty
+    has_trials = not query.problems_there(store.client).keys().isdisjoint(entry_points.PROBLEMS)
+    labelled = len(archives) > 1 or has_trials
     return [StoreRuns(store.client), *(ArchivedRuns(archive, labelled=labelled) for archive in archives)]
 
 

@@ -83,7 +83,7 @@ def together(results: Sequence[SearchResult[P]]) -> SearchResult[P]:
     for result in results:
         there |= {trial.tags[ORIGINAL] for trial in result.trials if ORIGINAL in trial.tags}
         all_of_them.trials += [trial for trial in result.trials if trial.run_id not in there]
-        there |= {trial.run_id for trial in result.trials}
+        there |= {trial.run_id for trial in result.trials} | result.repeated
         for status, names in result.unfinished.items():
             all_of_them.unfinished.setdefault(status, []).extend(names)
         all_of_them.skipped |= result.skipped

@@ -44,8 +44,8 @@ def configure_runtime(threads: int) -> None:
     if _runtime_threads is not None:
         raise TrialFailed(f"threads={threads}: this process already computes with {_runtime_threads} threads")
     if not tf.config.list_physical_devices("GPU"):
-        # TensorFlow's graph optimizer made no step faster on a CPU, and evaluation slower; it took half of the time
-        # before the first step of a ResNet-44.
+        # TensorFlow's graph optimizer made no step faster on a CPU, and evaluation slower; it took half of the
+        # time of a ResNet-44's first step.
         tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(threads)

@@ -1,8 +1,8 @@
 """An optimizer's step for all variables at once, as one vector.
 
 A step of Adam is some twenty operations per variable, and ResNet-44 has 178 variables: a third of all operations of a
-training step, which have to be traced and started one by one, for arithmetic that takes a millisecond. On one vector of
-all weights they are twenty operations; element by element they compute the same bits.
+training step, which have to be traced and started one by one. On one vector of all weights they are twenty operations;
+element by element they compute the same bits.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from dlperf.cli import entry_point
 from dlperf.entry_points import PROBLEMS
 from dlperf.tracking import query, run_source
 from tests.support.desk import MLFLOW_RUN, ROOT, Desk
-from tests.support.made_trials import log, made
+from tests.support.made_trials import log, made, new_store
 
 NUMBERS = {"optimizers": 20, "scaling": 10, "architectures": 3, "cutout": 12, "approximators": 8}
 Start = Callable[..., tuple[int, str, str]]
@@ -60,10 +60,7 @@ def log_odd_runs(client: Any) -> None:
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A store with trials of all problems, and with runs that are no results."""
-    folder = tmp_path_factory.mktemp("store")
-    uri = f"sqlite:///{folder}/mlflow.db"
-    with contextlib.chdir(folder):  # where MLflow puts the artifacts of such a store
-        client = mlflow.MlflowClient(uri)
+    with new_store(tmp_path_factory.mktemp("store")) as (uri, client):
         other = client.create_experiment("another experiment")
     for problem, count in NUMBERS.items():
         for number in range(count):

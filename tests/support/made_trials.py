@@ -6,11 +6,13 @@ writes thousands into a SQLite store at once.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import math
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -86,6 +88,16 @@ def made(problem: str, number: int, *, length: int = 20, **overrides: Any) -> Ma
         tags["dlperf.target_reached"] = str("seconds_to_target" in metrics).lower()
     params = {**texts(parameters), **kind.facts}
     return MadeTrial(problem, module.trial_name(parameters), params, metrics, history, tags, _STARTED + 1000 * number)
+
+
+@contextlib.contextmanager
+def new_store(folder: Path) -> Iterator[tuple[str, Any]]:
+    """Make a store in a folder, which is the working directory meanwhile: yield its address and MLflow's client."""
+    import mlflow
+
+    uri = f"sqlite:///{folder}/mlflow.db"
+    with contextlib.chdir(folder):  # where MLflow puts the artifacts of such a store
+        yield uri, mlflow.MlflowClient(uri)
 
 
 def log(client: Any, trial: MadeTrial, experiment_id: str = "0") -> str:
