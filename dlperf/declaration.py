@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Literal, TypeAlias, get_args, get_origin
@@ -37,6 +37,7 @@ def parameter(
     unit: str = "",
     grid: bool = False,
     separator: str = ",",
+    is_one_value: Callable[[str], bool] | None = None,
     operational: bool = False,
     selects: bool = False,
     derived_from: str = "",
@@ -53,7 +54,9 @@ def parameter(
         help: What the parameter means, without its type, bounds, choices and default, which are added from here.
         unit: What a number counts ("pixels", "seconds"), "" for none.
         grid: The parameter takes a list on the command line and spans the grid of trials.
-        separator: What stands between the values of such a list.
+        separator: What stands between the values of such a list; a value that holds it has a backslash before it.
+        is_one_value: Says of a user's text whether it is one value as it stands, separators included: the name of an
+            existing file, say.
         operational: The parameter does not define the result (`data_dir`, `dry_run`): it is left out of the trial's
             key, and may differ when a run is resumed.
         selects: The parameter says which trials there are, not what one of them does (`max_layers`): it is left out of
@@ -89,6 +92,7 @@ def parameter(
             "unit": unit,
             "grid": grid,
             "separator": separator,
+            "is_one_value": is_one_value,
             "operational": operational,
             "selects": selects,
             "derived_from": derived_from,
@@ -114,6 +118,7 @@ class Description:
         help: What the parameter means.
         grid: It takes a list and spans the grid.
         separator: What stands between the values of the list.
+        is_one_value: Whether a user's text is one value as it stands; None where a separator always separates.
         operational: It does not define the result.
         selects: It says which trials there are.
     """
@@ -129,6 +134,7 @@ class Description:
     help: str
     grid: bool
     separator: str
+    is_one_value: Callable[[str], bool] | None
     operational: bool
     selects: bool
 
@@ -171,6 +177,7 @@ class Description:
             help=field.description or "",
             grid=settings["grid"],
             separator=settings["separator"],
+            is_one_value=settings["is_one_value"],
             operational=settings["operational"],
             selects=settings["selects"],
         )
@@ -199,7 +206,16 @@ class Description:
 
     def join(self, values: Iterable[Value]) -> str:
         """Write values as the text of a list."""
-        return self.separator.join(text(value) for value in values)
+        return self.separator.join(self.write(value) for value in values)
+
+    def write(self, value: Value) -> str:
+        """Write one value as the text that `read` reads back: its `text`, separators in it marked."""
+        written = text(value)
+        return written.replace(self.separator, f"\\{self.separator}") if self._marks_separators else written
+
+    @property
+    def _marks_separators(self) -> bool:
+        return self.grid and self.type is str and not self.choices
 
     @property
     def default(self) -> str | None:
@@ -216,7 +232,8 @@ class Description:
         """Read one value.
 
         Args:
-            written: The text of one value, without separators where the parameter spans the grid.
+            written: The text of one value; where the parameter spans the grid, a separator in it has a backslash
+                before it.
 
         Returns:
             The value, of the declared type.
@@ -242,7 +259,9 @@ class Description:
         Raises:
             BadInput: One of them is not accepted.
         """
-        items = written.split(self.separator) if self.grid else [written]
+        if self.is_one_value and self.is_one_value(written):
+            return (written,)
+        items = re.split(rf"(?<!\\){re.escape(self.separator)}", written) if self.grid else [written]
         values = []
         for item in items:
             try:
@@ -265,13 +284,12 @@ class Description:
             accepted = _FLOAT.fullmatch(written) is not None
             value = float(written) if accepted else 0.0
             accepted = accepted and math.isfinite(value)
+        elif self._marks_separators:
+            unmarked = written.replace(f"\\{self.separator}", "")
+            value = written.replace(f"\\{self.separator}", self.separator)
+            accepted = self.separator not in unmarked and written != ""
         else:
-            value = written
-            accepted = (
-                written in self.choices
-                if self.choices
-                else not self.grid or (self.separator not in value and value != "")
-            )
+            value, accepted = written, written in self.choices if self.choices else True
         if not (accepted and all(_within(value, words, bound) for words, bound in self.bounds)):
             raise ValueError
         return value

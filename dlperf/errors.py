@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 # user:password@ of an address, also where the password has a slash in it; ssh://user@host has no secret.
 _LOGIN = re.compile(r"(?<!ssh)://[^\s/]*@|://[^\s/@:]*:\S*@")
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _MOST_CHARACTERS = 2_000
 _LEFT_OUT = " [...] "
 
@@ -100,12 +101,12 @@ def one_line(error: object, most: int = _MOST_CHARACTERS) -> str:
 
 
 def in_one_line(text: str, most: int = _MOST_CHARACTERS) -> str:
-    """Return a text in one line, without logins; beginning and end of one that is longer than `most` characters.
+    """Return a text in one line, without logins and colours; of one longer than `most` characters beginning and end.
 
     Whatever another program says goes through here, or through `reason`, and is cut nowhere else: why something failed
     often stands at the end.
     """
-    line = without_logins(" ".join(text.split()))
+    line = without_logins(" ".join(_COLOURS.sub("", text).split()))
     if len(line) <= most:
         return line
     head = (most - len(_LEFT_OUT)) // 2

@@ -58,7 +58,7 @@ class Parameters(BaseModel):
         super().__pydantic_init_subclass__(**kwargs)
         for description in describe(cls):
             for default in description.defaults:
-                if description.read(text(default)) != default:
+                if description.read(description.write(default)) != default:
                     raise TypeError(f"{cls.__name__}.{description.name}: the default {default!r} has another type")
 
     @classmethod
@@ -119,7 +119,8 @@ class Parameters(BaseModel):
         """
         refuse_unknown(list(_descriptions(cls)), {name: text(value) for name, value in values.items()})
         descriptions = _descriptions(cls)
-        return _complete(cls, {name: descriptions[name].read(text(value)) for name, value in values.items()})
+        written = {name: descriptions[name].write(value) for name, value in values.items()}
+        return _complete(cls, {name: descriptions[name].read(value) for name, value in written.items()})
 
 
 @dataclass(frozen=True)
@@ -213,7 +214,7 @@ def texts(params: Parameters) -> dict[str, str]:
     Returns:
         Texts by name, in the order of declaration.
     """
-    return {name: text(getattr(params, name)) for name in _descriptions(type(params))}
+    return {name: description.write(getattr(params, name)) for name, description in _descriptions(type(params)).items()}
 
 
 def defining(params: Parameters) -> dict[str, str]:
@@ -226,7 +227,7 @@ def defining(params: Parameters) -> dict[str, str]:
         Texts by name, in the order of declaration.
     """
     return {
-        name: text(getattr(params, name))
+        name: description.write(getattr(params, name))
         for name, description in _descriptions(type(params)).items()
         if not (description.operational or description.selects)
     }

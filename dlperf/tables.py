@@ -16,10 +16,10 @@ READABLE_ROWS = 500
 
 
 def layer_frame(table: LayerTable) -> pd.DataFrame:
-    """Lay out a table of layers, with a last row of totals.
+    """Lay out a table of layers, with a last row of totals, which says where one is a lower bound.
 
     Columns: layer, input, description, formula, output (text); parameters, activations, multiplications (nullable
-    integers; missing where a layer is not counted).
+    integers; missing where they are not known); receptive_field (likewise, in pixels), where one is known.
     """
     import pandas as pd
 
@@ -33,14 +33,17 @@ def layer_frame(table: LayerTable) -> pd.DataFrame:
             "activations": row.activations,
             "multiplications": row.multiplications,
             "output": table.shape_text(row.output_shape),
+            "receptive_field": row.receptive_field,
         }
         for row in table.rows
     ]
     totals = {name: getattr(table, name) for name in ("parameters", "activations", "multiplications")}
+    bound = f"at least, in {' and '.join(table.at_least)}" if table.at_least else ""
     frame = pd.DataFrame(
-        [*rows, {"layer": "total", "input": "", "description": "", "formula": "", "output": "", **totals}]
+        [*rows, {"layer": "total", "input": "", "description": bound, "formula": "", "output": "", **totals}]
     )
-    return frame.astype(dict.fromkeys(totals, "Int64"))
+    frame = frame.astype(dict.fromkeys((*totals, "receptive_field"), "Int64"))
+    return frame if frame["receptive_field"].notna().any() else frame.drop(columns="receptive_field")
 
 
 def cell(value: Any) -> str:

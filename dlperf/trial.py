@@ -100,6 +100,7 @@ class TrialResult:
         metrics: Final metrics by name.
         tags: Further tags by name.
         figures: Figures that show the trial itself, by file name without ending; comparisons are `summarize`'s.
+        drawings: Figures that are kept as SVG, text as text, likewise.
         tables: Tables of the trial itself, likewise.
         model: The trained model where it is to be kept.
     """
@@ -107,6 +108,7 @@ class TrialResult:
     metrics: dict[str, float]
     tags: dict[str, str] = field(default_factory=dict)
     figures: dict[str, matplotlib.figure.Figure] = field(default_factory=dict)
+    drawings: dict[str, matplotlib.figure.Figure] = field(default_factory=dict)
     model: SavedModel | None = None
     tables: dict[str, pd.DataFrame] = field(default_factory=dict)
 

@@ -122,18 +122,16 @@ def test_a_worker_of_scaling_tells_the_whole_of_its_error() -> None:
         assert json.loads(worker.stdout.readline())["error"] == f"RuntimeError: {' '.join(LONG.split())}"
 
 
-def test_xla_keeps_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
-    import keras
+def test_xla_keeps_its_reason() -> None:
     import tensorflow as tf
 
-    from dlperf.keras_accounting.compiled_program import count_compiled
+    from dlperf.keras_accounting.compiled_program import program_text
 
     def refuse(*_: object, **__: object) -> None:
         raise tf.errors.InvalidArgumentError(None, None, LONG)
 
-    monkeypatch.setattr(tf, "function", lambda *_, **__: SimpleNamespace(get_concrete_function=refuse))
     with pytest.raises(ValueError, match=REASON):
-        count_compiled(keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)]), keras.Input((2,), batch_size=1))
+        program_text(SimpleNamespace(experimental_get_compiler_ir=refuse))  # type: ignore[arg-type]
 
 
 def test_a_keras_file_keeps_its_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,7 +139,7 @@ def test_a_keras_file_keeps_its_reason(tmp_path: Path, monkeypatch: pytest.Monke
 
     import keras
 
-    from dlperf.problems.architectures import subjects
+    from dlperf.problems.architectures.model_file import loaded
 
     def refuse(*_: object, **__: object) -> None:
         raise ValueError(LONG)
@@ -150,7 +148,7 @@ def test_a_keras_file_keeps_its_reason(tmp_path: Path, monkeypatch: pytest.Monke
         file.writestr("config.json", "{}")
     monkeypatch.setattr(keras.models, "load_model", refuse)
     with pytest.raises(Exception, match=REASON):
-        subjects._load(tmp_path / "a.keras", "keras:a.keras")
+        loaded(tmp_path / "a.keras", "", False, "keras:a.keras")
 
 
 def test_ssh_s_whole_complaint_is_kept(tmp_path: Path) -> None:

@@ -21,7 +21,8 @@ TENSORFLOW = {
         )
     ),
     *("dlperf.problems.scaling.worker", "dlperf.models.batch_norm"),
-    *("dlperf.keras_accounting.compiled_program", "dlperf.keras_accounting.gradient_support"),
+    *("dlperf.keras_accounting.calls", "dlperf.keras_accounting.compiled_program"),
+    *("dlperf.keras_accounting.gradient_support", "dlperf.keras_accounting.measured"),
 }
 # Rooms from what a user starts down to what everything rests on. A file imports from its own room and from those on
 # lines below; rooms that share a line do not know each other.

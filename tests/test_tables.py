@@ -80,10 +80,14 @@ def test_a_table_of_layers_ends_in_its_totals() -> None:
         assert frame[column].iloc[:-1].sum() == frame[column].iloc[-1]
 
 
-def test_what_is_not_counted_is_missing_and_not_zero() -> None:
-    row = LayerRow("lstm", "LSTM: not counted", (3,), (4,), "", 10, 4, None)
-    table = LayerTable("t", (row,))
+def test_what_is_not_known_is_missing_and_the_total_is_at_least() -> None:
+    known = LayerRow("dense", "", (3,), (4,), "", 12, 4, 12)
+    row = LayerRow("own", "Own: multiplications not known", (3,), (None, 4), "", 10, None, None)
+    table = LayerTable("t", (known, row))
     frame = layer_frame(table)
-    assert frame["multiplications"].isna().tolist() == [True, False]
-    assert table.not_counted == (row,)
-    assert [line.split("|")[7].strip() for line in markdown(frame).splitlines()[2:]] == ["-", "0"]
+    assert frame["multiplications"].isna().tolist() == frame["activations"].isna().tolist() == [False, True, False]
+    assert table.unknown("multiplications") == table.unknown("activations") == (row,)
+    assert (table.multiplications, table.activations) == (12, 4)
+    assert frame["description"].iloc[-1] == "at least, in activations and multiplications"
+    assert frame["output"].tolist() == ["4", "? x 4", ""]
+    assert [line.split("|")[7].strip() for line in markdown(frame).splitlines()[2:]] == ["12", "-", "12"]

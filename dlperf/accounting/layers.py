@@ -5,11 +5,13 @@ What is counted, once for the whole project:
 - parameters: all weights of a layer, biases included unless a table says otherwise;
 - activations: elements of a layer's output for one example; a layer that hands on its input's elements unchanged
   (flatten, reshape, dropout at inference) adds none;
-- multiplications: those of sums of products (convolutions, matrix products) in one forward pass of one example. Biases,
-  additions, normalisation, activation functions and element-wise products count none: these are MACs, not FLOPs. A
-  filter's taps on zero padding count, as in every published total.
+- multiplications: those of sums of products over learned weights or over activations (convolutions, matrix products) in
+  one forward pass of one example. Biases, additions, normalisation, activation functions and element-wise products
+  count none: these are MACs, not FLOPs. Neither do interpolation and look-ups, which a compiler may write as products.
+  A filter's taps on zero padding count, as in every published total.
 
-Shapes are (height, width, channels), or (units,).
+A number that is not known is None, and the total of its column is a lower bound. Shapes are (height, width, channels),
+or (units,); a side that nothing says before the program runs is None.
 """
 
 from __future__ import annotations
@@ -17,8 +19,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-Shape = tuple[int, ...]
+Shape = tuple[Any, ...]
+"""Sides; None for one that is not known."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +36,12 @@ class LayerRow:
         output_shape: Shape of its output.
         formula: How the parameters come about ("(11 x 11 x 3 + 1) x 96 = 34,944"); "" where there are none.
         parameters: Weights.
-        activations: Output elements.
-        multiplications: Multiplications of sums of products; None where no closed form is known.
+        activations: Output elements; None where the shape of the output is not known.
+        multiplications: Multiplications of sums of products; None where nothing says them.
+        altered: Of the parameters, how many more (or fewer) they are than the layer had before it was altered, by
+            adapters (LoRA) or by quantisation.
+        receptive_field: Pixels of the input, along a side, that an output sees; None where that is not defined, and
+            where it was not worked out.
     """
 
     layer: str
@@ -42,8 +50,10 @@ class LayerRow:
     output_shape: Shape
     formula: str
     parameters: int
-    activations: int
+    activations: int | None
     multiplications: int | None
+    altered: int = 0
+    receptive_field: int | None = None
 
 
 @dataclass(frozen=True)
@@ -67,24 +77,33 @@ class LayerTable:
 
     @property
     def activations(self) -> int:
-        """Sum of the output elements of one example, the input among them."""
-        return sum(row.activations for row in self.rows)
+        """Sum of the output elements of one example, the input among them; see `at_least`."""
+        return sum(row.activations or 0 for row in self.rows)
 
     @property
     def multiplications(self) -> int:
-        """Sum of the multiplications of the rows that are counted; see `not_counted`."""
+        """Sum of the multiplications; see `at_least`."""
         return sum(row.multiplications or 0 for row in self.rows)
 
     @property
-    def not_counted(self) -> tuple[LayerRow, ...]:
-        """Rows without a known closed form: the sum of the multiplications leaves them out."""
-        return tuple(row for row in self.rows if row.multiplications is None)
+    def altered(self) -> int:
+        """Parameters more (or fewer) than before layers were altered."""
+        return sum(row.altered for row in self.rows)
+
+    def unknown(self, quantity: str) -> tuple[LayerRow, ...]:
+        """Return the rows whose activations (or multiplications) are not known: the sum leaves them out."""
+        return tuple(row for row in self.rows if getattr(row, quantity) is None)
+
+    @property
+    def at_least(self) -> tuple[str, ...]:
+        """The sums that are lower bounds."""
+        return tuple(quantity for quantity in ("activations", "multiplications") if self.unknown(quantity))
 
     def shape_text(self, shape: Shape) -> str:
         """Write a shape of one of the rows ("227 x 227 x 3")."""
         if self.channels_first and len(shape) == 3:
             shape = (shape[-1], *shape[:-1])
-        return times(*shape)
+        return times(*("?" if side is None else side for side in shape))
 
 
 def times(*factors: object) -> str:

@@ -6,10 +6,14 @@ Every multiplication of a sum of products stands in a `dot` or a `convolution`:
     dot: elements of the result x sides that are summed over
     convolution: elements of the result x taps of the window x input channels of a group
 
-On a CPU a dilated convolution is a plain one between two regroupings (space to batch), which pad: such a program's
-multiplications are not counted. A transposed convolution is a convolution whose input has zeros between its elements;
-its multiplications are counted from the input's side (input elements x taps x output channels of a group), as no
-product with such a zero is needed.
+Only what the result depends on counts. A loop counts as often as it turns, where that follows from shapes. A compiler
+also writes interpolations and look-ups as products, whose factors nobody learned and no layer put out: they are told by
+the TensorFlow operation that each instruction comes from, and count none.
+
+On a CPU a dilated convolution is a plain one between two regroupings (space to batch), which pad: it is counted by what
+the second one keeps. A transposed convolution is a convolution whose input has zeros between its elements; its
+multiplications are counted from the input's side (input elements x taps x output channels of a group), as no product
+with such a zero is needed.
 """
 
 from __future__ import annotations
@@ -20,14 +24,22 @@ import warnings
 from dataclasses import dataclass
 from typing import Any
 
-import keras
 import tensorflow as tf
 
 from dlperf.errors import one_line
+from dlperf.keras_accounting.calls import Trace
+from dlperf.keras_accounting.hlo import Computation, Instruction, Program, parsed
+from dlperf.keras_accounting.loop_turns import branch, turns
 
-_INSTRUCTION = re.compile(r"^\s*(?:ROOT )?%?\S+ = (.*?) ([a-z][a-z-]*)\((.*)$", re.MULTILINE)
-_SHAPE = re.compile(r"[a-z]+[0-9]*\[([0-9,]*)\]")
-_UNKNOWN = ("while", "conditional", "custom-call", "call")
+# Products of learned weights or of what layers put out.
+_PRODUCTS = re.compile(r"MatMul|Einsum|Conv[123]D|DepthwiseConv|Conv$|^XlaDot|^XlaConv|^$")
+# Weights of an interpolation, rows of a one-hot matrix: factors that a compiler makes up.
+_NO_PRODUCTS = re.compile(
+    "^(Resize|ScaleAndTranslate|ImageProjectiveTransform|CropAndResize|Gather|Scatter|Tensor|Unsorted|Segment|OneHot|"
+    "Cum|Matrix(Band|Diag|SetDiag)|StridedSlice|AvgPool|Bincount|DenseBincount)"
+)
+_HARMLESS_CALLS = ("TopK", "Sharding", "X64", "AssumeGatherIndicesInBound", "PadToStatic", "SliceToDynamic")
+_SOLVERS = ("fft", "cholesky", "triangular-solve")
 
 
 @dataclass(frozen=True)
@@ -37,8 +49,8 @@ class CompiledCount:
     Attributes:
         parameters: Elements of the weights it reads: its arguments without the inputs and without constants.
         not_read: Weights of the model that it does not read, by name, with their elements.
-        multiplications: Of its sums of products; None if it has loops, calls or regroupings, so that its work cannot be
-            read off.
+        multiplications: Of its sums of products; None if it has a loop whose turns depend on data, branches that
+            differ, or calls of other programs, so that its work cannot be read off.
     """
 
     parameters: int
@@ -46,73 +58,131 @@ class CompiledCount:
     multiplications: int | None
 
 
-def count_compiled(model: keras.Model, inputs: Any) -> CompiledCount:
-    """Compile a model's inference and count the program.
-
-    Args:
-        model: A built model.
-        inputs: `keras.KerasTensor`s for one example, nested as the model takes them.
+def count_compiled(trace: Trace) -> CompiledCount:
+    """Compile a model's inference on one example and count the program.
 
     Raises:
         ValueError: If XLA cannot compile the model.
     """
-    function = tf.function(lambda nested: model(nested, training=False), jit_compile=True)
-    specs = keras.tree.map_structure(lambda tensor: tf.zeros(tensor.shape, tensor.dtype), inputs)
+    program = parsed(program_text(trace.function, *trace.examples))
+    graph = trace.graph
+    read = {id(variable) for variable in graph.variables}
+    unread = {w.path: math.prod(w.shape) for w in trace.model.weights if id(w.value) not in read}
+    constants = [tensor for tensor, _ in graph.captures if tensor.dtype != tf.resource]
+    others = sum(math.prod(tensor.shape) for tensor in [*trace.examples, *constants])
+    arguments = sum(math.prod(sides) for sides in program.arguments)
+    return CompiledCount(arguments - others, unread, multiplications(program))
+
+
+def program_text(function: Any, *examples: tf.Tensor) -> str:
+    """Return the program of a `tf.function` that is to be compiled, as XLA is given it.
+
+    Args:
+        function: Made with `jit_compile=True`.
+        *examples: Its arguments.
+
+    Raises:
+        ValueError: If XLA cannot compile it.
+    """
     try:
-        graph = function.get_concrete_function(specs).graph
         with warnings.catch_warnings():
             # Without a device's name, deprecated or not, TensorFlow draws a random number to see where it lands, which
             # its deterministic mode refuses.
             warnings.simplefilter("ignore")
-            program = function.experimental_get_compiler_ir(specs)(stage="hlo", device_name="/device:CPU:0")
-    except (tf.errors.OpError, ValueError, TypeError) as error:
-        raise ValueError(f"XLA cannot compile it: {one_line(error)}") from error
-    read = {id(variable) for variable in graph.variables}
-    unread = {w.path: math.prod(w.shape) for w in model.weights if id(w.value) not in read}
-    constants = [tensor for tensor, _ in graph.captures if tensor.dtype != tf.resource]
-    others = sum(math.prod(tensor.shape) for tensor in [*keras.tree.flatten(inputs), *constants])
-    return CompiledCount(entry_elements(program) - others, unread, multiplications(program))
+            text: str = function.experimental_get_compiler_ir(*examples)(stage="hlo", device_name="/device:CPU:0")
+    except (tf.errors.OpError, ValueError, TypeError, NotImplementedError) as error:
+        said = str(error).partition("The op is created at")[0]  # TensorFlow adds where, frame by frame
+        raise ValueError(f"XLA cannot compile it: {one_line(said)}") from error
+    return text
 
 
-def entry_elements(program: str) -> int:
-    """Return the elements of all arguments of a program in HLO text."""
-    layout = program.partition("entry_computation_layout={")[2].partition(")->")[0]
-    return sum(_elements(shape) for shape in _SHAPE.findall(layout))
+def multiplications(program: Program) -> int | None:
+    """Return the multiplications of sums of products of a program; None where they cannot be read off."""
+    return _of_computation(program, program.entry, {})
 
 
-def multiplications(program: str) -> int | None:
-    """Return the multiplications of sums of products of a program in HLO text; None where they cannot be read off."""
-    if "SpaceToBatch" in program:
-        return None
-    total = 0
-    for result, kind, rest in _INSTRUCTION.findall(program):
-        if kind in _UNKNOWN:
-            return None
-        shapes = [[int(side) for side in sides.split(",") if side] for sides in _SHAPE.findall(rest)]
-        if kind == "dot":
-            summed = [shapes[0][axis] for axis in _numbers(r"lhs_contracting_dims={([0-9,]*)}", rest)]
-            total += _elements(_SHAPE.findall(result)[0]) * math.prod(summed)
-        elif kind == "convolution":
-            total += _convolution(_elements(_SHAPE.findall(result)[0]), shapes[0], shapes[1], rest)
-    return total
+def _of_computation(program: Program, name: str, known: dict[str, int | None]) -> int | None:
+    if name not in known:
+        live = program.computations[name].live
+        known[name] = _sum([_of_instruction(program, name, instruction, known) for instruction in live])
+    return known[name]
 
 
-def _convolution(elements: int, inputs: list[int], kernel: list[int], rest: str) -> int:
+def _sum(counts: list[int | None]) -> int | None:
+    return None if None in counts else sum(count or 0 for count in counts)
+
+
+def _of_instruction(
+    program: Program, computation: str, instruction: Instruction, known: dict[str, int | None]
+) -> int | None:
+    kind = instruction.kind
+    if kind in ("dot", "convolution"):
+        return _of_product(program.computations[computation], instruction)
+    if kind == "while":
+        inside = [*instruction.computations("body"), *instruction.computations("condition")]
+        once = _sum([_of_computation(program, name, known) for name in inside])
+        if not once:
+            return once
+        turned = turns(program, instruction, computation)
+        return None if turned is None else turned * once
+    if kind == "conditional":
+        branches = instruction.computations("branch_computations")
+        branches += instruction.computations("true_computation") + instruction.computations("false_computation")
+        taken = branch(program, instruction, computation)
+        counts = {_of_computation(program, name, known) for name in ([taken] if taken else branches)}
+        return counts.pop() if len(counts) == 1 else None
+    if kind in ("call", "fusion", "map", "async-start"):
+        called = instruction.computations("to_apply") or instruction.computations("calls")
+        return _sum([_of_computation(program, name, known) for name in called])
+    if kind == "custom-call":
+        target = instruction.attributes.partition('custom_call_target="')[2].partition('"')[0]
+        return 0 if target.startswith(_HARMLESS_CALLS) else None
+    return None if kind in _SOLVERS else 0
+
+
+def _of_product(computation: Computation, instruction: Instruction) -> int | None:
+    if _NO_PRODUCTS.search(instruction.tensorflow_type):
+        return 0
+    if not _PRODUCTS.search(instruction.tensorflow_type):
+        return None  # what a solver or a transform is made of
+    left, right = (computation.instructions[operand].shapes[0] for operand in instruction.operands[:2])
+    if instruction.kind == "dot":
+        summed = [left[axis] for axis in instruction.numbers("lhs_contracting_dims")]
+        return math.prod(instruction.shapes[0]) * math.prod(summed)
+    return _of_convolution(computation, instruction, left, right)
+
+
+def _of_convolution(
+    computation: Computation, instruction: Instruction, inputs: tuple[int, ...], kernel: tuple[int, ...]
+) -> int | None:
     """Count one convolution; `dim_labels=b01f_01io->b01f` says which axis of the kernel is what."""
-    labels = re.search(r"dim_labels=(\w+)_(\w+)->", rest)
+    labels = re.search(r"dim_labels=(\w+)_(\w+)->", instruction.attributes)
     assert labels, "XLA writes the labels of every convolution"
     side = dict(zip(labels.group(2), kernel, strict=True))
     taps = math.prod(size for label, size in side.items() if label.isdigit())
-    if "lhs_dilate" in rest or "BackpropInput" in rest:
-        groups = _numbers(r"feature_group_count=([0-9]+)", rest) or [1]
+    if "lhs_dilate" in instruction.attributes or "BackpropInput" in instruction.attributes:
+        groups = instruction.numbers("feature_group_count") or (1,)
         return math.prod(inputs) * taps * side["o"] // groups[0]
-    return elements * taps * side["i"]
+    if _is_regrouped(computation, instruction):
+        kept = _kept(computation, instruction)
+        return None if kept is None else math.prod(kept.shapes[0]) * taps * side["i"]
+    return math.prod(instruction.shapes[0]) * taps * side["i"]
 
 
-def _numbers(pattern: str, text: str) -> list[int]:
-    match = re.search(pattern, text)
-    return [int(number) for number in match.group(1).split(",") if number] if match else []
+def _is_regrouped(computation: Computation, convolution: Instruction) -> bool:
+    """Whether a convolution's input was regrouped (space to batch), other changes of its shape left aside."""
+    inputs = computation.instructions[convolution.operands[0]]
+    while inputs.kind == "reshape" and inputs.tensorflow_type != "SpaceToBatchND":
+        inputs = computation.instructions[inputs.operands[0]]
+    return inputs.tensorflow_type == "SpaceToBatchND"
 
 
-def _elements(sides: str) -> int:
-    return math.prod(int(side) for side in sides.split(",") if side)
+def _kept(computation: Computation, convolution: Instruction) -> Instruction | None:
+    """Return the end of the regrouping (batch to space) behind a convolution: what is kept of its result."""
+    kept, current = None, convolution
+    while True:
+        users = [each for each in computation.live if current.name in each.operands]
+        if len(users) != 1 or users[0].tensorflow_type not in ("BatchToSpaceND", "Squeeze"):
+            return kept
+        current = users[0]
+        kept = current if current.tensorflow_type == "BatchToSpaceND" else kept

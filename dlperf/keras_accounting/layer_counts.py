@@ -1,6 +1,6 @@
 """Closed forms for Keras's layers: parameters and multiplications of one call, from its configuration and shapes.
 
-`dlperf.accounting.layers` says what counts. A layer that is not listed here can be added:
+`dlperf.accounting.layers` says what counts. A layer without a closed form is measured (`measured`); one can be added:
 
     @counts(MyLayer)
     def _my_layer(call):
@@ -14,7 +14,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import keras
 from keras import layers
 
 from dlperf.accounting.layers import Shape, kernel_parameters, times
@@ -30,14 +29,12 @@ class Count:
         parameters: Its weights.
         formula: How their number comes about; "" where there are none.
         multiplications: Multiplications of sums of products.
-        hands_on: Its output is its input's elements, unchanged.
     """
 
     description: str = ""
     parameters: int = 0
     formula: str = ""
     multiplications: int = 0
-    hands_on: bool = False
 
 
 _Counter = Callable[[Call], Count | None]
@@ -103,7 +100,7 @@ def _convolution(call: Call) -> Count:
     layer, kernel = call.operation, tuple(call.operation.kernel_size)
     seen = _channels(layer, call.inputs[0]) // layer.groups
     parameters, formula = kernel_parameters((*kernel, seen), layer.filters, bias=layer.use_bias)
-    multiplications = math.prod((*_spatial(layer, call.outputs[0]), *kernel, seen, layer.filters))
+    multiplications = math.prod((*_spatial(layer, call.output_shapes[0]), *kernel, seen, layer.filters))
     return Count(f"{times(*kernel)} filter, {layer.filters} filters{_options(layer)}", parameters, formula,
                  multiplications)  # fmt: skip
 
@@ -124,7 +121,7 @@ def _depthwise_convolution(call: Call) -> Count:
     layer, kernel = call.operation, tuple(call.operation.kernel_size)
     filters = _channels(layer, call.inputs[0]) * layer.depth_multiplier
     parameters, formula = kernel_parameters(kernel, filters, bias=layer.use_bias)
-    multiplications = math.prod((*_spatial(layer, call.outputs[0]), *kernel, filters))
+    multiplications = math.prod((*_spatial(layer, call.output_shapes[0]), *kernel, filters))
     return Count(f"{times(*kernel)} filter for each channel{_options(layer)}", parameters, formula, multiplications)
 
 
@@ -136,7 +133,7 @@ def _separable_convolution(call: Call) -> Count:
     _, second = kernel_parameters((depthwise,), layer.filters, bias=layer.use_bias)
     parameters = math.prod(kernel) * depthwise + (depthwise + layer.use_bias) * layer.filters
     formula = f"{first.partition(' =')[0]} + {second.partition(' =')[0]} = {parameters:,}"
-    positions = math.prod(_spatial(layer, call.outputs[0]))
+    positions = math.prod(_spatial(layer, call.output_shapes[0]))
     multiplications = positions * (math.prod(kernel) * depthwise + depthwise * layer.filters)
     description = f"{times(*kernel)} filter for each channel, then {layer.filters} filters of 1{_options(layer)}"
     return Count(description, parameters, formula, multiplications)
@@ -157,7 +154,7 @@ def _einsum_dense(call: Call) -> Count:
     formula = f"{times(*kernel)}{f' + {times(*bias)}' if bias else ''} = {parameters:,}"
     _, labels, output = layer.equation.replace("->", ",").split(",")
     summed = math.prod(side for label, side in zip(labels, kernel, strict=True) if label not in output)
-    return Count(f"product {layer.equation}", parameters, formula, math.prod(call.outputs[0]) * summed)
+    return Count(f"product {layer.equation}", parameters, formula, math.prod(call.output_shapes[0]) * summed)
 
 
 @counts(layers.Embedding)
@@ -165,6 +162,19 @@ def _embedding(call: Call) -> Count:
     layer = call.operation
     parameters = layer.input_dim * layer.output_dim
     formula = f"{times(layer.input_dim, layer.output_dim)} = {parameters:,}"
+    return Count(f"{layer.input_dim} vectors of {layer.output_dim}", parameters, formula)
+
+
+@counts(layers.ReversibleEmbedding)
+def _reversible_embedding(call: Call) -> Count:
+    layer = call.operation
+    matrices = 1 if layer.tie_weights else 2
+    parameters = matrices * layer.input_dim * layer.output_dim
+    formula = f"{times(matrices, layer.input_dim, layer.output_dim).removeprefix('1 x ')} = {parameters:,}"
+    args, kwargs = call.arguments
+    if args[1] if len(args) > 1 else kwargs.get("reverse", False):
+        multiplications = math.prod(call.inputs[0]) * layer.input_dim
+        return Count(f"scores of {layer.input_dim} vectors", parameters, formula, multiplications)
     return Count(f"{layer.input_dim} vectors of {layer.output_dim}", parameters, formula)
 
 
@@ -200,9 +210,9 @@ def _attention_heads(call: Call, heads: int, pairs: int, key: int, value: int, b
     queries, values, keys = (named[name].shape for name in ("query", "value", "key"))
     axes = getattr(call.operation, "_attention_axes", None)
     whole = axes is None or tuple(axes) == tuple(range(1, len(queries) - 1))
-    if not whole or len(call.outputs[0]) != len(queries) or queries[0] != 1:
+    if not whole or len(call.output_shapes[0]) != len(queries) or queries[0] != 1:
         return None
-    width = call.outputs[0][-1]
+    width = call.output_shapes[0][-1]
     projections = [(queries, heads * key), (keys, pairs * key), (values, pairs * value)]
     parameters = sum((shape[-1] + bias) * size for shape, size in projections) + (heads * value + bias) * width
     terms = [kernel_parameters((shape[-1],), size, bias=bias)[1].partition(" =")[0] for shape, size in projections]
@@ -234,7 +244,7 @@ def _additive_attention(call: Call) -> Count | None:
 def _dot(call: Call) -> Count:
     axes = call.operation.axes
     axis = axes if isinstance(axes, int) else axes[0]
-    return Count("inner product", multiplications=math.prod(call.outputs[0]) * call.inputs[0][axis])
+    return Count("inner product", multiplications=math.prod(call.output_shapes[0]) * call.inputs[0][axis])
 
 
 @counts(layers.BatchNormalization)
@@ -292,30 +302,15 @@ def _per_channel(description: str, vectors: int, channels: int) -> Count:
     return Count(description, parameters, formula)
 
 
-_POOLING = [f"{kind}{n}D" for kind in ("MaxPooling", "AveragePooling") for n in (1, 2, 3)]
-_GLOBAL_POOLING = [f"Global{name}" for name in _POOLING]
-_ADAPTIVE_POOLING = [f"Adaptive{name}" for name in _POOLING]
-_RESHAPING = [f"{kind}{n}D" for kind in ("ZeroPadding", "Cropping", "UpSampling") for n in (1, 2, 3)]
-_ELEMENTWISE = ["Activation", "ReLU", "LeakyReLU", "ELU", "Softmax", "Rescaling", "UnitNormalization", "Masking"]
-_MERGING = ["Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum", "Concatenate", "RepeatVector"]
-_HANDING_ON = ["Flatten", "Reshape", "Permute", "Identity", "Dropout", "AlphaDropout", "GaussianDropout"]
-_HANDING_ON += ["GaussianNoise", "ActivityRegularization", *(f"SpatialDropout{n}D" for n in (1, 2, 3))]
+_POOLING = [f"{kind}Pooling{n}D" for kind in ("Max", "Average") for n in (1, 2, 3)]
 
 
-@counts(*(getattr(layers, name) for name in [*_RESHAPING, *_ELEMENTWISE, *_MERGING] if hasattr(layers, name)))
-def _without_products(call: Call) -> Count:
-    if isinstance(call.operation, layers.Activation):
-        return Count(keras.activations.serialize(call.operation.activation))
-    return Count()
-
-
-@counts(*(getattr(layers, name) for name in [*_POOLING, *_GLOBAL_POOLING, *_ADAPTIVE_POOLING] if hasattr(layers, name)))
+@counts(*(getattr(layers, name) for name in _POOLING))
 def _pooling(call: Call) -> Count:
     layer = call.operation
-    size = getattr(layer, "pool_size", None)
-    return Count(f"{times(*size)}, stride {times(*layer.strides)}, padding {layer.padding}" if size else "")
+    return Count(f"{times(*layer.pool_size)}, stride {times(*layer.strides)}, padding {layer.padding}")
 
 
-@counts(*(getattr(layers, name) for name in _HANDING_ON))
-def _handing_on(call: Call) -> Count:
-    return Count(hands_on=True)
+@counts(layers.Activation)
+def _activation(call: Call) -> Count:
+    return Count(call.operation.activation.__name__)

@@ -3,49 +3,56 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
 from keras.src.models.functional import Functional
 
-import dlperf.keras_accounting.graph_operations  # noqa: F401 - registers its closed forms
+import dlperf.keras_accounting.operation_counts  # noqa: F401 - registers its closed forms
 from dlperf.accounting.layers import LayerRow, LayerTable, Shape, input_row
-from dlperf.keras_accounting.calls import Call, traced_call
-from dlperf.keras_accounting.layer_counts import counter_of
+from dlperf.errors import did_you_mean
+from dlperf.keras_accounting.calls import Call, TensorArgument, Trace, traced
+from dlperf.keras_accounting.layer_counts import Count, counter_of
+from dlperf.keras_accounting.measured import Measured, may_have_products
+from dlperf.keras_accounting.receptive_fields import ReceptiveFields
 
-_CONTAINERS = (keras.Sequential, Functional)
+InputShapes = Mapping[str, Sequence[int]] | Sequence[int]
+"""Sides of a model's input, without batch; of several inputs by their names."""
 
 
-def layer_table(model: keras.Model, input_shape: Sequence[int] = ()) -> LayerTable:
+def layer_table(model: keras.Model, input_shape: InputShapes = ()) -> LayerTable:
     """Count a model layer by layer: one row per call of a layer in a forward pass of one example.
 
-    Nested models are opened; a layer that is called twice has two rows, with its parameters on the first. A layer whose
-    closed form is not known has a row without multiplications (see `LayerTable.not_counted`), and the layers inside it
-    have theirs.
+    Nested models and layers of the user's own that call layers are opened; a layer that is called twice has two rows,
+    with its parameters on the first. Products without a closed form are measured (`dlperf.keras_accounting.measured`);
+    what cannot be measured has no number (`LayerTable.unknown`).
 
     Args:
         model: A built model.
-        input_shape: Without batch; needed where the model leaves sides of its input open.
+        input_shape: Needed where the model leaves sides of its inputs open.
 
     Returns:
         The table; its shapes are as the model's data format has them.
 
     Raises:
-        ValueError: If the model is not built, or its input shape stays open or contradicts `input_shape`.
+        ValueError: If the model is not built, or its input shapes stay open or contradict `input_shape`.
     """
-    inputs = complete_inputs(model, input_shape)
-    call = traced_call(model, inputs)
-    rows = [input_row(tuple(tensor.shape[1:])) for tensor in keras.tree.flatten(inputs)]
-    return LayerTable(model.name, (*rows, *_rows(call, set(), "", True)))
+    return table_of(traced(model, complete_inputs(model, input_shape)))
 
 
-def complete_inputs(model: keras.Model, input_shape: Sequence[int] = ()) -> Any:
+def table_of(trace: Trace) -> LayerTable:
+    """Count a traced model layer by layer, as `layer_table` does."""
+    rows = [input_row(tuple(tensor.shape[1:])) for tensor in keras.tree.flatten(trace.inputs)]
+    return LayerTable(trace.model.name, (*rows, *_Counting(ReceptiveFields(trace.call.tensors)).rows(trace.call)))
+
+
+def complete_inputs(model: keras.Model, input_shape: InputShapes = ()) -> Any:
     """Return symbolic inputs for one example, nested as the model takes them.
 
     Args:
         model: A built model.
-        input_shape: Without batch; needed where the model leaves sides of its input open.
+        input_shape: Needed where the model leaves sides of its inputs open.
 
     Raises:
         ValueError: As `layer_table`.
@@ -55,71 +62,183 @@ def complete_inputs(model: keras.Model, input_shape: Sequence[int] = ()) -> Any:
         structure = model.inputs if isinstance(model, keras.Sequential) else model._inputs_struct
     except (AttributeError, ValueError):
         raise ValueError("is not built on inputs of its own: call it on a keras.Input first") from None
-    if input_shape and len(tensors) != 1:
-        raise ValueError(f"has {len(tensors)} inputs, and input_shape says the shape of one")
-    completed = []
-    for tensor in tensors:
-        shape = tuple(input_shape) or tuple(tensor.shape[1:])
-        declared = "x".join("?" if side is None else str(side) for side in tensor.shape[1:])
-        fits = len(shape) == len(tensor.shape) - 1 and all(
-            side in (None, length) for side, length in zip(tensor.shape[1:], shape, strict=True)
-        )
-        if not fits:
-            raise ValueError(f"takes inputs of {declared}, not of {'x'.join(map(str, shape))}")
-        if None in shape:
-            raise ValueError(f"takes inputs of {declared}: give input_shape")
-        completed.append(keras.KerasTensor((1, *shape), dtype=tensor.dtype))
+    shapes = dict(input_shape) if isinstance(input_shape, Mapping) else {"": tuple(input_shape)} if input_shape else {}
+    completed = [_completed(tensor, shapes, tensors) for tensor in tensors]
+    names = [tensor.name for tensor in tensors]
+    for name in shapes:
+        if name and name not in names:
+            raise ValueError(f"has no input {name}{did_you_mean(name, names)} (inputs: {', '.join(names)})")
     if len(completed) == 1 and isinstance(structure, list):
         return completed[0]
     return keras.tree.pack_sequence_as(structure, completed)
 
 
-def _rows(call: Call, seen: set[int], path: str, outermost: bool = False) -> Iterator[LayerRow]:
-    """Yield the rows of a call; `seen` holds the layers and variables that have been counted."""
-    operation = call.operation
-    name = path + getattr(operation, "name", type(operation).__name__)
-    counter = counter_of(type(operation))
-    count = counter(call) if counter else None
-    if count:
-        again = id(operation) in seen
-        parameters = 0 if again else count.parameters
-        seen.update([id(operation), *(id(variable) for variable in getattr(operation, "weights", []))])
-        description = type(operation).__name__ + (f": {count.description}" if count.description else "")
-        formula = "shared with its first call" if again and count.parameters else count.formula
-        activations = 0 if count.hands_on else _elements(call)
-        yield LayerRow(
-            name, description, _first(call.inputs), _first(call.outputs), formula, parameters, activations,
-            count.multiplications,
+def _completed(tensor: Any, shapes: Mapping[str, Sequence[int]], tensors: Sequence[Any]) -> keras.KerasTensor:
+    """Return an input of one example, its open sides as they were given."""
+    declared = tuple(tensor.shape[1:])
+    written = "x".join("?" if side is None else str(side) for side in declared)
+    if "" in shapes and len(tensors) != 1:
+        raise ValueError(f"has {len(tensors)} inputs: give input_shape by name, as {_example(tensors)}")
+    if tensor.name in shapes and "" in shapes:
+        raise ValueError("has one input: give its shape once")
+    shape = tuple(shapes.get(tensor.name) or shapes.get("") or declared)
+    which = "inputs" if len(tensors) == 1 else f"for {tensor.name} inputs"
+    fits = len(shape) == len(declared) and all(
+        side in (None, length) for side, length in zip(declared, shape, strict=True)
+    )
+    if not fits:
+        raise ValueError(f"takes {which} of {written}, not of {'x'.join(map(str, shape))}")
+    if None in shape:
+        how = "" if len(tensors) == 1 else f" by name, as {_example(tensors)}"
+        raise ValueError(f"takes {which} of {written}: give input_shape{how}")
+    return keras.KerasTensor((1, *shape), dtype=tensor.dtype)
+
+
+def _example(tensors: Sequence[Any]) -> str:
+    """Write an `input_shape` for the inputs that have open sides, of all if none has."""
+    open_ones = [tensor for tensor in tensors if None in tensor.shape[1:]] or tensors
+    shapes = ["x".join(str(side or 20) for side in tensor.shape[1:]) for tensor in open_ones]
+    return ";".join(f"{tensor.name}:{shape}" for tensor, shape in zip(open_ones, shapes, strict=True))
+
+
+class _Counting:
+    """The rows of a traced model, in the order of its calls."""
+
+    def __init__(self, receptive_fields: ReceptiveFields) -> None:
+        self._receptive_fields = receptive_fields
+        self._counted_layers: set[int] = set()
+        self._counted_weights: set[int] = set()
+        self._measured = Measured()
+
+    def rows(self, call: Call, path: str = "", outermost: bool = True) -> Iterator[LayerRow]:
+        """Yield the rows of a call."""
+        name = path + getattr(call.operation, "name", type(call.operation).__name__)
+        inside = "" if outermost else f"{name}/"
+        if _is_container(call.operation):
+            for inner in call.inner:
+                yield from self.rows(inner, inside, False)
+        elif _is_opened(call):
+            # The operations that it calls are part of it; the layers that it calls get their rows.
+            inner_rows = [row for inner in call.inner if _is_layer(inner) for row in self.rows(inner, inside, False)]
+            yield self._own_part(call, name, inner_rows)
+            yield from inner_rows
+        else:
+            yield self._row(call, name)
+
+    def _row(self, call: Call, name: str) -> LayerRow:
+        """Count one call as a whole, by its closed form if it has one that holds."""
+        counter = counter_of(type(call.operation))
+        count = counter(call) if counter and not call.has_open_sides else None
+        is_plain = not (alterations := _alterations(call.operation)) and _has_a_known_activation(call.operation)
+        if count and is_plain:
+            multiplications: int | None = count.multiplications
+            description = count.description
+        elif may_have_products(call) or any(map(_deep_products, call.inner)):
+            multiplications = self._measured(call)
+            description = "measured" if multiplications is not None else "multiplications not known"
+        else:
+            multiplications, description = 0, ""
+        parameters, formula = self._parameters(call.operation, count if is_plain else None)
+        altered = parameters - count.parameters if count and alterations and parameters else 0
+        if alterations:
+            description = f"{', '.join(alterations)} ({altered:+,} parameters), {description}".rstrip(" ,")
+        activations = _elements(call.own_outputs())
+        return self._made(call, name, description, formula, parameters, activations, multiplications, altered)
+
+    def _own_part(self, call: Call, name: str, inner_rows: Sequence[LayerRow]) -> LayerRow:
+        """Row of a layer of the user's own: what it has and does beside the layers inside it."""
+        multiplications: int | None = 0
+        description = "without the layers inside it, which follow"
+        if may_have_products(call):
+            whole, parts = self._measured(call), [row.multiplications for row in inner_rows]
+            known = whole is not None and None not in parts
+            multiplications = whole - sum(part or 0 for part in parts) if whole is not None and known else None
+            if multiplications is not None and multiplications < 0:
+                multiplications = None  # the layers inside it are counted otherwise than they are run
+            description += ", measured" if multiplications is not None else "; multiplications not known"
+        parameters, _ = self._parameters(call.operation, None)
+        formula = f"{parameters:,} by Keras" if parameters else ""
+        of_others = [tensor for inner in _layer_calls(call) for tensor in inner.outputs]
+        activations = _elements(call.own_outputs(of_others))
+        return self._made(call, name, description, formula, parameters, activations, multiplications)
+
+    def _parameters(self, operation: Any, count: Count | None) -> tuple[int, str]:
+        """Count the weights that no row before had, and say how they come about."""
+        weights = getattr(operation, "weights", [])
+        unseen = [weight for weight in weights if id(weight) not in self._counted_weights]
+        again = id(operation) in self._counted_layers
+        self._counted_layers.add(id(operation))
+        self._counted_weights.update(id(weight) for weight in unseen)
+        if count and not again and len(unseen) == len(weights):
+            return count.parameters, count.formula
+        parameters = sum(math.prod(weight.shape) for weight in unseen)
+        if again and weights and not unseen:
+            return 0, "shared with its first call"
+        if len(unseen) < len(weights) and not again:
+            return parameters, f"{parameters:,} by Keras, others shared"
+        return parameters, f"{parameters:,} by Keras" if parameters else ""
+
+    def _made(
+        self, call: Call, name: str, description: str, formula: str, parameters: int, activations: int | None,
+        multiplications: int | None, altered: int = 0,
+    ) -> LayerRow:  # fmt: skip
+        kind = type(call.operation).__name__
+        return LayerRow(
+            name, f"{kind}: {description}" if description else kind, _first(call.inputs), _first(call.output_shapes),
+            formula, parameters, activations, multiplications, altered, self._receptive_fields(call),
         )  # fmt: skip
-        return
-    inside = "" if outermost else f"{name}/"
-    if type(operation) in _CONTAINERS:
-        for inner_call in call.inner:
-            yield from _rows(inner_call, seen, inside)
-        return
-    # The operations that it calls are part of it; the layers that it calls get their rows.
-    layer_calls = [inner for inner in call.inner if isinstance(inner.operation, keras.Layer)]
-    layer_rows = [row for layer_call in layer_calls for row in _rows(layer_call, seen, inside)]
-    yield _not_counted(call, name, seen, bool(layer_rows))
-    yield from layer_rows
 
 
-def _not_counted(call: Call, name: str, seen: set[int], has_layers: bool) -> LayerRow:
-    """Row of a call without a closed form: its weights and output, without those of the layers inside it."""
-    unseen = [v for v in getattr(call.operation, "weights", []) if id(v) not in seen]
-    seen.update(id(variable) for variable in unseen)
-    parameters = sum(math.prod(variable.shape) for variable in unseen)
-    kind = type(call.operation).__name__
-    description = f"{kind}: not counted" + (", but for the layers inside it" if has_layers else "")
-    formula = f"{parameters:,} by Keras" if parameters else ""
-    activations = 0 if has_layers else _elements(call)
-    return LayerRow(
-        name, description, _first(call.inputs), _first(call.outputs), formula, parameters, activations, None
+def _is_container(operation: Any) -> bool:
+    """Whether an operation only calls the layers that Keras recorded in it."""
+    return isinstance(operation, keras.Sequential | Functional) and type(operation).call in (
+        keras.Sequential.call,
+        Functional.call,
     )
 
 
-def _elements(call: Call) -> int:
-    return sum(math.prod(shape) for shape in call.outputs)
+def _is_opened(call: Call) -> bool:
+    """Whether a layer's inner layers have rows: it is not Keras's, and what is inside it is run once."""
+    is_keras = type(call.operation).__module__.startswith("keras.")
+    inner = list(_layer_calls(call))
+    return bool(inner) and not is_keras and not any(each.in_own_graph for each in inner)
+
+
+def _layer_calls(call: Call) -> Iterator[Call]:
+    for inner in call.inner:
+        if _is_layer(inner):
+            yield inner
+        yield from _layer_calls(inner)
+
+
+def _is_layer(call: Call) -> bool:
+    return isinstance(call.operation, keras.Layer)
+
+
+def _deep_products(call: Call) -> bool:
+    return may_have_products(call) or any(map(_deep_products, call.inner))
+
+
+def _alterations(operation: Any) -> list[str]:
+    """Say what was done to a layer, or to one inside it, since it was configured: adapters, quantisation."""
+    found: dict[str, None] = {}
+    for layer in operation._flatten_layers() if isinstance(operation, keras.Layer) else []:
+        if getattr(layer, "lora_enabled", False):
+            found[f"LoRA of rank {layer.lora_rank}"] = None
+        if mode := getattr(layer, "quantization_mode", None):
+            found[str(mode)] = None
+    return list(found)
+
+
+def _has_a_known_activation(operation: Any) -> bool:
+    """Whether a layer's activation is Keras's: one of the user's own may multiply matrices."""
+    activation = getattr(operation, "activation", None)
+    return activation is None or str(getattr(activation, "__module__", "")).startswith("keras.")
+
+
+def _elements(tensors: Sequence[TensorArgument]) -> int | None:
+    counts = [tensor.elements for tensor in tensors]
+    return None if None in counts else sum(count or 0 for count in counts)
 
 
 def _first(shapes: Sequence[Shape]) -> Shape:

@@ -57,6 +57,8 @@ def finish(store: Store, run: Run, problem: Problem[P], outcome: Outcome, *, sho
     with clock.account("reporting"):
         summary = problem.summarize(stored)
         run.summary(summary)
+        for name, figure in result.drawings.items():
+            run.drawing(name, figure)
         for name, figure in result.figures.items():
             run.figure(name, figure)
         for name, table in result.tables.items():

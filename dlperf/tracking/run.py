@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import sys
@@ -245,6 +246,15 @@ class Run:
         """Log one figure as plots/NAME.png."""
         with artifact_failures(self.id):
             self._client.log_figure(self.id, figure, f"plots/{name}.png", save_kwargs={"dpi": 120})
+
+    def drawing(self, name: str, figure: matplotlib.figure.Figure) -> None:
+        """Log one figure as plots/NAME.svg, its text as text; equal figures give equal bytes."""
+        import matplotlib
+
+        with artifact_failures(self.id), matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
+            content = io.StringIO()
+            figure.savefig(content, format="svg", metadata={"Date": None, "Creator": None})
+            self._client.log_text(self.id, content.getvalue(), f"plots/{name}.svg")
 
     def files(self, folder: Path) -> None:
         """Log the files of a folder as they lie in it."""

@@ -137,11 +137,32 @@ def test_open_inputs_need_a_shape() -> None:
     with pytest.raises(ValueError, match=r"takes inputs of \?x\?x3, not of 8x8x4"):
         layer_table(model, (8, 8, 4))
     assert assert_three_ways(model, 8, 9, 3).multiplications == 6 * 7 * 27 * 4
-    both = one(lambda a, b: a + b, (4,), (4,))
-    with pytest.raises(ValueError, match="has 2 inputs"):
-        layer_table(both, (4,))
     with pytest.raises(ValueError, match="is not built"):
         layer_table(keras.Sequential([layers.Dense(2)]))
+
+
+def test_several_open_inputs_get_their_shapes_by_name() -> None:
+    encoder, decoder = keras.Input((None, 6), name="encoder"), keras.Input((None, 6), name="decoder")
+    fixed = keras.Input((6,), name="fixed")
+    outputs = layers.Dot(axes=2)([encoder, decoder])
+    model = keras.Model([encoder, decoder, fixed], [outputs, layers.Dense(2)(fixed)])
+    advice = "encoder:20x6;decoder:20x6"
+    with pytest.raises(ValueError, match=rf"for encoder inputs of \?x6: give input_shape by name, as {advice}$"):
+        layer_table(model)
+    with pytest.raises(ValueError, match=rf"has 3 inputs: give input_shape by name, as {advice}$"):
+        layer_table(model, (20, 6))
+    with pytest.raises(ValueError, match="takes for decoder inputs of"):
+        layer_table(model, {"encoder": (20, 6)})
+    with pytest.raises(
+        ValueError, match=r"has no input enkoder; did you mean encoder\? \(inputs: encoder, decoder, fixed"
+    ):
+        layer_table(model, {"encoder": (20, 6), "decoder": (10, 6), "enkoder": (1, 6)})
+    with pytest.raises(ValueError, match=r"takes for fixed inputs of 6, not of 7"):
+        layer_table(model, {"encoder": (20, 6), "decoder": (10, 6), "fixed": (7,)})
+    table = layer_table(model, {"encoder": (20, 6), "decoder": (10, 6)})
+    assert table.multiplications == 20 * 10 * 6 + 6 * 2
+    named = one(lambda x: layers.Dense(2)(x), (None, 4))
+    assert layer_table(named, {named.inputs[0].name: (5, 4)}).multiplications == 5 * 4 * 2
 
 
 # Parameters as Keras's documentation prints them. Multiplications: He et al. 2015, table 1 (3.8e9 of 3.858e9); Sandler

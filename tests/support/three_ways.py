@@ -8,8 +8,9 @@ from typing import Any
 import keras
 
 from dlperf.accounting.layers import LayerTable
+from dlperf.keras_accounting.calls import traced
 from dlperf.keras_accounting.compiled_program import count_compiled
-from dlperf.keras_accounting.model_table import complete_inputs, layer_table
+from dlperf.keras_accounting.model_table import complete_inputs, table_of
 from dlperf.processor import cores
 from dlperf.training.compiled_epoch import configure_runtime
 
@@ -19,9 +20,9 @@ configure_runtime(cores())
 
 def assert_three_ways(model: keras.Model, *input_shape: int) -> LayerTable:
     """Closed form, Keras and the compiled program agree."""
-    table = layer_table(model, input_shape)
-    compiled = count_compiled(model, complete_inputs(model, input_shape))
-    assert not table.not_counted
+    trace = traced(model, complete_inputs(model, input_shape))
+    table, compiled = table_of(trace), count_compiled(trace)
+    assert not table.at_least
     assert table.parameters == model.count_params() == compiled.parameters + sum(compiled.not_read.values())
     assert table.multiplications == compiled.multiplications
     return table

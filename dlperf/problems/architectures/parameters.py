@@ -19,6 +19,17 @@ TOTALS = ("num_params", "activations", "multiplications")
 SUBJECTS = ("alexnet", "vgg19", "stacked_filters", "inception")
 _KERAS = "keras:"
 _DEFAULT_MODELS = ("ResNet50", "MobileNetV2")
+_ALLOWED = f"must be one of {', '.join(SUBJECTS)}, keras:NAME of keras.applications, or keras:PATH of a model's file"
+_SHAPE = re.compile(r"[1-9]\d{0,5}(x[1-9]\d{0,5})*")
+_FILE_ENDINGS = (".keras", ".h5", ".hdf5")
+
+
+def _names_a_file(written: str) -> bool:
+    """Whether a text is `keras:` and the path of an existing file, whatever stands in the path."""
+    try:
+        return written.startswith(_KERAS) and Path(written.removeprefix(_KERAS)).expanduser().is_file()
+    except (OSError, RuntimeError, ValueError):  # too long a name, no such user's home, a zero byte
+        return False
 
 
 class ArchitecturesParameters(EngineParameters):
@@ -27,10 +38,22 @@ class ArchitecturesParameters(EngineParameters):
     subject: str = parameter(
         (*SUBJECTS, *(_KERAS + name for name in _DEFAULT_MODELS)),
         grid=True,
-        help=f"what is counted: {', '.join(SUBJECTS)}, keras:NAME of keras.applications, or keras:PATH.keras",
+        is_one_value=_names_a_file,
+        help=f"what is counted: {', '.join(SUBJECTS)}, keras:NAME of keras.applications, or keras:PATH of a .keras "
+        "or .h5 file",
     )
     input_shape: str = parameter(
-        "", help="input of a Keras model, as 224x224x3; needed where the model leaves sides of it open"
+        "",
+        help="input of a Keras model, as 224x224x3, or by name, as encoder:20;decoder:10; needed where the model "
+        "leaves sides of it open",
+    )
+    custom: str = parameter(
+        "", help="module, or path of a .py file, that is imported to register the classes of a Keras model's file"
+    )
+    unsafe: bool = parameter(
+        False,
+        operational=True,
+        help="load a file's Lambda layers: they are Python code in the file, which is run with your rights",
     )
     stack_layers: int = parameter(3, ge=1, le=64, help="N of stacked_filters: filters one behind the other")
     stack_filter: int = parameter(5, ge=1, le=63, unit="pixels", help="F of stacked_filters: side of each filter")
@@ -65,12 +88,11 @@ class ArchitecturesParameters(EngineParameters):
             BadInput: Naming what is allowed.
         """
         if self.subject not in SUBJECTS and not self.keras_model:
-            allowed = f"must be one of {', '.join(SUBJECTS)}, keras:NAME of keras.applications, or keras:PATH.keras"
-            raise BadInput("subject", self.subject, allowed)
-        if self.input_shape and not re.fullmatch(r"[1-9]\d{0,5}(x[1-9]\d{0,5})*", self.input_shape):
-            raise BadInput("input_shape", self.input_shape, "must be sides joined by x, as 224x224x3")
-        if self.input_shape and not self.keras_model:
-            raise BadInput("input_shape", self.input_shape, f"goes with keras: subjects, not with {self.subject}")
+            raise BadInput("subject", self.subject, _ALLOWED)
+        for name in ("input_shape", "custom"):
+            if getattr(self, name) and not self.keras_model:
+                raise BadInput(name, getattr(self, name), f"goes with keras: subjects, not with {self.subject}")
+        self.input_shapes  # noqa: B018 - refuses what is no shape
         seen = receptive_field(self.stack_layers, self.stack_filter)
         if self.stack_size < seen:
             allowed = f"must be at least {seen}, which {self.stack_layers} filters of {self.stack_filter} pixels see"
@@ -83,13 +105,26 @@ class ArchitecturesParameters(EngineParameters):
 
     @property
     def keras_file(self) -> Path | None:
-        """Path of a saved Keras model, if that is the subject."""
-        return Path(self.keras_model).expanduser() if self.keras_model.endswith(".keras") else None
+        """Path of a saved Keras model, if that is the subject: it exists, or is written as a path."""
+        written = self.keras_model
+        is_path = "/" in written or written.lower().endswith(_FILE_ENDINGS) or _names_a_file(self.subject)
+        return Path(written).expanduser() if is_path else None
 
     @property
-    def sides(self) -> tuple[int, ...]:
-        """`input_shape` as numbers; () if it is empty."""
-        return tuple(int(side) for side in self.input_shape.split("x")) if self.input_shape else ()
+    def input_shapes(self) -> dict[str, tuple[int, ...]]:
+        """`input_shape` as sides by the input's name, "" for the one without a name.
+
+        Raises:
+            BadInput: It is written otherwise.
+        """
+        shapes = {}
+        for part in self.input_shape.split(";") if self.input_shape else []:
+            name, _, sides = part.strip().rpartition(":")
+            if not _SHAPE.fullmatch(sides) or name in shapes or (";" in self.input_shape and not name):
+                allowed = "must be sides joined by x, as 224x224x3, or those of each input, as encoder:20;decoder:10"
+                raise BadInput("input_shape", self.input_shape, allowed)
+            shapes[name] = tuple(int(side) for side in sides.split("x"))
+        return shapes
 
     @property
     def module(self) -> Module:

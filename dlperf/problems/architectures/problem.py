@@ -49,7 +49,7 @@ def run_trial(parameters: ArchitecturesParameters, context: Context) -> TrialRes
         BadInput: If a Keras model cannot be built for the input shape.
     """
     with context.clock.account("setup"):
-        from dlperf.problems.architectures.figures import layer_figure
+        from dlperf.problems.architectures.figures import layer_figure, network_figure
         from dlperf.problems.architectures.subjects import counted
         from dlperf.problems.architectures.tables import three_ways, together
         from dlperf.tables import layer_frame
@@ -58,15 +58,21 @@ def run_trial(parameters: ArchitecturesParameters, context: Context) -> TrialRes
     metrics: dict[str, float] = {}
     for account in accounts:
         metrics |= {f"{account.name}/{name}": value for name, value in account.metrics().items()}
-        for row in account.closed.not_counted:
-            print(f"dlperf {context.name}: {row.layer} ({row.description}): without multiplications", file=sys.stderr)
+        for quantity in account.closed.at_least:
+            layers = ", ".join(row.layer for row in account.closed.unknown(quantity))
+            total = f"at least {getattr(account.closed, quantity):,} {quantity}"
+            print(f"dlperf {context.name}: {total}: not known of {layers}", file=sys.stderr)
     main = accounts[-1]
     totals = {name: metrics[f"{main.name}/{name}"] for name in TOTALS}
     with context.clock.account("reporting"):
         verdict = together(three_ways(parameters.subject, metrics)["verdict"])
         tables = {f"layers_{account.name}": layer_frame(account.closed) for account in accounts}
         figures = {f"layers_{account.name}": layer_figure(account.closed) for account in accounts}
-    return TrialResult({**metrics, **totals}, {"dlperf.verdict": verdict}, figures, tables=tables)
+        drawings = {f"network_{account.name}": network_figure(account.built or account.closed) for account in accounts}
+    tags = {"dlperf.verdict": verdict}
+    if main.closed.at_least:
+        tags["dlperf.at_least"] = ", ".join(main.closed.at_least)
+    return TrialResult({**metrics, **totals}, tags, figures, drawings, tables=tables)
 
 
 def summarize(trials: Sequence[StoredTrial[ArchitecturesParameters]]) -> Summary:

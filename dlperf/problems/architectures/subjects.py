@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import functools
 import sys
-import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -17,15 +14,20 @@ from dlperf.accounting.layers import LayerTable
 from dlperf.accounting.receptive_field import filter_stack, receptive_field
 from dlperf.clock import Clock
 from dlperf.errors import BadInput, did_you_mean, one_line
+from dlperf.keras_accounting.calls import traced
 from dlperf.keras_accounting.compiled_program import CompiledCount, count_compiled
 from dlperf.keras_accounting.gradient_support import gradient_support, support_side
 from dlperf.keras_accounting.layer_counts import Count, counts
-from dlperf.keras_accounting.model_table import complete_inputs, layer_table
+from dlperf.keras_accounting.model_table import complete_inputs, table_of
 from dlperf.models import alexnet as alexnet_model
 from dlperf.models import filter_stack as filter_stack_model
 from dlperf.models import inception as inception_model
+from dlperf.problems.architectures.model_file import loaded
 from dlperf.processor import cores
 from dlperf.training.compiled_epoch import configure_runtime, fresh_runtime
+
+# What MobileNetV3, which takes images of any size, was published for.
+_PUBLISHED_INPUT = (224, 224, 3)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -65,7 +67,9 @@ class CountedNetwork:
             "multiplications": self.closed.multiplications,
             "multiplications_keras": self.built.multiplications if self.built else None,
             "multiplications_measured": measured.multiplications if measured else None,
-            "layers_not_counted": len(self.closed.not_counted),
+            "num_params_plain": self.closed.parameters - self.closed.altered if self.closed.altered else None,
+            "layers_not_counted": len(self.closed.unknown("multiplications")),
+            "outputs_not_counted": len(self.closed.unknown("activations")),
             **self.facts,
         }
         return {name: value for name, value in values.items() if value is not None}
@@ -97,7 +101,7 @@ def check_keras_model(parameters: ArchitecturesParameters) -> None:
     """
     if parameters.keras_file:
         configure_runtime(cores())
-        _load(parameters.keras_file, parameters.subject)
+        _built(parameters)
         return
     known = [name for name in dir(keras.applications) if name[0].isupper()]
     if parameters.keras_model not in known:
@@ -180,25 +184,26 @@ _SUBJECTS: dict[str, Callable[[ArchitecturesParameters, Clock], Iterator[Counted
 
 def _counted_network(name: str, closed: LayerTable, model: keras.Model, clock: Clock) -> CountedNetwork:
     with clock.account("evaluation"):
-        built = layer_table(model)
+        trace = traced(model, complete_inputs(model))
+        built = table_of(trace)
     with clock.account("compile"):
-        compiled = count_compiled(model, complete_inputs(model))
+        compiled = count_compiled(trace)
     return CountedNetwork(name, closed, model.count_params(), built, compiled)
 
 
 def _keras_model(parameters: ArchitecturesParameters, clock: Clock) -> CountedNetwork:
     with clock.account("setup"):
         model = _built(parameters)
-    try:
-        inputs = complete_inputs(model, parameters.sides)
-    except ValueError as error:
-        shape = parameters.input_shape
-        raise BadInput("input_shape", shape, f"{parameters.subject} {one_line(error)}") from error
     with clock.account("evaluation"):
-        closed = layer_table(model, parameters.sides)
+        try:
+            trace = traced(model, complete_inputs(model, parameters.input_shapes))
+        except ValueError as error:
+            shape = parameters.input_shape
+            raise BadInput("input_shape", shape, f"{parameters.subject} {one_line(error)}") from error
+        closed = table_of(trace)
     with clock.account("compile"):
         try:
-            compiled = count_compiled(model, inputs)
+            compiled = count_compiled(trace)
         except ValueError as error:
             print(f"dlperf {parameters.subject}: not measured: {one_line(error)}", file=sys.stderr)
             compiled = None
@@ -207,23 +212,15 @@ def _keras_model(parameters: ArchitecturesParameters, clock: Clock) -> CountedNe
 
 def _built(parameters: ArchitecturesParameters) -> keras.Model:
     if parameters.keras_file:
-        return _load(parameters.keras_file, parameters.subject)
+        return loaded(parameters.keras_file, parameters.custom, parameters.unsafe, parameters.subject)
     build = getattr(keras.applications, parameters.keras_model)
-    shape = {"input_shape": parameters.sides} if parameters.sides else {}
+    shapes = parameters.input_shapes
+    if shapes.keys() - {""}:
+        allowed = f"{parameters.subject} has one input: its sides joined by x, as 224x224x3"
+        raise BadInput("input_shape", parameters.input_shape, allowed)
     try:
-        return build(weights=None, **shape)
+        model = build(weights=None, **({"input_shape": shapes[""]} if shapes else {}))
+        is_open = None in model.inputs[0].shape[1:]
+        return build(weights=None, input_shape=_PUBLISHED_INPUT) if is_open and not shapes else model
     except (ValueError, TypeError) as error:
         raise BadInput("input_shape", parameters.input_shape, f"{parameters.subject}: {one_line(error)}") from error
-
-
-@functools.lru_cache(maxsize=1)
-def _load(file: Path, subject: str) -> keras.Model:
-    if not file.is_file():
-        raise BadInput("subject", subject, "there is no such file")
-    if not zipfile.is_zipfile(file):
-        raise BadInput("subject", subject, "is not a .keras file, as model.save writes it")
-    try:
-        return keras.models.load_model(file, compile=False)
-    except Exception as error:
-        # A damaged or foreign file fails in many ways, from the zip archive to a layer's constructor.
-        raise BadInput("subject", subject, f"cannot be read as a Keras model: {one_line(error)}") from error

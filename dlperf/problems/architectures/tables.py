@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import pandas as pd
 
 from dlperf.problem import Deferred, Summary
-from dlperf.problems.architectures.figures import subject_figure
+from dlperf.problems.architectures.figures import subject_figure, work_figure
 from dlperf.problems.architectures.parameters import TOTALS, ArchitecturesParameters
 from dlperf.trial import StoredTrial
 
@@ -18,6 +18,10 @@ _QUANTITIES = (
     *("receptive_field", "output_size", "output_depth", "params_per_channels_squared"),
     *("multiplications_ratio", "multiplications_saved"),
 )
+AT_LEAST = "at least"
+"""The verdict on a sum that leaves out what is not known."""
+
+_NOT_KNOWN = {"multiplications": "layers_not_counted", "activations": "outputs_not_counted"}
 _WAYS = {"closed_form": "", "keras": "_keras", "measured": "_measured"}
 
 
@@ -30,13 +34,16 @@ def summary(trials: Sequence[StoredTrial[ArchitecturesParameters]]) -> Summary:
         if not set(TOTALS) <= values.keys():  # a run made by hand
             continue
         totals = {quantity: int(values[quantity]) for quantity in TOTALS}
-        rows.append({"subject": subject, "account": account, **totals, "three_ways": together(group["verdict"])})
-    table = pd.DataFrame(rows, columns=["subject", "account", *TOTALS, "three_ways"])
+        lower_bounds = group["quantity"][group["verdict"] == AT_LEAST]
+        row = {"subject": subject, "account": account, **totals, "three_ways": together(group["verdict"])}
+        rows.append({**row, AT_LEAST: ", ".join(lower_bounds)})
+    table = pd.DataFrame(rows, columns=["subject", "account", *TOTALS, "three_ways", AT_LEAST])
+    if not any(table[AT_LEAST]):
+        table = table.drop(columns=AT_LEAST)
     further = ways[~ways["quantity"].isin(TOTALS)].dropna(axis="columns", how="all")
     tables = {"architectures": table} | ({"further_quantities": further} if len(further) else {})
-    return Summary(
-        {**tables, "three_ways": ways}, Deferred({"architectures": lambda: subject_figure(table)}), shown=tuple(tables)
-    )
+    figures = {"architectures": lambda: subject_figure(table), "work_and_weights": lambda: work_figure(table)}
+    return Summary({**tables, "three_ways": ways}, Deferred(figures), shown=tuple(tables))
 
 
 def three_ways(subject: str, metrics: Mapping[str, float]) -> pd.DataFrame:
@@ -48,30 +55,42 @@ def three_ways(subject: str, metrics: Mapping[str, float]) -> pd.DataFrame:
             values = {way: metrics.get(f"{account}/{quantity}{ending}") for way, ending in _WAYS.items()}
             if values["closed_form"] is None:
                 continue
-            left_out = metrics.get(f"{account}/layers_not_counted", 0) if quantity == "multiplications" else 0
+            plain = metrics.get(f"{account}/num_params_plain") if quantity == "num_params" else None
+            is_bound = metrics.get(f"{account}/{_NOT_KNOWN.get(quantity)}", 0) > 0
             row = {"subject": subject, "account": account, "quantity": quantity, **values}
-            rows.append({**row, "verdict": _verdict(quantity, values, bool(left_out))})
+            rows.append({**row, "verdict": _verdict(quantity, values, is_bound, plain)})
     return pd.DataFrame(rows, columns=["subject", "account", "quantity", *_WAYS, "verdict"])
 
 
-def _verdict(quantity: str, values: Mapping[str, float | None], incomplete: bool) -> str:
-    """Compare the ways: all that are there must be equal (ratios: to a part in 10^12)."""
-    if incomplete:
-        return "incomplete"
+def _verdict(quantity: str, values: Mapping[str, float | None], is_bound: bool, plain: float | None) -> str:
+    """Compare the ways: all that are there must be equal (ratios: to a part in 10^12), or not below a lower bound.
+
+    Args:
+        quantity: What is counted.
+        values: The count of each way.
+        is_bound: The closed form's count is a lower bound.
+        plain: Parameters without what adapters or quantisation changed; None where nothing did.
+    """
     known = [value for value in values.values() if value is not None]
-    if any(
-        not math.isclose(known[0], value, rel_tol=1e-12 if "multiplications_" in quantity else 0) for value in known
-    ):
+    if is_bound:
+        return "differs" if min(known) < known[0] else AT_LEAST
+    tolerance = 1e-12 if "multiplications_" in quantity else 0
+    if any(not math.isclose(known[0], value, rel_tol=tolerance) for value in known):
         return "differs"
     if quantity in ("num_params", "multiplications") and values["measured"] is None:
         return "not measured"
+    if plain is not None:
+        return f"agrees, {known[0] - plain:+,.0f} by adapters or quantisation"
     return "agrees" if len(known) > 1 else "-"
 
 
 def together(verdicts: Iterable[str]) -> str:
-    """Return the worst of several verdicts."""
-    distinct = set(verdicts)
-    return next((verdict for verdict in ("differs", "incomplete", "not measured") if verdict in distinct), "agrees")
+    """Return the worst of several verdicts; of those that agree, the one that says more."""
+    distinct = dict.fromkeys(verdicts)
+    for verdict in ("differs", AT_LEAST, "not measured"):
+        if verdict in distinct:
+            return verdict
+    return next((verdict for verdict in distinct if verdict.startswith("agrees,")), "agrees")
 
 
 def _account_order(account: str) -> int:
