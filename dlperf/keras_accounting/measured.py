@@ -18,7 +18,8 @@ _MAY_HAVE_PRODUCTS = re.compile(
     r"MatMul|Einsum|Dot(?!Dash)|Conv(?!ert)|Cholesky|Solve|Inverse(?!Gamma)|Determinant|Qr$|Svd|Eig|Lu$|FFT|"
     r"MatrixExponential|MatrixLogarithm|MatrixSquareRoot|LSTM|GRU|RNN|CTC|Lanczos|Tridiagonal|Dilation2D|"
     r"Call(?!back)|While|^If$|StatelessIf|Case|PyFunc|EagerPyFunc|Xla|Custom|RemoteCall|MapDefun|^Batch(Function)?$|"
-    r"Scan|For$|Fused(?!BatchNorm)|Quantized|^_|Tpu|TPU|Infeed|Execute"
+    r"Scan|For$|Fused(?!BatchNorm)|Quantized|^_|Tpu|TPU|Infeed|Execute|"
+    r"Fft|AudioSpectrogram|AudioMicrofrontend|Mfcc|NearestNeighbors|SymbolicGradient|Sdca"
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -11,8 +12,9 @@ import pytest
 from keras import layers
 
 from dlperf.accounting.layers import LayerTable
-from dlperf.keras_accounting.calls import traced
+from dlperf.keras_accounting.calls import Call, traced
 from dlperf.keras_accounting.compiled_program import count_compiled
+from dlperf.keras_accounting.measured import may_have_products
 from dlperf.keras_accounting.model_table import complete_inputs, layer_table
 from tests.support.three_ways import assert_three_ways, one
 
@@ -305,6 +307,27 @@ def test_inference_that_fails_is_said_in_one_line() -> None:
     with pytest.raises(ValueError, match=r"^cannot be called on one example: .*no single examples") as raised:
         layer_table(one(Fails(), (4,)))
     assert "\n" not in str(raised.value)
+
+
+def test_every_operation_of_tensorflow_that_multiplies_matrices_may_have_products() -> None:
+    """By their names in its registry: a new one with a usual name is not taken for one without."""
+    from tensorflow.core.framework import op_def_pb2
+    from tensorflow.python.client import pywrap_tf_session
+
+    registry = op_def_pb2.OpList()
+    registry.ParseFromString(pywrap_tf_session.TF_GetBuffer(pywrap_tf_session.TF_GetAllOpList()))
+    names = {operation.name for operation in registry.op}
+    assert len(names) > 1_000
+    multiplying = re.compile(
+        r"mat_?mul|einsum|conv\dd|conv(olution)?$|dot$|rnn|lstm|cholesky|fft|solve|pyfunc|while", re.I
+    )
+    for name in names:
+        call = Call(None, ((), {}), graph_types=frozenset([name]))
+        assert may_have_products(call) or not multiplying.search(name), name
+    common = ("Relu", "AddV2", "Mean", "ConcatV2", "GatherV2", "FusedBatchNormV3", "ResizeBilinear", "Cast", "TopKV2",
+              "StringSplitV2", "LookupTableFindV2", "Softmax", "MaxPool", "Igamma", "CumulativeLogsumexp")  # fmt: skip
+    assert set(common) < names
+    assert not may_have_products(Call(None, ((), {}), graph_types=frozenset(common)))
 
 
 def total(table: LayerTable) -> tuple[int, int, int]:

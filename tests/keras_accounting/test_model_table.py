@@ -186,3 +186,33 @@ def test_published_totals(name: str) -> None:
     table = assert_three_ways(getattr(keras.applications, name)(weights=None))
     assert table.parameters == parameters
     assert round(table.multiplications / 1e9, digits) == billions
+
+
+# Araujo, Norris and Sim 2019, "Computing receptive fields of convolutional neural networks", table 1.
+RECEPTIVE_FIELDS = {"VGG16": 212, "ResNet50": 483, "MobileNet": 315, "InceptionV3": 1311}
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("forgotten")
+@pytest.mark.parametrize("name", RECEPTIVE_FIELDS)
+def test_published_receptive_fields(name: str) -> None:
+    table = layer_table(getattr(keras.applications, name)(weights=None))
+    assert [row.receptive_field for row in table.rows if row.receptive_field][-1] == RECEPTIVE_FIELDS[name]
+
+
+def test_receptive_fields_follow_windows_and_end_where_positions_are_mixed() -> None:
+    def network(x: keras.KerasTensor) -> keras.KerasTensor:
+        x = layers.Conv2D(4, (1, 3), padding="same")(x)
+        wide = layers.Conv2D(4, 3, dilation_rate=2, padding="same")(x)
+        x = layers.Add()([x, layers.ReLU()(layers.BatchNormalization()(wide))])
+        x = layers.MaxPooling2D(2)(x)
+        x = layers.Dense(5)(layers.Dropout(0.5)(x))
+        x = layers.Conv2D(4, 3)(x)
+        return layers.Dense(2)(layers.Flatten()(x))
+
+    table = layer_table(one(network, (16, 16, 3)))
+    known = [row.receptive_field for row in table.rows]
+    assert known == [None, 3, 7, 7, 7, 7, 8, 8, 8, 12, None, None]
+    assert [row.receptive_field for row in layer_table(filter_stack(3, 5, 32, 4)).rows][1:] == [5, 9, 13]
+    reshaped = one(lambda x: layers.Conv2D(1, 3)(layers.Reshape((4, 16, 1))(layers.Conv2D(1, 3)(x))), (10, 10, 1))
+    assert [row.receptive_field for row in layer_table(reshaped).rows] == [None, 3, None, None]

@@ -30,7 +30,10 @@ def layer_figure(table: LayerTable) -> Figure:
     positions = np.arange(len(rows))
     for axes, column, colour in zip(panels, _COLUMNS, sns.color_palette("colorblind"), strict=False):
         values = [getattr(row, column) or 0 for row in rows]
-        axes.barh(positions, values, height=0.8 if few else 1.0, color=colour)
+        if few:
+            axes.barh(positions, values, height=0.8, color=colour)
+        else:  # one shape: hundreds of bars take seconds to draw
+            axes.stairs(values, np.arange(len(rows) + 1) - 0.5, orientation="horizontal", fill=True, color=colour)
         bound = "at least " if column in table.at_least else ""
         axes.set_title(f"{column}: {bound}{getattr(table, column):,}", fontsize=11)
         axes.xaxis.set_major_formatter(EngFormatter(sep=" "))
@@ -94,7 +97,10 @@ def network_figure(table: LayerTable) -> Figure:
     positions = np.arange(len(rows))
     for axes, column, colour in zip(panels, _COLUMNS, sns.color_palette("colorblind"), strict=False):
         values = [getattr(row, column) or 0 for row in rows]
-        axes.bar(positions, values, width=0.85 if len(rows) <= _NAMED_ROWS else 1.0, color=colour)
+        if len(rows) <= _NAMED_ROWS:
+            axes.bar(positions, values, width=0.85, color=colour)
+        else:
+            axes.stairs(values, np.arange(len(rows) + 1) - 0.5, fill=True, color=colour)
         bound = "at least " if column in table.at_least else ""
         axes.set_title(f"{column}: {bound}{getattr(table, column):,}", fontsize=11, loc="left")
         axes.margins(x=0.01, y=0.25)

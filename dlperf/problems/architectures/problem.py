@@ -16,6 +16,7 @@ from __future__ import annotations
 import hashlib
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from dlperf.problem import Problem, Summary
 from dlperf.problems.architectures.parameters import SUBJECTS, TOTALS, ArchitecturesParameters
@@ -37,9 +38,12 @@ def verify(trials: Sequence[ArchitecturesParameters]) -> None:
 
 
 def data_digest(parameters: ArchitecturesParameters) -> str:
-    """Return the hash of the file that is counted, "" for a subject known by name."""
-    file = parameters.keras_file
-    return hashlib.sha256(file.read_bytes()).hexdigest()[:16] if file and file.is_file() else ""
+    """Return the hash of the file that is counted and of the one with its classes, "" for a subject known by name."""
+    file, custom = parameters.keras_file, Path(parameters.custom).expanduser()
+    if not file or not file.is_file():
+        return ""
+    contents = [file.read_bytes()] + ([custom.read_bytes()] if parameters.custom and custom.is_file() else [])
+    return hashlib.sha256(b"".join(contents)).hexdigest()[:16]
 
 
 def run_trial(parameters: ArchitecturesParameters, context: Context) -> TrialResult:
