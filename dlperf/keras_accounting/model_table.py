@@ -133,7 +133,7 @@ class _Counting:
         if count and is_plain:
             multiplications: int | None = count.multiplications
             description = count.description
-        elif may_have_products(call) or any(map(_deep_products, call.inner)):
+        elif _has_products_inside(call):
             multiplications = self._measured(call)
             description = "measured" if multiplications is not None else "multiplications not known"
         else:
@@ -149,7 +149,8 @@ class _Counting:
         """Row of a layer of the user's own: what it has and does beside the layers inside it."""
         multiplications: int | None = 0
         description = "without the layers inside it, which follow"
-        if may_have_products(call):
+        operations = [inner for inner in call.inner if not _is_layer(inner)]
+        if may_have_products(call) or any(map(_has_products_inside, operations)):
             whole, parts = self._measured(call), [row.multiplications for row in inner_rows]
             known = whole is not None and None not in parts
             multiplications = whole - sum(part or 0 for part in parts) if whole is not None and known else None
@@ -215,8 +216,8 @@ def _is_layer(call: Call) -> bool:
     return isinstance(call.operation, keras.Layer)
 
 
-def _deep_products(call: Call) -> bool:
-    return may_have_products(call) or any(map(_deep_products, call.inner))
+def _has_products_inside(call: Call) -> bool:
+    return may_have_products(call) or any(map(_has_products_inside, call.inner))
 
 
 def _alterations(operation: Any) -> list[str]:

@@ -222,6 +222,23 @@ def test_a_users_layer_is_opened_and_its_own_part_measured() -> None:
     assert (inside.parameters, inside.activations, inside.multiplications) == (3 * 4 + 4, 5 * 4, 5 * 3 * 4)
 
 
+def test_an_operation_of_ones_own_inside_a_layer_is_part_of_it() -> None:
+    class Squared(keras.Operation):
+        def call(self, x: Any) -> Any:
+            return x @ x
+
+    class Both(layers.Layer):
+        def __init__(self) -> None:
+            super().__init__()
+            self.dense, self.squared = layers.Dense(5), Squared()
+
+        def call(self, inputs: Any) -> Any:
+            return self.squared(self.dense(inputs))
+
+    table = assert_three_ways(one(lambda x: Both()(x), (5, 3)))
+    assert [row.multiplications for row in table.rows] == [0, 5 * 5 * 5, 5 * 3 * 5]
+
+
 def test_a_model_of_its_own_class_is_its_layers() -> None:
     class Own(keras.Model):
         def __init__(self) -> None:
