@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -63,6 +64,25 @@ class Context:
     clock: Clock = field(default_factory=Clock)
     state_file: Path | None = None
     show_progress: bool = False
+    _state_epoch: int = field(default=0, init=False)
+    _state_reason: str = field(default="", init=False)
+
+    def state_written(self, epoch: int) -> None:
+        """Note that the trial's state is on disk as after `epoch`."""
+        self._state_epoch = epoch
+        if self._state_reason:
+            self._state_reason = ""
+            self.facts({}, {"dlperf.state": f"written again after epoch {epoch}"})
+
+    def state_refused(self, reason: str) -> None:
+        """Tell once that the state cannot be written, and from where the run could be resumed: training goes on."""
+        if self._state_reason:
+            return
+        self._state_reason = reason
+        whence = f"after epoch {self._state_epoch}" if self._state_epoch else "at the start"
+        said = f"cannot be written ({reason}): a resumed run would go on {whence}"
+        print(f"dlperf {self.name}: the state in {self.state_file} {said}", file=sys.stderr)
+        self.facts({}, {"dlperf.state": said})
 
     def data(self, used: DataUsed) -> None:
         """Report the data set, before training starts."""

@@ -29,13 +29,19 @@ def begin(run: Run, problem: Problem[P], arguments: Arguments[P], clock: Clock) 
     Raises:
         BadInput: If a logged parameter says another value.
     """
+    from dlperf.training import checkpoint
+
     trial = arguments.trials[0]
     with clock.account("setup"):
         tags = identity_tags(problem, arguments)
     with clock.account("tracking"):
         run.begin(problem, problem.trial_name(trial), "trial", texts(trial), tags)
     state_file = state_folder(run, trial) / "state.npz"
-    if "epochs_run" not in run.logged_metrics and "epoch_seconds" in run.logged_metrics and not state_file.exists():
+    if (
+        "epochs_run" not in run.logged_metrics
+        and "epoch_seconds" in run.logged_metrics
+        and not checkpoint.exists(state_file)
+    ):
         print(f"dlperf: no state of run {run.id} in {state_file.parent}: it is trained from the start", file=sys.stderr)
     return state_file
 

@@ -261,8 +261,9 @@ def _save(compiled: CompiledEpoch, training: Training, best: dict[str, np.ndarra
     record = {"training": training.record(), "clock": context.clock.snapshot()}
     try:
         checkpoint.save(context.state_file, compiled.state() | best, record)
+        context.state_written(training.epoch)
     except OSError as error:
-        raise TrialFailed(f"the state cannot be written to {context.state_file}: {error.strerror}") from error
+        context.state_refused(error.strerror or str(error))
 
 
 def _restored(compiled: CompiledEpoch, schedule: Schedule, context: Context) -> tuple[Training, dict[str, np.ndarray]]:
@@ -272,4 +273,6 @@ def _restored(compiled: CompiledEpoch, schedule: Schedule, context: Context) -> 
     arrays, record = stored
     compiled.restore(arrays)
     context.clock.carry(record["clock"])
-    return Training(schedule, record["training"]), {n: a for n, a in arrays.items() if n.startswith("best_")}
+    training = Training(schedule, record["training"])
+    context.state_written(training.epoch)
+    return training, {n: a for n, a in arrays.items() if n.startswith("best_")}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -98,6 +100,40 @@ def test_a_killed_run_goes_on_to_the_same_bits(desk: Desk, arguments: tuple[str,
 
 
 @pytest.mark.slow
+def test_a_state_that_is_torn_gives_way_to_the_one_before(desk: Desk) -> None:
+    arguments = ("--m", "2", "--epochs", "4", "--patience", "0")
+    status, output = desk.finish(*arguments)
+    assert status == 0, output
+    (whole,) = desk.client.search_runs(["0"])
+    process = desk.start(*arguments)
+    wait_for_line(process, "epoch 1/4")
+    process.kill()
+    process.communicate()
+    killed = next(r for r in desk.client.search_runs(["0"]) if r.info.run_id != whole.info.run_id)
+    state = desk.folder / "state" / killed.info.run_id / "state.npz"
+    shutil.copy(state, state.with_name("state.before.npz"))
+    state.write_bytes(state.read_bytes()[:1000])
+    status, output = desk.finish(MLFLOW_RUN_ID=killed.info.run_id)
+    assert status == 0, output
+    assert f"the state in {state} is damaged (its checksum is another): going on from the one before" in output
+    assert curves(desk, killed.info.run_id) == curves(desk, whole.info.run_id)
+
+
+@pytest.mark.slow
+def test_a_full_disk_under_the_state_stops_no_training(desk: Desk, small_disk: Path) -> None:
+    with (small_disk / "fill").open("wb", buffering=0) as fill, contextlib.suppress(OSError):
+        for _ in range(960):  # a little is left, for folders and locks, and no state fits in
+            fill.write(bytes(4096))
+    status, output = desk.finish("--m", "0", "--epochs", "2", "--state_dir", str(small_disk))
+    assert status == 0, output
+    (run,) = desk.client.search_runs(["0"])
+    said = "cannot be written (No space left on device): a resumed run would go on at the start"
+    assert output.count(said) == 1
+    assert (run.info.status, run.data.tags["dlperf.state"]) == ("FINISHED", said)
+    assert run.data.metrics["epochs_run"] == 2
+
+
+@pytest.mark.slow
 def test_a_sweep_killed_and_resumed_skips_its_finished_trials(desk: Desk) -> None:
     process = desk.start("--m", "0,1,2", "--epochs", "3")
     wait_for_line(process, "cutout m=1 random_seed=0  epoch 1/3")
@@ -164,6 +200,7 @@ def test_a_sweep_with_a_failed_trial_finishes_the_others_and_can_be_repaired(des
     parent = desk.runs()["cutout m=0,1,2"].info.run_id
     damaged = desk.folder / "state" / desk.runs()["cutout m=1 random_seed=0"].info.run_id / "state.npz"
     damaged.write_bytes(b"not a state")
+    damaged.with_name("state.before.npz").unlink(missing_ok=True)
 
     status, output = desk.finish(MLFLOW_RUN_ID=parent)
     assert status == 1, output

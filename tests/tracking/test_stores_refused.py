@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -118,18 +118,6 @@ def test_a_database_that_lost_its_end(database: Path) -> None:
         made.executescript("CREATE TABLE many (x); INSERT INTO many VALUES (zeroblob(100000))")
     os.truncate(database, 20_000)
     assert "is damaged, or no SQLite database (database disk image is malformed)" in line_of(f"sqlite:///{database}")
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 4 MB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "none", str(folder)], capture_output=True)
-    if mounted.returncode:
-        pytest.skip("a small disk can be mounted by root alone")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
 
 
 def test_a_full_disk(small_disk: Path, database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
