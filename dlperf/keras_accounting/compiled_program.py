@@ -64,14 +64,28 @@ def count_compiled(trace: Trace) -> CompiledCount:
     Raises:
         ValueError: If XLA cannot compile the model.
     """
+    if any(tensor.dtype == tf.string for tensor in trace.examples):
+        raise ValueError("XLA cannot compile it: strings are no part of its programs")
     program = parsed(program_text(trace.function, *trace.examples))
-    graph = trace.graph
-    read = {id(variable) for variable in graph.variables}
-    unread = {w.path: math.prod(w.shape) for w in trace.model.weights if id(w.value) not in read}
-    constants = [tensor for tensor, _ in graph.captures if tensor.dtype != tf.resource]
-    others = sum(math.prod(tensor.shape) for tensor in [*trace.examples, *constants])
+    variables = {id(variable): math.prod(variable.shape) for variable in trace.graph.variables}
+    weights = {id(weight.value): weight for weight in trace.model.weights}
+    unread = {w.path: math.prod(w.shape) for key, w in weights.items() if key not in variables}
+    # What a layer keeps for itself, as the state of its random numbers, is no weight.
+    foreign = sum(elements for key, elements in variables.items() if key not in weights)
     arguments = sum(math.prod(sides) for sides in program.arguments)
-    return CompiledCount(arguments - others, unread, multiplications(program))
+    others = sum(math.prod(tensor.shape) for tensor in _arguments_beside_variables(trace, program))
+    return CompiledCount(arguments - others - foreign, unread, multiplications(program, selections(trace.graph)))
+
+
+def _arguments_beside_variables(trace: Trace, program: Program) -> list[tf.Tensor]:
+    """Return the inputs and constants that the program is given.
+
+    An input whose values say a shape is compiled in, and no argument: what lacks is taken to be integers.
+    """
+    constants = [tensor for tensor, _ in trace.graph.captures if tensor.dtype != tf.resource]
+    tensors = sorted([*trace.examples, *constants], key=lambda tensor: tensor.dtype.is_integer or tensor.dtype.is_bool)
+    lacking = len(tensors) + len(trace.graph.variables) - len(program.arguments)
+    return tensors[: len(tensors) - lacking] if lacking > 0 else tensors
 
 
 def program_text(function: Any, *examples: tf.Tensor) -> str:
@@ -96,60 +110,87 @@ def program_text(function: Any, *examples: tf.Tensor) -> str:
     return text
 
 
-def multiplications(program: Program) -> int | None:
-    """Return the multiplications of sums of products of a program; None where they cannot be read off."""
-    return _of_computation(program, program.entry, {})
+def selections(graph: Any) -> frozenset[str]:
+    """Return the names of a TensorFlow graph's products with a diagonal that only constants made.
+
+    They move elements and weigh none: so Keras cuts images into patches.
+    """
+    found = set()
+    for operation in graph.get_operations():
+        if _PRODUCTS.search(operation.type) and len(operation.inputs) > 1:
+            waiting, kinds = [operation.inputs[1].op], set()
+            while waiting:
+                maker = waiting.pop()
+                kinds.add(maker.type)
+                waiting += [tensor.op for tensor in maker.inputs]
+            if any(kind.startswith("MatrixDiag") for kind in kinds) and not kinds & {"Placeholder", "ReadVariableOp"}:
+                found.add(operation.name)
+    return frozenset(found)
 
 
-def _of_computation(program: Program, name: str, known: dict[str, int | None]) -> int | None:
-    if name not in known:
-        live = program.computations[name].live
-        known[name] = _sum([_of_instruction(program, name, instruction, known) for instruction in live])
-    return known[name]
+def multiplications(program: Program, left_out: frozenset[str] = frozenset()) -> int | None:
+    """Return the multiplications of sums of products of a program; None where they cannot be read off.
+
+    Args:
+        program: The program.
+        left_out: TensorFlow's names of products that count none (`selections`).
+    """
+    return _Counting(program, left_out).of_computation(program.entry)
 
 
 def _sum(counts: list[int | None]) -> int | None:
     return None if None in counts else sum(count or 0 for count in counts)
 
 
-def _of_instruction(
-    program: Program, computation: str, instruction: Instruction, known: dict[str, int | None]
-) -> int | None:
-    kind = instruction.kind
-    if kind in ("dot", "convolution"):
-        return _of_product(program.computations[computation], instruction)
-    if kind == "while":
-        inside = [*instruction.computations("body"), *instruction.computations("condition")]
-        once = _sum([_of_computation(program, name, known) for name in inside])
-        if not once:
-            return once
-        turned = turns(program, instruction, computation)
-        return None if turned is None else turned * once
-    if kind == "conditional":
-        branches = instruction.computations("branch_computations")
-        branches += instruction.computations("true_computation") + instruction.computations("false_computation")
-        taken = branch(program, instruction, computation)
-        counts = {_of_computation(program, name, known) for name in ([taken] if taken else branches)}
-        return counts.pop() if len(counts) == 1 else None
-    if kind in ("call", "fusion", "map", "async-start"):
-        called = instruction.computations("to_apply") or instruction.computations("calls")
-        return _sum([_of_computation(program, name, known) for name in called])
-    if kind == "custom-call":
-        target = instruction.attributes.partition('custom_call_target="')[2].partition('"')[0]
-        return 0 if target.startswith(_HARMLESS_CALLS) else None
-    return None if kind in _SOLVERS else 0
+class _Counting:
+    """Counts the computations of a program, each once."""
 
+    def __init__(self, program: Program, left_out: frozenset[str]) -> None:
+        self._program, self._left_out = program, left_out
+        self._known: dict[str, int | None] = {}
 
-def _of_product(computation: Computation, instruction: Instruction) -> int | None:
-    if _NO_PRODUCTS.search(instruction.tensorflow_type):
-        return 0
-    if not _PRODUCTS.search(instruction.tensorflow_type):
-        return None  # what a solver or a transform is made of
-    left, right = (computation.instructions[operand].shapes[0] for operand in instruction.operands[:2])
-    if instruction.kind == "dot":
-        summed = [left[axis] for axis in instruction.numbers("lhs_contracting_dims")]
-        return math.prod(instruction.shapes[0]) * math.prod(summed)
-    return _of_convolution(computation, instruction, left, right)
+    def of_computation(self, name: str) -> int | None:
+        if name not in self._known:
+            live = self._program.computations[name].live
+            self._known[name] = _sum([self._of_instruction(name, instruction) for instruction in live])
+        return self._known[name]
+
+    def _of_instruction(self, computation: str, instruction: Instruction) -> int | None:
+        kind = instruction.kind
+        if kind in ("dot", "convolution"):
+            return self._of_product(self._program.computations[computation], instruction)
+        if kind == "while":
+            inside = [*instruction.computations("body"), *instruction.computations("condition")]
+            once = _sum([self.of_computation(name) for name in inside])
+            if not once:
+                return once
+            turned = turns(self._program, instruction, computation)
+            return None if turned is None else turned * once
+        if kind == "conditional":
+            branches = instruction.computations("branch_computations")
+            branches += instruction.computations("true_computation") + instruction.computations("false_computation")
+            taken = branch(self._program, instruction, computation)
+            counts = {self.of_computation(name) for name in ([taken] if taken else branches)}
+            return counts.pop() if len(counts) == 1 else None
+        if kind in ("call", "fusion", "map", "async-start"):
+            called = instruction.computations("to_apply") or instruction.computations("calls")
+            return _sum([self.of_computation(name) for name in called])
+        if kind == "custom-call":
+            target = instruction.attributes.partition('custom_call_target="')[2].partition('"')[0]
+            return 0 if target.startswith(_HARMLESS_CALLS) else None
+        return None if kind in _SOLVERS else 0
+
+    def _of_product(self, computation: Computation, instruction: Instruction) -> int | None:
+        if _NO_PRODUCTS.search(instruction.tensorflow_type) or instruction.tensorflow_name in self._left_out:
+            return 0
+        if not _PRODUCTS.search(instruction.tensorflow_type):
+            return None  # what a solver or a transform is made of
+        left, right = (computation.instructions[operand].shapes[0] for operand in instruction.operands[:2])
+        if instruction.kind == "dot":
+            summed = [left[axis] for axis in instruction.numbers("lhs_contracting_dims")]
+            # Without an axis that is summed over it works element by element.
+            return math.prod(instruction.shapes[0]) * math.prod(summed) if summed else 0
+        return _of_convolution(computation, instruction, left, right)
 
 
 def _of_convolution(

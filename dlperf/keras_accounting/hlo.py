@@ -51,6 +51,12 @@ class Instruction:
         match = re.search(r'op_type="([^"]*)"', self.attributes)
         return match.group(1) if match else ""
 
+    @cached_property
+    def tensorflow_name(self) -> str:
+        """Name of that operation in its graph; "" where the program does not say."""
+        match = re.search(r'op_name="([^"]*)"', self.attributes)
+        return match.group(1) if match else ""
+
     def numbers(self, attribute: str) -> Sides:
         """Return an attribute's numbers: `lhs_contracting_dims={1}`, `feature_group_count=2`; () where it lacks."""
         match = re.search(rf"\b{attribute}={{?([0-9,]+)", self.attributes)

@@ -63,13 +63,14 @@ def counts_named(module: str, *names: str) -> Callable[[_Counter], _Counter]:
 
 
 def counter_of(kind: type) -> _Counter | None:
-    """Return a kind's closed form, or that of the class whose `call` it inherits; None where there is none."""
+    """Return a kind's closed form, or that of the class whose work it inherits; None where there is none."""
     for ancestor in kind.__mro__:
         if (ancestor.__module__, ancestor.__name__) in _counters_by_name:
             return _counters_by_name[ancestor.__module__, ancestor.__name__]
         if ancestor in _counters:
             return _counters[ancestor]
-        if "call" in vars(ancestor):  # it does something else than the class above
+        methods = {name for name, value in vars(ancestor).items() if callable(value) and not name.startswith("__")}
+        if methods - {"get_config", "from_config"}:  # it may do, or have, something else than the class above
             return None
     return None
 
@@ -153,8 +154,9 @@ def _einsum_dense(call: Call) -> Count:
     parameters = math.prod(kernel) + (math.prod(bias) if bias else 0)
     formula = f"{times(*kernel)}{f' + {times(*bias)}' if bias else ''} = {parameters:,}"
     _, labels, output = layer.equation.replace("->", ",").split(",")
-    summed = math.prod(side for label, side in zip(labels, kernel, strict=True) if label not in output)
-    return Count(f"product {layer.equation}", parameters, formula, math.prod(call.output_shapes[0]) * summed)
+    summed = [side for label, side in zip(labels, kernel, strict=True) if label not in output]
+    multiplications = math.prod(call.output_shapes[0]) * math.prod(summed) if summed else 0  # else element by element
+    return Count(f"product {layer.equation}", parameters, formula, multiplications)
 
 
 @counts(layers.Embedding)
@@ -227,7 +229,7 @@ def _attention_heads(call: Call, heads: int, pairs: int, key: int, value: int, b
 @counts(layers.Attention)
 def _attention(call: Call) -> Count | None:
     layer, (queries, values, *_) = call.operation, call.inputs
-    if layer.score_mode != "dot":
+    if layer.score_mode != "dot" or any(len(shape) != 3 or shape[0] != 1 for shape in call.inputs[:2]):
         return None
     multiplications = queries[1] * values[1] * (queries[-1] + values[-1])
     parameters = 1 if layer.use_scale else 0
@@ -313,4 +315,4 @@ def _pooling(call: Call) -> Count:
 
 @counts(layers.Activation)
 def _activation(call: Call) -> Count:
-    return Count(call.operation.activation.__name__)
+    return Count(str(getattr(call.operation.activation, "__name__", "")))

@@ -8,7 +8,7 @@ from typing import Any
 import tensorflow as tf
 
 from dlperf.keras_accounting.calls import Call, TensorArgument
-from dlperf.keras_accounting.compiled_program import multiplications, program_text
+from dlperf.keras_accounting.compiled_program import multiplications, program_text, selections
 from dlperf.keras_accounting.hlo import parsed
 
 # TensorFlow's operations that are, or may hold, sums of products: products of matrices, convolutions, solvers and
@@ -55,11 +55,13 @@ def _multiplications(call: Call) -> int | None:
         args, kwargs = call.arguments_as(lambda each: next(given) if each.is_traced else each.value)
         return call.operation(*args, **kwargs)
 
+    function = tf.function(alone, jit_compile=True, autograph=False)
     try:
-        text = program_text(tf.function(alone, jit_compile=True, autograph=False), *examples)
+        graph = function.get_concrete_function(*examples).graph
+        text = program_text(function, *examples)
     except Exception:  # whatever a user's own layer raises when it is called by itself
         return None
-    return multiplications(parsed(text))
+    return multiplications(parsed(text), selections(graph))
 
 
 def _described(tensor: TensorArgument) -> Any:

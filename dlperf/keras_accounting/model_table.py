@@ -43,8 +43,10 @@ def layer_table(model: keras.Model, input_shape: InputShapes = ()) -> LayerTable
 
 def table_of(trace: Trace) -> LayerTable:
     """Count a traced model layer by layer, as `layer_table` does."""
-    rows = [input_row(tuple(tensor.shape[1:])) for tensor in keras.tree.flatten(trace.inputs)]
-    return LayerTable(trace.model.name, (*rows, *_Counting(ReceptiveFields(trace.call.tensors)).rows(trace.call)))
+    inputs = [input_row(tuple(tensor.shape[1:])) for tensor in keras.tree.flatten(trace.inputs)]
+    counting = _Counting(ReceptiveFields(trace.call.tensors))
+    rows = [*inputs, *counting.rows(trace.call)]
+    return LayerTable(trace.model.name, (*rows, *counting.of_what_is_not_called(trace.model)))
 
 
 def complete_inputs(model: keras.Model, input_shape: InputShapes = ()) -> Any:
@@ -119,16 +121,23 @@ class _Counting:
                 yield from self.rows(inner, inside, False)
         elif _is_opened(call):
             # The operations that it calls are part of it; the layers that it calls get their rows.
-            inner_rows = [row for inner in call.inner if _is_layer(inner) for row in self.rows(inner, inside, False)]
+            inner_rows = [row for inner in _layers_below(call) for row in self.rows(inner, inside, False)]
             yield self._own_part(call, name, inner_rows)
             yield from inner_rows
         else:
             yield self._row(call, name)
 
+    def of_what_is_not_called(self, model: keras.Model) -> Iterator[LayerRow]:
+        """Yield a row of the weights that no call has used, if there are any: Keras counts them too."""
+        unseen = [weight for weight in model.weights if id(weight) not in self._counted_weights]
+        if parameters := sum(math.prod(weight.shape) for weight in unseen):
+            yield LayerRow(
+                "not called", "weights of no layer above", (), (), f"{parameters:,} by Keras", parameters, 0, 0
+            )
+
     def _row(self, call: Call, name: str) -> LayerRow:
         """Count one call as a whole, by its closed form if it has one that holds."""
-        counter = counter_of(type(call.operation))
-        count = counter(call) if counter and not call.has_open_sides else None
+        count = _closed_form(call)
         is_plain = not (alterations := _alterations(call.operation)) and _has_a_known_activation(call.operation)
         if count and is_plain:
             multiplications: int | None = count.multiplications
@@ -149,8 +158,7 @@ class _Counting:
         """Row of a layer of the user's own: what it has and does beside the layers inside it."""
         multiplications: int | None = 0
         description = "without the layers inside it, which follow"
-        operations = [inner for inner in call.inner if not _is_layer(inner)]
-        if may_have_products(call) or any(map(_has_products_inside, operations)):
+        if _has_products_itself(call):
             whole, parts = self._measured(call), [row.multiplications for row in inner_rows]
             known = whole is not None and None not in parts
             multiplications = whole - sum(part or 0 for part in parts) if whole is not None and known else None
@@ -159,7 +167,7 @@ class _Counting:
             description += ", measured" if multiplications is not None else "; multiplications not known"
         parameters, _ = self._parameters(call.operation, None)
         formula = f"{parameters:,} by Keras" if parameters else ""
-        of_others = [tensor for inner in _layer_calls(call) for tensor in inner.outputs]
+        of_others = [tensor for inner in _all_layers_inside(call) for tensor in inner.outputs]
         activations = _elements(call.own_outputs(of_others))
         return self._made(call, name, description, formula, parameters, activations, multiplications)
 
@@ -199,25 +207,50 @@ def _is_container(operation: Any) -> bool:
 
 
 def _is_opened(call: Call) -> bool:
-    """Whether a layer's inner layers have rows: it is not Keras's, and what is inside it is run once."""
+    """Whether a layer's inner layers have rows: it is not Keras's, and each of them is run once when it is run."""
     is_keras = type(call.operation).__module__.startswith("keras.")
-    inner = list(_layer_calls(call))
+    inner = list(_layers_below(call))
     return bool(inner) and not is_keras and not any(each.in_own_graph for each in inner)
 
 
-def _layer_calls(call: Call) -> Iterator[Call]:
+def _layers_below(call: Call) -> Iterator[Call]:
+    """Yield the layers that a call calls, itself or through operations, and not those inside these layers."""
     for inner in call.inner:
         if _is_layer(inner):
             yield inner
-        yield from _layer_calls(inner)
+        else:
+            yield from _layers_below(inner)
+
+
+def _all_layers_inside(call: Call) -> Iterator[Call]:
+    for inner in _layers_below(call):
+        yield inner
+        yield from _all_layers_inside(inner)
 
 
 def _is_layer(call: Call) -> bool:
     return isinstance(call.operation, keras.Layer)
 
 
+def _has_products_itself(call: Call) -> bool:
+    """Whether a call multiplies, itself or through operations, beside the layers that it calls."""
+    operations = [inner for inner in call.inner if not _is_layer(inner)]
+    return may_have_products(call) or any(map(_has_products_itself, operations))
+
+
 def _has_products_inside(call: Call) -> bool:
     return may_have_products(call) or any(map(_has_products_inside, call.inner))
+
+
+def _closed_form(call: Call) -> Count | None:
+    """Return what the closed form of a call says; None where there is none, or it does not know the configuration."""
+    counter = counter_of(type(call.operation))
+    if counter is None or call.has_open_sides:
+        return None
+    try:
+        return counter(call)
+    except Exception:  # a form that somebody added, or a configuration that nobody thought of: it is measured
+        return None
 
 
 def _alterations(operation: Any) -> list[str]:
@@ -232,9 +265,10 @@ def _alterations(operation: Any) -> list[str]:
 
 
 def _has_a_known_activation(operation: Any) -> bool:
-    """Whether a layer's activation is Keras's: one of the user's own may multiply matrices."""
+    """Whether a layer's activation is a function of Keras's: a layer, or the user's function, may have products."""
     activation = getattr(operation, "activation", None)
-    return activation is None or str(getattr(activation, "__module__", "")).startswith("keras.")
+    is_keras = str(getattr(activation, "__module__", "")).startswith("keras.")
+    return activation is None or (is_keras and not isinstance(activation, keras.Operation))
 
 
 def _elements(tensors: Sequence[TensorArgument]) -> int | None:

@@ -52,6 +52,8 @@ def _einsum(call: Call) -> Count | None:
     output = subscripts.partition("->")[2]
     if any(labels.count(label) == 1 and label not in output for label in labels):
         return None  # one operand is summed by itself, before or after the product
+    if all(label in output for label in labels):
+        return Count(subscripts)  # element by element: nothing is summed
     sides = dict(zip(labels, (side for shape in call.inputs for side in shape), strict=True))
     return Count(subscripts, multiplications=math.prod(sides.values()))
 

@@ -40,7 +40,7 @@ def _image_block(draw: Draw, x: Any, depth: int) -> Any:
 
 
 def _sequence_block(draw: Draw, x: Any, depth: int) -> Any:
-    kind = draw(st.sampled_from(_SEQUENCE_LAYERS if depth > 1 else [*_SEQUENCE_LAYERS, *_COMPOSED]))
+    kind = draw(st.sampled_from(_SEQUENCE_LAYERS if depth > 1 else [*_SEQUENCE_LAYERS, *_COMPOSED, "attention"]))
     return _composed(draw, x, kind, _sequence_block, depth) if isinstance(kind, str) else kind(draw)(x)
 
 
@@ -49,6 +49,8 @@ def _composed(draw: Draw, x: Any, kind: str, block: Callable[[Draw, Any, int], A
         width = draw(st.integers(1, 3))
         parts = [layers.Dense(width)(x), layers.Dense(width, use_bias=False)(x)]
         return draw(st.sampled_from([layers.Concatenate, layers.Add, layers.Multiply]))()(parts)
+    if kind == "attention":
+        return layers.Attention()([x, x])
     if kind == "operators":
         return keras.ops.relu(x * 2.0 - x) + 1.0
     shape = tuple(x.shape[1:])
@@ -123,6 +125,8 @@ def _inside(model: keras.Model) -> tuple[int, int]:
 
 
 def _products(operation: Any, inputs: tuple[int, ...], out: int) -> int:
+    if isinstance(operation, layers.Attention):
+        return 2 * inputs[0] * inputs[0] * inputs[1]
     layer = operation.layer if isinstance(operation, layers.TimeDistributed) else operation
     shapes = [tuple(weight.shape) for weight in getattr(layer, "weights", []) if "kernel" in weight.name]
     if not shapes:

@@ -58,7 +58,8 @@ def subject_figure(totals: pd.DataFrame) -> Figure:
     columns = ("num_params", "activations", "multiplications")
     for axes, column, colour in zip(panels, columns, sns.color_palette("colorblind"), strict=False):
         axes.scatter(totals[column], names, color=colour, s=60)  # a bar has no natural start on a logarithmic scale
-        axes.set(title=column.replace("num_params", "parameters"), xscale="log")
+        scale = "log" if (totals[column] > 0).all() else "symlog"
+        axes.set(title=column.replace("num_params", "parameters"), xscale=scale)
         axes.xaxis.set_major_formatter(EngFormatter(sep=" "))
     panels[0].invert_yaxis()
     return figure

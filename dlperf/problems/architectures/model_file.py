@@ -11,10 +11,12 @@ import tempfile
 import zipfile
 from pathlib import Path
 from types import ModuleType
-
-import keras
+from typing import TYPE_CHECKING
 
 from dlperf.errors import BadInput, one_line
+
+if TYPE_CHECKING:
+    import keras
 
 _HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _MISSING = re.compile(r"Could not locate (?:class|function) '([^']+)'|Unknown \w+: '([^']+)'")
@@ -34,7 +36,9 @@ def loaded(file: Path, custom: str, unsafe: bool, subject: str) -> keras.Model:
     Raises:
         BadInput: There is no such file, it holds no model, or a class is not registered.
     """
-    ending = _kind(file, subject)
+    import keras
+
+    ending = kind(file, subject)
     if custom:
         _imported(custom)
     with tempfile.TemporaryDirectory(prefix="dlperf-model-") as folder:
@@ -47,8 +51,12 @@ def loaded(file: Path, custom: str, unsafe: bool, subject: str) -> keras.Model:
             raise BadInput("subject", subject, _why_not(error, custom)) from error
 
 
-def _kind(file: Path, subject: str) -> str:
-    """Return the ending that belongs to a file's content."""
+def kind(file: Path, subject: str) -> str:
+    """Return the ending that belongs to a file's content; it needs no TensorFlow.
+
+    Raises:
+        BadInput: There is no such file, or it is of no kind that can be read.
+    """
     if not file.exists():
         looked = "" if file.is_absolute() else f": looked for {file.absolute()}"
         raise BadInput("subject", subject, f"there is no such file{looked}")
@@ -99,7 +107,7 @@ def _why_not(error: Exception, custom: str) -> str:
     """Say in one line why a file cannot be read as a model."""
     said = str(error)
     if missing := _MISSING.search(said):
-        name = missing.group(1) or missing.group(2)
+        name = (missing.group(1) or missing.group(2)).rpartition(">")[2]  # behind the package
         given = f"{custom} does not register it" if custom else "give custom=MODULE, or a .py file, that registers it"
         return f"needs the class or function {name}, which is not Keras's: {given}"
     if "safe_mode=False" in said or "enable_unsafe_deserialization" in said:

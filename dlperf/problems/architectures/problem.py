@@ -31,6 +31,11 @@ def verify(trials: Sequence[ArchitecturesParameters]) -> None:
     """
     named = [trial for trial in trials if trial.keras_model]
     if named:
+        from dlperf.problems.architectures.model_file import kind
+
+        for trial in named:
+            if trial.keras_file:
+                kind(trial.keras_file, trial.subject)
         from dlperf.problems.architectures.subjects import check_keras_model
 
         for trial in named:

@@ -198,8 +198,9 @@ def _keras_model(parameters: ArchitecturesParameters, clock: Clock) -> CountedNe
         try:
             trace = traced(model, complete_inputs(model, parameters.input_shapes))
         except ValueError as error:
-            shape = parameters.input_shape
-            raise BadInput("input_shape", shape, f"{parameters.subject} {one_line(error)}") from error
+            if not parameters.input_shape:
+                raise BadInput("subject", parameters.subject, one_line(error)) from error
+            raise BadInput("input_shape", parameters.input_shape, f"{parameters.subject} {one_line(error)}") from error
         closed = table_of(trace)
     with clock.account("compile"):
         try:
