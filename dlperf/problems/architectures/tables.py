@@ -42,7 +42,9 @@ def summary(trials: Sequence[StoredTrial[ArchitecturesParameters]]) -> Summary:
         table = table.drop(columns=AT_LEAST)
     further = ways[~ways["quantity"].isin(TOTALS)].dropna(axis="columns", how="all")
     tables = {"architectures": table} | ({"further_quantities": further} if len(further) else {})
-    figures = {"architectures": lambda: subject_figure(table), "work_and_weights": lambda: work_figure(table)}
+    figures = {"architectures": lambda: subject_figure(table)}
+    if len(table) > 1:
+        figures["work_and_weights"] = lambda: work_figure(table)
     return Summary({**tables, "three_ways": ways}, Deferred(figures), shown=tuple(tables))
 
 
