@@ -15,6 +15,9 @@ from dlperf.entry_points import ProblemName
 # Measures that follow from what was asked for: a number that is counted, not measured.
 _COUNTED = {"num_params", "networks", "learning_rate"}
 
+COMPUTED = "computed"
+"""The measure of a claim that its closed form decides: it needs no trial."""
+
 Facts: TypeAlias = Mapping[str, Any]
 """Values by name of a parameter, a logged fact or a metric; a list means any of its values."""
 
@@ -32,6 +35,8 @@ class Bound(_Item):
         at_most: It is at most the reference, plus the tolerance.
         relative: Tolerance as a share of the reference.
         absolute: Tolerance in the number's unit.
+        printed_to: What the last digit counts that the source printed ("16M": a million). It may have been rounded or
+            cut off: the number is less than one such unit away.
     """
 
     equals: Literal["published", "closed_form"] | None = None
@@ -39,11 +44,14 @@ class Bound(_Item):
     at_most: Literal["published", "closed_form"] | None = None
     relative: float = Field(0.0, ge=0)
     absolute: float = Field(0.0, ge=0)
+    printed_to: float = Field(0.0, ge=0)
 
     @model_validator(mode="after")
     def _one(self) -> Bound:
         if sum(reference is not None for reference in (self.equals, self.at_least, self.at_most)) != 1:
             raise ValueError("a bound is one of equals, at_least and at_most")
+        if self.printed_to and (self.equals != "published" or self.relative or self.absolute):
+            raise ValueError("printed_to is the whole tolerance of a published number")
         return self
 
     @property
@@ -131,7 +139,7 @@ class Claim(_Item):
     @property
     def arithmetic(self) -> bool:
         """Whether a count decides it, and no experiment."""
-        return self.problem == "architectures" or self.measure in _COUNTED
+        return self.problem == "architectures" or self.measure in {*_COUNTED, COMPUTED}
 
     @property
     def over(self) -> Literal["networks", "random seeds"]:
@@ -146,6 +154,8 @@ class Claim(_Item):
             raise ValueError("its rule compares with a published number, and there is none")
         if wanted == "closed_form" and not self.closed_form:
             raise ValueError("its rule compares with a closed form, and none is named")
+        if self.measure == COMPUTED and (wanted != "published" or not self.closed_form or self.where or self.needs):
+            raise ValueError("what is computed is a closed form against a published number, and no trial's")
         return self
 
 

@@ -98,6 +98,14 @@ def finding_on(claim: Claim, trials: Trials, closed_form: float | None = None, s
     return _paired(rule, claim, known, values)
 
 
+def computed(claim: Claim, closed_form: float) -> Finding:
+    """Hold a published number against its closed form alone."""
+    assert isinstance(claim.rule, Bound)
+    low, high, reference = _limits(claim.rule, claim, closed_form)
+    says = f"{cell(closed_form)} against {cell(reference)}{_share(closed_form, reference)}"
+    return Finding(says, SUPPORTED if low <= closed_form <= high else CONTRADICTED, closed_form)
+
+
 def decided(finding: Finding, p: float) -> Finding:
     """Return a finding with the outcome that follows from its p, adjusted for the tests that were made with it."""
     if finding.p is None:
@@ -276,7 +284,7 @@ def _limits(rule: Bound, claim: Claim, closed_form: float | None) -> tuple[float
     """The lowest and the highest number that bear a claim out, and the one that it names."""
     reference = claim.published if rule.reference == "published" else closed_form
     assert reference is not None
-    slack = (rule.absolute + rule.relative * abs(reference)) * (1 + 1e-9)
+    slack = (rule.absolute + rule.relative * abs(reference)) * (1 + 1e-9) + rule.printed_to * (1 - 1e-9)
     low = -math.inf if rule.at_most else reference - slack
     high = math.inf if rule.at_least else reference + slack
     return low, high, reference

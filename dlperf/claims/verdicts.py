@@ -11,8 +11,8 @@ from dlperf.analysis.measures import epoch_of, fact, is_one_of, matches, measure
 from dlperf.analysis.settings import Setting
 from dlperf.analysis.statistics import mean_of
 from dlperf.claims.closed_forms import closed_form
-from dlperf.claims.ledger import Claim
-from dlperf.claims.rules import CONTRADICTED, NOT_SHOWN, SUPPORTED, Finding, Spread, decided, finding_on
+from dlperf.claims.ledger import COMPUTED, Claim
+from dlperf.claims.rules import CONTRADICTED, NOT_SHOWN, SUPPORTED, Finding, Spread, computed, decided, finding_on
 from dlperf.parameters import defining
 from dlperf.tables import cell
 from dlperf.trial import StoredTrial
@@ -175,6 +175,11 @@ def _question(claim: Claim, settings: Sequence[Setting[Any]], *, curves: bool) -
     def not_measured(reason: str) -> Verdict:
         return Verdict(claim, formula, Finding(""), NOT_MEASURED, reason)
 
+    if claim.measure == COMPUTED:
+        assert formula is not None
+        finding = computed(claim, formula)
+        assert finding.outcome is not None
+        return _Question(claim, formula, {}, Verdict(claim, formula, finding, finding.outcome, finding.says))
     if needs_curves(claim.measure) and not curves:
         return _Question(claim, formula, {}, not_measured("the epochs' curves are not read"))
     spoken_of = [(s, trials) for s in settings if (trials := [t for t in s.trials if matches(t, claim.where)])]
