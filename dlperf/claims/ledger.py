@@ -110,7 +110,6 @@ class Claim(_Item):
         source: Whose claim it is.
         place: Where it stands there.
         published: Its number; None for a sentence.
-        unit: What the number counts.
         closed_form: Name of the formula in `dlperf.claims.closed_forms` that gives the number; "" for none.
         where: Which trials it is about.
         needs: The conditions under which their figures are comparable with the published one.
@@ -127,7 +126,6 @@ class Claim(_Item):
     source: Literal["notebook", "paper", "assignment", "library"]
     place: str
     published: float | None = None
-    unit: str = ""
     closed_form: str = ""
     where: Facts = Field(default_factory=dict)
     needs: Facts = Field(default_factory=dict)
