@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from dlperf.errors import TrialFailed
+from dlperf.interruption import signals_deferred
 
 _RECORD = "record.json"
 _MARK = b"dlperf state 1"
@@ -41,29 +42,31 @@ def save(path: Path, arrays: Mapping[str, np.ndarray], record: Mapping[str, Any]
     Raises:
         OSError: It cannot be written; the states before are as they were.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    encoded = np.frombuffer(json.dumps(record).encode(), np.uint8)
-    content = io.BytesIO()
-    np.savez(content, allow_pickle=False, **{_RECORD: encoded}, **arrays)
-    body = content.getbuffer()
-    try:
-        with partial.open("wb") as file:
-            for part in (_MARK, _digest(body), body):
-                file.write(part)
-            file.flush()
-            os.fsync(file.fileno())
-        if path.exists():
-            path.replace(_before(path))
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        # Without this the renaming itself may be lost when the machine, not only the process, goes down.
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    # A signal amid this would leave an archive that closes itself half written, which is another error.
+    with signals_deferred():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+        encoded = np.frombuffer(json.dumps(record).encode(), np.uint8)
+        content = io.BytesIO()
+        np.savez(content, allow_pickle=False, **{_RECORD: encoded}, **arrays)
+        body = content.getbuffer()
+        try:
+            with partial.open("wb") as file:
+                for part in (_MARK, _digest(body), body):
+                    file.write(part)
+                file.flush()
+                os.fsync(file.fileno())
+            if path.exists():
+                path.replace(_before(path))
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            # Without this the renaming itself may be lost when the machine, not only the process, goes down.
+            os.fsync(folder)
+        finally:
+            os.close(folder)
 
 
 def load(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
