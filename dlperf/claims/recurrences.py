@@ -17,15 +17,16 @@ def goes_on_against_the_gradient(rule: str) -> float:
     Args:
         rule: "adam", "adadelta" or "rmsprop".
     """
+    decay = {"adam": _RHO, "adadelta": 0.95, "rmsprop": 0.9}[rule]
     mean, square, moved = 0.0, 0.0, 1e-6
     for count, gradient in enumerate((1.0, 1.0, 1.0, 1.0, -0.1), 1):
         mean = _BETA * mean + (1 - _BETA) * gradient
-        square = (_RHO if rule == "adam" else _BETA) * square + (1 - (_RHO if rule == "adam" else _BETA)) * gradient**2
+        square = decay * square + (1 - decay) * gradient**2
         if rule == "adam":  # Kingma & Ba 2014, algorithm 1
             step = -(mean / (1 - _BETA**count)) / math.sqrt(square / (1 - _RHO**count))
         elif rule == "adadelta":  # Zeiler 2012, equation 14
             step = -math.sqrt(moved / square) * gradient
-            moved = 0.95 * moved + 0.05 * step**2
+            moved = decay * moved + (1 - decay) * step**2
         else:
             step = -gradient / math.sqrt(square)
     return float(step * gradient > 0)

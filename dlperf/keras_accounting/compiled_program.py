@@ -39,6 +39,7 @@ _NO_PRODUCTS = re.compile(
     "Cum|Matrix(Band|Diag|SetDiag)|StridedSlice|AvgPool|Bincount|DenseBincount)"
 )
 _HARMLESS_CALLS = ("TopK", "Sharding", "X64", "AssumeGatherIndicesInBound", "PadToStatic", "SliceToDynamic")
+_NO_CONSTANTS = frozenset({"Placeholder", "ReadVariableOp"})
 _SOLVERS = ("fft", "cholesky", "triangular-solve")
 
 
@@ -118,14 +119,24 @@ def selections(graph: Any) -> frozenset[str]:
     found = set()
     for operation in graph.get_operations():
         if _PRODUCTS.search(operation.type) and len(operation.inputs) > 1:
-            waiting, kinds = [operation.inputs[1].op], set()
-            while waiting:
-                maker = waiting.pop()
-                kinds.add(maker.type)
-                waiting += [tensor.op for tensor in maker.inputs]
-            if any(kind.startswith("MatrixDiag") for kind in kinds) and not kinds & {"Placeholder", "ReadVariableOp"}:
+            kinds = _kinds_behind(operation.inputs[1].op)
+            if any(kind.startswith("MatrixDiag") for kind in kinds) and not kinds & _NO_CONSTANTS:
                 found.add(operation.name)
     return frozenset(found)
+
+
+def _kinds_behind(operation: Any) -> set[str]:
+    """Return the types of the operations that a result comes from, up to the first that is no constant."""
+    waiting, seen, kinds = [operation], {operation.name}, set()
+    while waiting:
+        maker = waiting.pop()
+        kinds.add(maker.type)
+        if maker.type in _NO_CONSTANTS:
+            break
+        makers = {tensor.op.name: tensor.op for tensor in maker.inputs}
+        waiting += [made for name, made in makers.items() if name not in seen]
+        seen |= makers.keys()
+    return kinds
 
 
 def multiplications(program: Program, left_out: frozenset[str] = frozenset()) -> int | None:

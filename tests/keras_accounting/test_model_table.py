@@ -141,6 +141,17 @@ def test_open_inputs_need_a_shape() -> None:
         layer_table(keras.Sequential([layers.Dense(2)]))
 
 
+def test_a_deep_network_of_products_of_activations_is_counted_at_once() -> None:
+    """What a factor comes from is looked at once, though there are 2^40 ways through forty additions."""
+
+    def network(x: keras.KerasTensor) -> keras.KerasTensor:
+        for _ in range(40):
+            x = x + keras.ops.relu(x)
+        return keras.ops.matmul(x, x)
+
+    assert assert_three_ways(one(network, (4, 4))).multiplications == 4 * 4 * 4
+
+
 def test_several_open_inputs_get_their_shapes_by_name() -> None:
     encoder, decoder = keras.Input((None, 6), name="encoder"), keras.Input((None, 6), name="decoder")
     fixed = keras.Input((6,), name="fixed")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import runpy
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -93,9 +94,7 @@ def test_a_class_of_ones_own_is_named_and_imported_from_a_file_or_a_module(
 ) -> None:
     module = tmp_path / "own_layers.py"
     module.write_text(OWN)
-    space: dict[str, Any] = {}
-    exec(OWN, space)
-    saved(tmp_path / "own.keras", space["Scaled"]())
+    saved(tmp_path / "own.keras", runpy.run_path(str(module))["Scaled"]())
     keras.saving.get_custom_objects().pop("own>Scaled")
     (tmp_path / "other.py").write_text("")
     with pytest.raises(BadInput, match="needs the class or function Scaled, which is not Keras's: give custom=MODULE"):
