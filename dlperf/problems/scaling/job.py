@@ -157,6 +157,15 @@ class Job:
             self._send(index, json.dumps({"do": do, **arguments}))
         return self._collect(chosen, None)
 
+    def leave(self) -> None:
+        """Wait until the workers of the other hosts, too, have ended their last collective.
+
+        A worker that ends before its last message has arrived is a dead one to those who wait for it.
+        """
+        if self._hosts:
+            with contextlib.suppress(TrialFailed):  # one that is gone by now has had everything that it measures
+                self.command("leave")
+
     def end(self) -> None:
         """End the workers: ask first, kill after a grace period."""
         for worker in self._workers:

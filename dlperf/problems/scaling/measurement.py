@@ -69,6 +69,7 @@ class Measurement:
                 yield
         with context.clock.account("evaluation"):
             self._isolate(job)
+        job.leave()
 
     def result(self) -> TrialResult:
         """Return the metrics and the table of steps."""

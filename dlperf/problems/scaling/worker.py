@@ -162,6 +162,11 @@ class _Worker:
             rounds = self.step.share_first(rounds)
         return {"rounds": rounds}
 
+    def leave(self) -> dict[str, Any]:
+        """Reduce once more: who sees the end of it knows that all have begun it, hence ended all that is measured."""
+        self.step.reduce()
+        return {}
+
     def _train(self, number: int) -> float:
         rows, batch = self._rows(number)
         return self.step.step(rows, batch)

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -158,6 +159,26 @@ def test_a_killed_worker_ends_the_job_and_is_named() -> None:
             job.command("train", first=0, steps=1000)
         assert time.monotonic() - begun < 30
     assert not any(psutil.pid_exists(pid) for pid in pids)
+
+
+@pytest.mark.slow
+def test_hosts_leave_together_and_a_host_that_is_gone_holds_nobody() -> None:
+    """Else one whose last collective ends first goes, and the other, still in it, takes that for a death."""
+    hosts = [f"127.0.0.1:{port()}", f"127.0.0.1:{port()}"]
+    configs = [config(index, "multi_worker") for index in range(2)]
+    jobs = [Job("job", [own], cluster=True, hosts=hosts) for own in configs]
+    with ThreadPoolExecutor(2) as threads:
+        list(threads.map(Job.__enter__, jobs))
+        list(threads.map(lambda job: job.command("reduce", repeats=1), jobs))
+        first = threads.submit(jobs[0].leave)
+        time.sleep(1)
+        assert not first.done()
+        jobs[1].leave()
+        first.result(30)
+        gone = threads.submit(jobs[0].leave)
+        jobs[1].end()
+        gone.result(60)
+    jobs[0].end()
 
 
 def test_hosts_that_cannot_be_used(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
