@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import abc
 import contextlib
+import importlib
 import os
 import signal
 import sys
@@ -25,8 +26,14 @@ from dlperf.parameters import Parameters, describe, parse
 from dlperf.problem import Comparison, Demo, Problem
 from dlperf.remote import parameters as remote_parameters
 from dlperf.remote.parameters import RemoteParameters, read_arguments
+from dlperf.runner import runs_parameters
 
-_SUBCOMMANDS = (*entry_points.NAMES, "archive", "remote")
+# Commands of the program alone, no entry points of the MLflow project; `dlperf.runner` has the start of each.
+_PROGRAM: dict[str, tuple[type[Parameters], str, str]] = {
+    "runs": (runs_parameters.RunsParameters, runs_parameters.SUMMARY, runs_parameters.EXAMPLE),
+    "archive": (archive_parameters.ArchiveParameters, archive_parameters.SUMMARY, archive_parameters.EXAMPLE),
+}
+_SUBCOMMANDS = (*entry_points.NAMES, *_PROGRAM, "remote")
 _ARGUMENTS = "dlperf.arguments"
 
 
@@ -211,23 +218,22 @@ class _EntryPoint(_Command):
         return not (trials[0].dry_run or (distributed and distributed.logged_elsewhere(trials)))
 
 
-class _Archive(_Command):
-    """The command `archive`."""
+class _ProgramCommand(_Command):
+    """One of the commands that are no entry points: `runs`, `archive`."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str) -> None:
         """Make the options from the declarations."""
-        declarations = archive_parameters.ArchiveParameters
-        super().__init__("archive", archive_parameters.SUMMARY, archive_parameters.EXAMPLE, declarations)
+        self._declarations, summary, example = _PROGRAM[name]
+        super().__init__(name, summary, example, self._declarations)
 
     def check(self, raw: dict[str, str]) -> None:
         """Read the parameters."""
-        parse(archive_parameters.ArchiveParameters, raw)
+        parse(self._declarations, raw)
 
     def start(self, raw: dict[str, str]) -> int:
-        """Write or read an archive."""
-        from dlperf.runner.archive import start
-
-        return start(raw)
+        """Do it."""
+        status: int = importlib.import_module(f"dlperf.runner.{self.name}").start(raw)
+        return status
 
 
 class _Remote(_Command):
@@ -262,7 +268,7 @@ def _value_of(option: str, arguments: Sequence[str]) -> str:
 
 
 class _Dlperf(click.Group):
-    """The command `dlperf`: a sub-command per entry point, imported when it is asked for, `archive` and `remote`."""
+    """The command `dlperf`: a sub-command per entry point, imported when it is asked for, and those that are none."""
 
     def __init__(self) -> None:
         """Describe the command; sub-commands come from `dlperf.problems`."""
@@ -283,8 +289,8 @@ class _Dlperf(click.Group):
         """Import the problem and make its command."""
         if cmd_name == "remote":
             return _Remote(ctx.meta.get(_ARGUMENTS, ()))
-        if cmd_name == "archive":
-            return _Archive()
+        if cmd_name in _PROGRAM:
+            return _ProgramCommand(cmd_name)
         return _EntryPoint(entry_points.load(cmd_name)) if cmd_name in entry_points.NAMES else None
 
     def resolve_command(

@@ -6,8 +6,8 @@ import importlib
 from typing import Any, Literal, TypeAlias, get_args
 
 from dlperf.declaration import parameter
-from dlperf.parameters import MAX_RANDOM_SEED, Parameters
-from dlperf.problem import Comparison, Demo, Problem
+from dlperf.parameters import MAX_RANDOM_SEED
+from dlperf.problem import Comparison, Demo, Problem, TrackedParameters
 
 ProblemName: TypeAlias = Literal["optimizers", "scaling", "architectures", "cutout", "approximators"]
 
@@ -18,7 +18,7 @@ NAMES: tuple[str, ...] = ("main", *PROBLEMS, "compare")
 """The entry points, in the order in which help and MLproject list them."""
 
 
-class DemoParameters(Parameters):
+class DemoParameters(TrackedParameters):
     """Parameters of the demo; those of the problems take the values of their reduced start."""
 
     random_seed: int = parameter(0, ge=0, le=MAX_RANDOM_SEED, help="everything random follows from it")

@@ -8,6 +8,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from dlperf.declaration import parameter
 from dlperf.parameters import P, Parameters, declared_defaults, defining, identity
 from dlperf.trial import Context, StoredTrial, TrialResult
 
@@ -16,6 +17,17 @@ if TYPE_CHECKING:
     import pandas as pd
 
 T = TypeVar("T")
+
+
+class TrackedParameters(Parameters):
+    """Parameters of everything that logs runs."""
+
+    finish_seconds: float = parameter(
+        60.0,
+        ge=0,
+        operational=True,
+        help="the longest wait for a tracking server that does not answer, at the end, and for the run of a trial",
+    )
 
 
 class Deferred(Mapping[str, T]):

@@ -16,6 +16,7 @@ from dlperf.declaration import parameter
 from dlperf.errors import BadInput, Ended, EnvironmentMissing, TrialFailed
 from dlperf.parameters import Parameters, parse
 from dlperf.remote.parameters import read_arguments
+from dlperf.runner.runs_parameters import RunsParameters
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -174,7 +175,7 @@ def test_group_lists_entry_points_and_refuses_others(sweep: Sweep, capsys: pytes
     assert [name for name in entry_points.NAMES if f"  {name}  " in listed] == list(entry_points.NAMES)
     assert cli.main(["--version"]) == 0
     assert cli.main(["cutot"]) == 2
-    names = ", ".join([*entry_points.NAMES, "archive", "remote"])
+    names = ", ".join([*entry_points.NAMES, "runs", "archive", "remote"])
     assert capsys.readouterr().err == f"dlperf: unknown entry point cutot; did you mean cutout? (valid: {names})\n"
     for argv in (["--foo"], ["cutout", "--help=x"]):
         assert cli.main(argv) == 2
@@ -200,7 +201,7 @@ def test_help_and_refusals_import_nothing_heavy(arguments: list[str]) -> None:
     assert not imported & {"tensorflow", "keras", "mlflow", "numpy", "pandas", "matplotlib", "rich"}
 
 
-@pytest.mark.parametrize("name", [*entry_points.NAMES, "archive", "remote"])
+@pytest.mark.parametrize("name", [*entry_points.NAMES, "runs", "archive", "remote"])
 def test_every_help_ends_with_an_example_that_is_accepted(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main([name, "--help"]) == 0
     heading, example = (line.strip() for line in capsys.readouterr().out.splitlines()[-2:])
@@ -210,8 +211,8 @@ def test_every_help_ends_with_an_example_that_is_accepted(name: str, capsys: pyt
     raw = {option.removeprefix("--"): value for option, value in zip(arguments[::2], arguments[1::2], strict=True)}
     if name == "remote":
         read_arguments(raw)
-    elif name == "archive":
-        parse(ArchiveParameters, raw)
+    elif name in ("runs", "archive"):
+        parse({"runs": RunsParameters, "archive": ArchiveParameters}[name], raw)
     else:
         parse(entry_points.load(name).parameters, raw)
 

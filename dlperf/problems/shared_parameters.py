@@ -9,6 +9,7 @@ from dlperf import data, onednn
 from dlperf.declaration import parameter
 from dlperf.errors import BadInput
 from dlperf.parameters import MAX_RANDOM_SEED, Parameters
+from dlperf.problem import TrackedParameters
 from dlperf.processor import cores
 
 _VALIDATION_SHARE = 0.1
@@ -30,7 +31,7 @@ class EngineParameters(Parameters):
     gpus_per_trial: float = parameter(0.0, ge=0, operational=True, help="GPUs that Ray reserves for a trial")
 
 
-class RunParameters(Parameters):
+class RunParameters(TrackedParameters):
     """Parameters of every problem that trains."""
 
     random_seed: int = parameter(0, ge=0, le=MAX_RANDOM_SEED, grid=True, help="everything random follows from it")

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dlperf import entry_points, environment
 from dlperf.parameters import texts
 from dlperf.problem import Demo
+from dlperf.runner import trial_run
 from dlperf.runner.problem_run import read_arguments, run_problem
 from dlperf.runner.resume import identity_tags
 from dlperf.runner.sweep import raise_failures, report_failure
@@ -17,9 +18,11 @@ from dlperf.tracking.system_metrics import monitored
 
 def run_demo(store: Store, run: Run, demo: Demo, raw: Mapping[str, str]) -> None:
     """Run the reduced start of every problem below `run`; one that fails does not stop the others."""
+    run = store.caught_up(run)
     arguments = read_arguments(run, demo, raw)
     if arguments is None:
         return
+    trial_run.keep_journal(store, run, demo.name, arguments.trials[0])
     failures: dict[str, Exception] = {}
     with run, monitored(run, store.uri):
         run.begin(demo, demo.name, "sweep", texts(arguments.trials[0]), identity_tags(demo, arguments))

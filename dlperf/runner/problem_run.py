@@ -37,9 +37,11 @@ def read_arguments(run: Run, problem: Problem[P] | Demo, raw: Mapping[str, str])
 
 def run_problem(store: Store, run: Run, problem: Problem[P], raw: Mapping[str, str]) -> None:
     """Run the trials in `run`, or resume them, unless it is finished."""
+    run = store.caught_up(run, raw.get("state_dir", ""))
     arguments = read_arguments(run, problem, raw)
     if arguments is None:
         return
+    trial_run.keep_journal(store, run, problem.name, arguments.trials[0])
     try:
         with run, monitored(run, store.uri):
             clock = Clock()
@@ -79,4 +81,4 @@ def _run_single(store: Store, run: Run, problem: Problem[P], arguments: Argument
     listener = _Single(run)
     engines.run(problem, [task], listener, alone=True)
     assert listener.outcome is not None
-    return trial_run.finish(store, run, problem, listener.outcome, show_tables=True)
+    return trial_run.finish(run, problem, listener.outcome, show_tables=True)

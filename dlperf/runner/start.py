@@ -47,7 +47,9 @@ def start(problem: Problem[Any] | Demo, raw: Mapping[str, str]) -> int:
             return 0
     system_metrics.wanted()  # or why its settings cannot be used
     store = Store()
-    with tracking_errors(store.uri):
+    asked_for: Any = parse(problem.parameters, raw).trials[0]
+    store.patience = asked_for.finish_seconds
+    with store.sender.finishing(asked_for.finish_seconds), tracking_errors(store.uri):
         run = store.adopted() or store.create(problem.name)
         store.end_stale_runs()
         if isinstance(problem, Demo):

@@ -22,6 +22,7 @@ from dlperf.parameters import Arguments, P, describe, sweep_texts, texts
 from dlperf.problem import Problem, Summary
 from dlperf.runner import trial_run
 from dlperf.runner.resume import identity_tags, is_finished
+from dlperf.tracking.query import said_trial
 from dlperf.tracking.run import Run
 from dlperf.tracking.server import tracking_errors
 from dlperf.tracking.store import Store
@@ -49,7 +50,7 @@ def run_sweep(store: Store, parent: Run, problem: Problem[P], arguments: Argumen
             if sweep.total == known:
                 break
             engines.run(problem, tasks, sweep)
-            stored = store.read_trials(problem, sweep.finished)
+            stored = sweep.stored()
     except BaseException as error:
         sweep.abandon(error)
         raise
@@ -60,7 +61,7 @@ def run_sweep(store: Store, parent: Run, problem: Problem[P], arguments: Argumen
     parent.summary(summary)
     parent.table("claims", verdict_table(verdicts(claims(problem.name), settings(problem, stored))))
     for run_id, metrics in summary.trial_metrics.items():
-        store.compare(run_id, metrics)
+        parent.compared(run_id, metrics)
     wall = sum(trial.metrics["wall_seconds"] for trial in stored)
     counts = {"trials_finished": len(stored), "trials_failed": len(failures), "trials_wall_seconds": wall}
     parent.final_metrics(counts, again=True)
@@ -101,37 +102,40 @@ class SweepRuns(Generic[P]):
     """
 
     def __init__(self, store: Store, parent: Run, problem: Problem[P], arguments: Arguments[P]) -> None:
-        """Take what was asked for."""
+        """Take what was asked for, and what there is of it from an earlier start."""
         self._store, self._parent, self._problem, self._arguments = store, parent, problem, arguments
         self._started_at = time.monotonic()
         self._names: list[str] = []
         self._trial_arguments: dict[str, Arguments[P]] = {}
         self._runs: dict[str, Run] = {}
         self._active: dict[str, ExitStack] = {}
-        self._finished: set[str] = set()
+        self._finished: dict[str, StoredTrial[P]] = {}
         self._work_done = 0.0
         self._work: dict[str, float] = {}
+        self._children = store.children(parent)
         self.failures: dict[str, Exception] = {}
 
     def add(self, trials: Sequence[P]) -> list[Task]:
         """Take in trials; return those that are new and have not finished in an earlier start."""
         tasks = []
         one_by_one = not (engines.side_by_side(trials[0]) or self._problem.distributed)
-        children = self._store.children(self._parent)
+        done_before = []
         for trial in trials:
             name = self._problem.trial_name(trial)
             if name in self._names:
                 continue
             self._names.append(name)
-            if child := children.get(self._problem.trial_key(trial)):
+            if child := self._children.get(self._problem.trial_key(trial)):
                 self._runs[name] = child
-            if is_finished(self._problem, trial, children):
+            if is_finished(self._problem, trial, self._children):
                 print(f"{name}: finished before, skipped")
-                self._finished.add(name)
+                done_before.append(name)
             else:
                 self._trial_arguments[name] = own_arguments(self._arguments, trial)
                 self._work[name] = self._problem.work(trial)
                 tasks.append(Task(self._problem.name, trial, name, show_progress=one_by_one))
+        read = self._store.read_trials(self._problem, [self._runs[name].id for name in done_before])
+        self._finished |= dict(zip(done_before, read, strict=True))
         return tasks
 
     @property
@@ -139,10 +143,9 @@ class SweepRuns(Generic[P]):
         """Trials known by now."""
         return len(self._names)
 
-    @property
-    def finished(self) -> list[str]:
-        """The runs that have finished, in the order of the trials."""
-        return [self._runs[name].id for name in self._names if name in self._finished]
+    def stored(self) -> list[StoredTrial[P]]:
+        """The trials that have finished, in their order."""
+        return [self._finished[name] for name in self._names if name in self._finished]
 
     def started(self, task: Task) -> Run | None:
         """Let the trial's run stand as RUNNING."""
@@ -152,6 +155,7 @@ class SweepRuns(Generic[P]):
                 clock = Clock()
                 with clock.account("tracking"), signals_deferred():  # a run that exists is one that `abandon` knows
                     run = self._runs.get(name) or self._store.create(name, parent=self._parent)
+                    trial_run.keep_journal(self._store, run, self._problem.name, task.parameters)
                     self._runs[name] = stack.enter_context(run)
                     self._active[name] = stack
                     if task.show_progress:  # no other trial runs meanwhile
@@ -174,13 +178,13 @@ class SweepRuns(Generic[P]):
             return
         run = self._runs[task.name]
         try:
-            with tracking_errors(self._store.uri), self._active.pop(task.name):
-                trial_run.finish(self._store, run, self._problem, outcome)
+            with self._active.pop(task.name):
+                trial_run.finish(run, self._problem, outcome)
         except Exception as error:
             self._failed(task, error)
             return
         trial_run.forget_state(run, task.parameters)
-        self._finished.add(task.name)
+        self._finished[task.name] = said_trial(self._problem, run)
         if not task.show_progress:
             self._print_progress(task)
 

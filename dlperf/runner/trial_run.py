@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
-import os
-import shutil
+import contextlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
-
-import platformdirs
 
 from dlperf import terminal
 from dlperf.clock import Clock
 from dlperf.engines.execution import Outcome
 from dlperf.errors import BadInput
-from dlperf.folders import writable_folder
+from dlperf.folders import state_folder, writable_folder
 from dlperf.parameters import Arguments, P, Parameters, texts
 from dlperf.problem import Problem, Summary
 from dlperf.runner.resume import identity_tags
+from dlperf.tracking.query import said_trial
 from dlperf.tracking.run import Run
-from dlperf.tracking.store import Store
+from dlperf.tracking.store import Store, journal_folder
+
+
+def keep_journal(store: Store, run: Run, problem: str, parameters: Parameters) -> None:
+    """Let what is said of a run go through a journal beside its state.
+
+    Raises:
+        BadInput: If another process runs the run.
+        EnvironmentMissing: If the journal cannot be made.
+    """
+    run.keep_journal(journal_folder(run, _state_dir(parameters)), problem, store.sender)
 
 
 def begin(run: Run, problem: Problem[P], arguments: Arguments[P], clock: Clock) -> Path:
@@ -36,7 +43,7 @@ def begin(run: Run, problem: Problem[P], arguments: Arguments[P], clock: Clock) 
         tags = identity_tags(problem, arguments)
     with clock.account("tracking"):
         run.begin(problem, problem.trial_name(trial), "trial", texts(trial), tags)
-    state_file = state_folder(run, trial) / "state.npz"
+    state_file = _state_folder(run, trial) / "state.npz"
     if (
         "epochs_run" not in run.logged_metrics
         and "epoch_seconds" in run.logged_metrics
@@ -46,12 +53,8 @@ def begin(run: Run, problem: Problem[P], arguments: Arguments[P], clock: Clock) 
     return state_file
 
 
-def finish(store: Store, run: Run, problem: Problem[P], outcome: Outcome, *, show_tables: bool = False) -> Summary:
-    """Log a trial's result: metrics, tables and figures, and last its accounts.
-
-    Raises:
-        EnvironmentMissing: If the tracking server does not take them.
-    """
+def finish(run: Run, problem: Problem[P], outcome: Outcome, *, show_tables: bool = False) -> Summary:
+    """Log a trial's result: metrics, tables and figures, and last its accounts."""
     clock, result = Clock(), outcome.result
     clock.carry(outcome.accounts)
     with clock.account("tracking"):
@@ -59,9 +62,8 @@ def finish(store: Store, run: Run, problem: Problem[P], outcome: Outcome, *, sho
         trained = {name: value for name, value in clock.metrics().items() if name == "train_seconds"}
         run.final_metrics({**result.metrics, **trained})
         run.set_tags(result.tags)
-        stored = store.read_trials(problem, [run.id])
-    with clock.account("reporting"):
-        summary = problem.summarize(stored)
+    with clock.account("reporting"), run.artifacts():
+        summary = problem.summarize([said_trial(problem, run)])
         run.summary(summary)
         for name, figure in result.drawings.items():
             run.drawing(name, figure)
@@ -89,19 +91,23 @@ def verify(problem: Problem[P], trials: Sequence[P]) -> None:
     # A relative folder would lie in the temporary clone in which MLflow runs a project from Git.
     if asked_for and not Path(asked_for).expanduser().is_absolute():
         raise BadInput("state_dir", asked_for, "must be an absolute path")
-    writable_folder("state_dir" if asked_for else "DLPERF_STATE_DIR", _state_dir(trials[0]))
-
-
-def state_folder(run: Run, parameters: Parameters) -> Path:
-    """Return the folder of a run's state."""
-    return _state_dir(parameters) / run.id
+    writable_folder("state_dir" if asked_for else "DLPERF_STATE_DIR", state_folder(asked_for))
 
 
 def forget_state(run: Run, parameters: Parameters) -> None:
-    """Remove the state of a run that has ended FINISHED."""
-    shutil.rmtree(state_folder(run, parameters), ignore_errors=True)
+    """Remove the state of a run that has ended FINISHED; its journal goes when it is sent."""
+    folder = _state_folder(run, parameters)
+    with contextlib.suppress(OSError):
+        for file in folder.iterdir():
+            if file != journal_folder(run, _state_dir(parameters)):
+                file.unlink()
+        folder.rmdir()
 
 
-def _state_dir(parameters: Any) -> Path:
-    default = Path(platformdirs.user_cache_dir("dlperf")) / "state"
-    return Path(getattr(parameters, "state_dir", "") or os.environ.get("DLPERF_STATE_DIR") or default).expanduser()
+def _state_folder(run: Run, parameters: Parameters) -> Path:
+    return state_folder(_state_dir(parameters)) / run.id
+
+
+def _state_dir(parameters: Parameters) -> str:
+    asked_for: str = getattr(parameters, "state_dir", "")
+    return asked_for

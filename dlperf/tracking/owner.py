@@ -28,10 +28,19 @@ def is_gone(process: str) -> bool:
         return False
 
 
+def is_here(process: str) -> bool:
+    """Whether it is, or was, a process of this host, and of this container where this is in one."""
+    return host_of(process) == _here()
+
+
+def host_of(process: str) -> str:
+    """Return the host of a process, and the container on it."""
+    return process.split(" ")[0]
+
+
 def is_another(process: str) -> bool:
     """Whether a process of this host lives and is not this one."""
-    here = process.split(" ")[0] == _here()
-    return here and process != this_process() and not is_gone(process)
+    return is_here(process) and process != this_process() and not is_gone(process)
 
 
 def _here() -> str:

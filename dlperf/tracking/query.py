@@ -14,6 +14,7 @@ from dlperf.errors import BadInput
 from dlperf.metric_names import EPOCH_METRICS, SYSTEM_METRICS
 from dlperf.parameters import P, from_texts, unquoted
 from dlperf.problem import Problem
+from dlperf.tracking.run import Run
 from dlperf.tracking.run_source import RunSource, StoreRuns, pages, runs
 from dlperf.trial import StoredTrial
 
@@ -125,6 +126,12 @@ def deleted_experiments(client: MlflowClient) -> list[str]:
     return sorted(deleted.name for deleted in pages(client.search_experiments, view_type=ViewType.DELETED_ONLY))
 
 
+def said_trial(problem: Problem[P], run: Run) -> StoredTrial[P]:
+    """Read a trial by what this process knows of its run, which the server need not have taken."""
+    said = run.said
+    return _stored(problem, run.id, said.params, said.metrics, said.tags, run.started, said.curves)
+
+
 def read_trials(client: MlflowClient, problem: Problem[P], run_ids: Sequence[str]) -> list[StoredTrial[P]]:
     """Read trials by their runs, which need not have ended."""
     curves = Curves(StoreRuns(client), run_ids)
@@ -199,15 +206,29 @@ def _trial(problem: Problem[P], run: Any, curves: Curves) -> StoredTrial[P]:
 
 
 def _typed(problem: Problem[P], run: Any, curves: Curves) -> StoredTrial[P]:
-    params = unquoted(run.data.params)
     names = [name for name in EPOCH_METRICS if name in run.data.metrics]
+    history = _History(curves, run.info.run_id, names)
+    info, data = run.info, run.data
+    return _stored(problem, info.run_id, data.params, data.metrics, data.tags, info.start_time, history)
+
+
+def _stored(
+    problem: Problem[P],
+    run_id: str,
+    logged_params: Mapping[str, str],
+    metrics: Mapping[str, float],
+    tags: Mapping[str, str],
+    started: int,
+    history: Mapping[str, Sequence[float]],
+) -> StoredTrial[P]:
+    params = unquoted(logged_params)
     return StoredTrial(
-        run_id=run.info.run_id,
+        run_id=run_id,
         parameters=from_texts(problem.parameters, params),
         logged_params=params,
         # What MLflow logs of the host beside it is no result, and may be no number.
-        metrics={name: value for name, value in run.data.metrics.items() if not name.startswith(SYSTEM_METRICS)},
-        history=_History(curves, run.info.run_id, names),
-        tags=run.data.tags,
-        started=run.info.start_time,
+        metrics={name: value for name, value in metrics.items() if not name.startswith(SYSTEM_METRICS)},
+        history=history,
+        tags=tags,
+        started=started,
     )

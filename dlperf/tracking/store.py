@@ -2,32 +2,44 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import mlflow
-from mlflow.entities import Metric
 from mlflow.tracking.context.registry import resolve_tags
 
 from dlperf.errors import EnvironmentMissing, one_line
+from dlperf.folders import state_folder
 from dlperf.parameters import P
 from dlperf.problem import Problem
 from dlperf.tracking import query, schema
 from dlperf.tracking.experiment import check_active, check_artifacts, experiment_of_environment
+from dlperf.tracking.journal import journals
+from dlperf.tracking.kept import send_kept
 from dlperf.tracking.owner import is_gone, this_process
-from dlperf.tracking.run import Run
-from dlperf.tracking.run_source import pages
+from dlperf.tracking.run import PARENT, Run
+from dlperf.tracking.run_source import pages, runs
+from dlperf.tracking.sender import Sender
 from dlperf.trial import StoredTrial
 
-_PARENT = "mlflow.parentRunId"
 _KIND = "mlflow.experimentKind"
+_PAUSE = 1.0
 
 
 class Store:
-    """The tracking server that MLflow's settings name, and the experiment runs go to."""
+    """The tracking server that MLflow's settings name, and the experiment runs go to.
+
+    Attributes:
+        uri: The server.
+        client: Of it.
+        sender: Sends what runs with a journal say.
+        patience: Seconds in which a run that cannot be made is tried again.
+    """
 
     def __init__(self, uri: str = "") -> None:
         """Connect.
@@ -39,6 +51,7 @@ class Store:
             EnvironmentMissing: If the server cannot be reached or refuses.
         """
         self.uri = uri or mlflow.get_tracking_uri()
+        self.patience = 0.0
         schema.check(self.uri)
         self._experiment: Any = None
         try:
@@ -46,6 +59,7 @@ class Store:
             self.client.search_experiments(max_results=1)
         except Exception as error:
             raise EnvironmentMissing(f"the tracking server {self.uri} cannot be used: {one_line(error)}") from error
+        self.sender = Sender(self.client, self.uri)
         # What the image's command has to say of the store that it chose; once, and not by child processes too.
         if self.uri == os.environ.get("MLFLOW_TRACKING_URI") and (note := os.environ.pop("DLPERF_STORE_NOTE", "")):
             print(f"dlperf: {note}", file=sys.stderr, flush=True)
@@ -121,36 +135,64 @@ class Store:
         """
         if not parent:
             self.check_experiment()
-        tags = {**resolve_tags(), "dlperf.process": this_process(), **({_PARENT: parent.id} if parent else {})}
+        tags = {**resolve_tags(), "dlperf.process": this_process(), **({PARENT: parent.id} if parent else {})}
         if not parent:
             self._show_as_training()
-        return Run(self.client, self.uri, self.client.create_run(self.experiment_id, run_name=name, tags=tags))
+        deadline = time.monotonic() + self.patience
+        while True:
+            try:
+                run = self.client.create_run(self.experiment_id, run_name=name, tags=tags)
+            except Exception:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(_PAUSE)
+            else:
+                return Run(self.client, self.uri, run)
 
     def children(self, parent: Run, tag: str = "dlperf.trial_key") -> dict[str, Run]:
         """Return the runs below `parent` by the value of a tag; of several a finished one, else the newest."""
         children: dict[str, Run] = {}
         # Newest first.
-        for run in self._search(f"tags.`{_PARENT}` = '{parent.id}'"):
+        for run in self._search(f"tags.`{PARENT}` = '{parent.id}'"):
             key = run.data.tags.get(tag)
             if key and (key not in children or (not children[key].finished and run.info.status == "FINISHED")):
                 children[key] = Run(self.client, self.uri, run)
         return children
 
     def end_stale_runs(self) -> None:
-        """End the runs of this machine that stand as RUNNING though their process is gone (SIGKILL, out of memory)."""
-        for running in self._search("attributes.status = 'RUNNING' and tags.`dlperf.process` LIKE '%'"):
+        """End the runs of this machine, in all experiments, that stand as RUNNING though their process is gone."""
+        stale = "attributes.status = 'RUNNING' and tags.`dlperf.process` LIKE '%'"
+        # All of them before any is changed: what no longer matches would move those after it to earlier pages.
+        for running in list(runs(self.client, stale)):
             run = Run(self.client, self.uri, running)
             if not is_gone(run.tags["dlperf.process"]):
+                continue
+            run = self.caught_up(run)
+            if run.ended:
                 continue
             if run.finished:
                 run.end("FINISHED")
             else:
                 run.end("KILLED", "its process was killed")
 
-    def compare(self, run_id: str, metrics: Mapping[str, float]) -> None:
-        """Log what a sweep's comparison says of one of its trials, which has ended."""
-        now = int(time.time() * 1000)
-        self.client.log_batch(run_id, metrics=[Metric(key, value, now, 0) for key, value in metrics.items()])
+    def caught_up(self, run: Run, state_dir: str = "") -> Run:
+        """Send what earlier programs said of a run, and of those below it, and could not send.
+
+        Args:
+            run: The run.
+            state_dir: Where journals lie, if not where they were told to when it began.
+
+        Returns:
+            The run as it is then.
+
+        Raises:
+            EnvironmentMissing: If the server does not take it.
+        """
+        sent = False
+        for folder, header in journals(journal_folder(run, state_dir).parents[1]):
+            if run.id in (header.run_id, header.parent) and not self.sender.has(header.run_id):
+                sent = send_kept(self.client, folder) is not None or sent
+        return Run(self.client, self.uri, self.client.get_run(run.id)) if sent else run
 
     def read_trials(self, problem: Problem[P], run_ids: Sequence[str]) -> list[StoredTrial[P]]:
         """Read trials back."""
@@ -159,3 +201,9 @@ class Store:
     def _search(self, filter_string: str) -> list[Any]:
         # All of them before any is changed: what no longer matches would move those after it to earlier pages.
         return list(pages(self.client.search_runs, [self.experiment_id], filter_string, max_results=1000))
+
+
+def journal_folder(run: Run, state_dir: str = "") -> Path:
+    """Return where a run's journal lies: below `state_dir`, or what its first start was given, or the default."""
+    given = json.loads(run.tags.get("dlperf.given", "{}")).get("state_dir", "")
+    return state_folder(state_dir or given) / run.id / "journal"

@@ -101,6 +101,18 @@ def load(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
     return None
 
 
+def record(path: Path) -> dict[str, Any] | None:
+    """Read the record alone of the newest state that has one, without the checksum of all; None where there is none."""
+    for file in (path, _before(path)):
+        try:
+            with zipfile.ZipFile(file) as archive, archive.open(f"{_RECORD}.npy") as member:
+                stored: dict[str, Any] = json.loads(np.lib.format.read_array(member).tobytes())
+                return stored
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+            continue
+    return None
+
+
 def exists(path: Path) -> bool:
     """Whether there is a state, or one before it."""
     return path.exists() or _before(path).exists()

@@ -15,6 +15,7 @@ from dlperf.archive.parameters import ArchiveParameters
 from dlperf.errors import BadInput
 from dlperf.parameters import describe, parse
 from dlperf.remote.parameters import RemoteParameters, read_arguments
+from dlperf.runner.runs_parameters import RunsParameters
 from tests.docs.pages import ROOT
 from tests.docs.shell import Refused
 
@@ -26,15 +27,15 @@ def check_entry_point(name: str, given: Mapping[str, str]) -> None:
     given = {key: re.sub(r"\b(RUN_)?ID\b", _RUN_ID, value) for key, value in given.items()}
     if name == "NAME":  # stands for any of them
         return
-    if name not in (*entry_points.NAMES, "archive", "remote"):
+    if name not in (*entry_points.NAMES, "runs", "archive", "remote"):
         raise Refused(f"{name} is no entry point")
     if given.keys() == {"help"}:
         return
     try:
         if name == "remote":
             read_arguments(given)
-        elif name == "archive":
-            parse(ArchiveParameters, given)
+        elif name in ("runs", "archive"):
+            parse({"runs": RunsParameters, "archive": ArchiveParameters}[name], given)
         else:
             parse(entry_points.load(name).parameters, given)
     except BadInput as error:

@@ -108,11 +108,13 @@ def test_parameters_and_their_defaults(name: str) -> None:
 def test_shared_parameters_are_those_of_the_problems_that_the_page_names() -> None:
     declared = {name: {each.name for each in describe(entry_points.load_problem(name).parameters)} for name in PROBLEMS}
     training = {"random_seed", "dry_run", "state_dir"}
+    tracked = {"finish_seconds"}
     protocol = {"protocol", "threads", "save_model"}
     engine = {"processes", "engine", "cpus_per_trial", "gpus_per_trial"}
     images = {"dataset", "data_dir", "train_examples"}
-    assert set(documented_defaults(RUNNING)) == training | protocol | engine | images | {"onednn"}
+    assert set(documented_defaults(RUNNING)) == training | tracked | protocol | engine | images | {"onednn"}
     for name in PROBLEMS:
+        assert tracked <= declared[name]
         assert (training <= declared[name]) == (name != "architectures"), name
         assert (protocol <= declared[name]) == (name in TRAINS), name
         assert (engine <= declared[name]) == (name != "scaling"), name
@@ -140,10 +142,11 @@ def test_the_demo_page_shows_each_problems_reduced_start(name: str) -> None:
     assert (name, dict(entry_points.load_problem(name).demo)) in shown
 
 
-def test_the_demos_only_parameter() -> None:
-    (parameter,) = describe(entry_points.load("main").parameters)
+def test_the_demos_parameters() -> None:
+    names = {parameter.name for parameter in describe(entry_points.load("main").parameters)}
     section = (ROOT / "docs" / "running.md").read_text().partition("## The demo")[2].partition("## ")[0]
-    assert f"`{parameter.name}` is its only parameter" in " ".join(section.split())
+    (sentence,) = (part for part in " ".join(section.split()).split(". ") if part.startswith("Its parameters are"))
+    assert {word for word in sentence.split("`") if word in names} == names == {"random_seed", "finish_seconds"}
 
 
 def exit_statuses(kind: type[BaseException]) -> Iterator[int]:

@@ -9,6 +9,7 @@ from typing import Any
 import mlflow
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 
 from dlperf import errors
 from dlperf.errors import BadInput, EnvironmentMissing
@@ -128,7 +129,7 @@ def test_artifacts_that_cannot_be_written_any_more_are_one_line(client: Any, mon
         lambda: run.table("t", pd.DataFrame({"a": [1]})),
         lambda: run.files(Path.cwd()),
         lambda: run.facts({}, {}, {}),
-        lambda: run.figure("f", None),  # type: ignore[arg-type]
+        lambda: run.figure("f", Figure()),
     ):
         with pytest.raises(EnvironmentMissing, match=f"No space left on device.*go on with MLFLOW_RUN_ID={run.id}"):
             log()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,13 @@ from dlperf import entry_points
 from dlperf.errors import BadInput, Ended, EnvironmentMissing
 from dlperf.parameters import parse, texts
 from dlperf.runner.resume import identity_tags, original_arguments, was_started
+from dlperf.tracking.journal import Header, Journal
 from dlperf.tracking.owner import this_process
+from dlperf.tracking.query import said_trial
 from dlperf.tracking.run import Run
 from dlperf.tracking.store import Store
 from dlperf.trial import DataUsed
+from tests.support.desk import eventually
 
 PROBLEM: Any = entry_points.load_problem("cutout")
 EPOCH = {"train_loss": 1.0, "epoch_seconds": 2.0}
@@ -85,11 +89,14 @@ def test_an_epoch_is_logged_once_however_often_it_is_told(store: Store) -> None:
     assert steps(store, run) == [1, 2, 3, 4, 5]
 
 
-def test_epochs_wait_while_the_server_is_away(
-    store: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_what_is_said_waits_while_the_server_is_away(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = begin(store, {})
+    folder = tmp_path / "state" / run.id / "journal"
+    run.keep_journal(folder, "cutout", store.sender)
     run.epochs(1, [EPOCH])
+    eventually(lambda: steps(store, run) == [1])
     with monkeypatch.context() as away:
 
         def refuse(*_: object, **__: object) -> None:
@@ -97,14 +104,65 @@ def test_epochs_wait_while_the_server_is_away(
 
         away.setattr(store.client, "log_batch", refuse)
         run.epochs(2, [EPOCH])
+        time.sleep(0.2)
         run.epochs(3, [EPOCH])
-        with pytest.raises(EnvironmentMissing, match=f"nothing is lost, go on with MLFLOW_RUN_ID={run.id}"):
-            run.final_metrics({"test_error": 0.5})
+        run.final_metrics({"test_error": 0.5})
+        said = f"connection refused.*`dlperf runs --send {run.id}` once it does"
+        with pytest.raises(EnvironmentMissing, match=said), store.sender.finishing(1):
+            pass
+        assert run.said.curves["train_loss"] == [1.0] * 3
+    with store.sender.finishing(30):
+        run.epochs(4, [EPOCH])
+        run.end("FINISHED")
     assert capsys.readouterr().err.count("training goes on") == 1
-    assert steps(store, run) == [1]
-    run.epochs(4, [EPOCH])
     assert steps(store, run) == [1, 2, 3, 4]
     assert reread(store, run)._run.data.metrics["test_error"] == 0.5
+    eventually(lambda: not folder.parent.exists())
+
+
+def test_what_a_killed_program_said_is_sent_by_the_next_start(store: Store, tmp_path: Path) -> None:
+    """Without a thread that sends, as if the program had been killed before it could."""
+    parent = begin(store, {})
+    child = store.create("cutout m=4", parent=parent)
+    for run in (parent, child):
+        journal = Journal(
+            tmp_path / run.id / "journal", Header(run.id, parent.id if run is child else "", "cutout", "cutout", "")
+        )
+        journal.append("tags", {"dlperf.trial_key": "key", "dlperf.ended": "finished"})
+        journal.append("metrics", [["test_error", 0.5, 1, 0]])
+        journal.append("ended", {"status": "FINISHED", "time": 5})
+        journal.close()
+    assert store.children(parent) == {}
+    caught_up = store.caught_up(parent, str(tmp_path))
+    assert caught_up.finished
+    assert caught_up.logged_metrics == {"test_error"}
+    assert store.children(parent)["key"].finished
+    assert not any(tmp_path.glob("*/journal"))
+
+
+def test_a_trial_reads_alike_from_memory_and_from_the_store(store: Store, tmp_path: Path) -> None:
+    """Also one that an earlier start has begun, and one whose metrics are no finite numbers."""
+    first = begin(store, {})
+    with first:
+        first.facts({"num_params": "7"}, {"dlperf.hardware": "abacus"}, {})
+        first.epochs(1, [{**EPOCH, "learning_rate": 0.1 + 0.2}] * 2)
+    run = reread(store, first)
+    run.keep_journal(tmp_path / run.id / "journal", "cutout", store.sender)
+    with store.sender.finishing(30), run:
+        run.epochs(1, [{"train_loss": 1 / number, "epoch_seconds": 2.0} for number in range(1, 12)])
+        run.final_metrics({"test_error": 1 / 3})
+        run.set_tags({"dlperf.target_reached": "true"})
+    said, (stored,) = said_trial(PROBLEM, run), store.read_trials(PROBLEM, [run.id])
+    assert {name: list(values) for name, values in said.history.items()} == {
+        name: list(stored.history[name]) for name in stored.history
+    }
+    assert (said.parameters, said.logged_params, said.started) == (
+        stored.parameters,
+        stored.logged_params,
+        stored.started,
+    )
+    assert said.metrics == stored.metrics
+    assert said.tags == stored.tags
 
 
 def test_final_metrics_are_logged_once(store: Store) -> None:

@@ -11,6 +11,7 @@ from dlperf.accounting.inception import PRESETS, Module
 from dlperf.accounting.receptive_field import receptive_field
 from dlperf.declaration import parameter
 from dlperf.errors import BadInput
+from dlperf.problem import TrackedParameters
 from dlperf.problems.shared_parameters import EngineParameters
 
 TOTALS = ("num_params", "activations", "multiplications")
@@ -32,7 +33,7 @@ def _names_a_file(written: str) -> bool:
         return False
 
 
-class ArchitecturesParameters(EngineParameters):
+class ArchitecturesParameters(EngineParameters, TrackedParameters):
     """Parameters of the architectures problem."""
 
     subject: str = parameter(

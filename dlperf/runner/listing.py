@@ -1,0 +1,117 @@
+"""What has not finished: runs of a store, states on disk to resume them with, and what waits to be sent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dlperf.tracking.journal import Kept
+from dlperf.tracking.owner import host_of, is_gone, is_here
+from dlperf.tracking.run import PARENT
+from dlperf.tracking.run_source import runs
+from dlperf.tracking.store import Store
+from dlperf.training import checkpoint
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_UNFINISHED = ("RUNNING", "SCHEDULED", "KILLED", "FAILED")
+
+
+@dataclass(frozen=True)
+class Unfinished:
+    """A run that has not finished, as its store has it.
+
+    Attributes:
+        run_id: The run.
+        parent: The run above it; "" for none.
+        name: Its name.
+        problem: The entry point.
+        state: What became of it: "runs", "runs elsewhere", "killed", "failed".
+        process: Its process, where it runs: a number here, a host elsewhere.
+        epoch: The last epoch of the state on this machine's disk; None where there is no state.
+    """
+
+    run_id: str
+    parent: str
+    name: str
+    problem: str
+    state: str
+    process: str
+    epoch: int | None
+
+    @property
+    def can_go_on(self) -> bool:
+        """Whether it was killed here: its process is gone."""
+        return self.state == "killed"
+
+
+def unfinished(store: Store, state_dir: Path) -> list[Unfinished]:
+    """Return the trials, sweeps and demos of all experiments that have not finished, oldest first."""
+    conditions = "tags.`dlperf.problem` LIKE '%' and attributes.status != 'FINISHED'"
+    found = [run for run in runs(store.client, conditions) if run.data.tags.get("dlperf.role") != "comparison"]
+    return [_read(run, state_dir) for run in reversed(found)]
+
+
+def table(runs_there: list[Unfinished], waiting: Mapping[str, Kept]) -> pd.DataFrame:
+    """Lay them out with what waits to be sent; a run that has finished and waits has a row too.
+
+    Columns: run, name, what became of it, epoch (of the state; nullable integer), to_send (entries).
+    """
+    import pandas as pd
+
+    rows: list[dict[str, Any]] = []
+    listed = {run.run_id for run in runs_there}
+    for run in runs_there:
+        kept = waiting.get(run.run_id)
+        state = f"trained, not sent ({kept.ended})" if kept and kept.ended and not kept.held else _told(run)
+        name = f"  {run.name}" if run.parent in listed else run.name
+        to_send = kept.waiting if kept else 0
+        rows.append({"run": run.run_id, "name": name, "state": state, "epoch": run.epoch, "to_send": to_send})
+    for run_id, kept in waiting.items():
+        if run_id not in listed:
+            state = f"trained, not sent ({kept.ended})" if kept.ended else "killed, not sent"
+            name = kept.header.name
+            rows.append({"run": run_id, "name": name, "state": state, "epoch": None, "to_send": kept.waiting})
+    return pd.DataFrame(rows).astype({"epoch": "Int64"}) if rows else pd.DataFrame()
+
+
+def _told(run: Unfinished) -> str:
+    if run.state == "runs":
+        return f"runs, process {run.process}"
+    if run.state == "runs elsewhere":
+        return f"runs on {run.process}"
+    if run.state == "killed":
+        return "killed, can go on" if run.epoch else "killed, can go on from the start"
+    return run.state
+
+
+def _read(run: Any, state_dir: Path) -> Unfinished:
+    tags, status = run.data.tags, run.info.status
+    owner = tags.get("dlperf.process", "")
+    state, process = "failed" if status == "FAILED" else "killed", ""
+    if status in ("RUNNING", "SCHEDULED") and "dlperf.ended" not in tags:
+        if not is_here(owner):
+            state, process = "runs elsewhere", host_of(owner)
+        elif not is_gone(owner):
+            state, process = "runs", owner.split()[1]
+    elif tags.get("dlperf.ended") == "killed":  # `mlflow run` says FAILED of what it has seen end
+        state = "killed" if is_here(owner) else "killed elsewhere"
+    return Unfinished(
+        run_id=run.info.run_id,
+        parent=tags.get(PARENT, ""),
+        name=run.info.run_name or run.info.run_id,
+        problem=tags["dlperf.problem"],
+        state=state,
+        process=process,
+        epoch=_epoch(state_dir / run.info.run_id / "state.npz"),
+    )
+
+
+def _epoch(state_file: Path) -> int | None:
+    record = checkpoint.record(state_file)
+    if record is None:
+        return None
+    return len(record["rounds"] if "rounds" in record else record["training"]["history"])

@@ -1,0 +1,101 @@
+"""Outages of a real tracking server in the middle of a training: nothing is lost, waits or stands twice."""
+
+from __future__ import annotations
+
+import itertools
+import statistics
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.desk import wait_for_line
+from tests.support.faulty_proxy import FAULTS, Fault, FaultyProxy, faulty_proxy
+from tests.support.served_desk import ServedDesk, served
+
+EPOCHS = 24
+TRAINING = ("--m", "0", "--epochs", str(EPOCHS), "--protocol", "corrected", "--patience", "0")
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedDesk]:
+    folder = tmp_path_factory.mktemp("served")
+    with served(folder, f"sqlite:///{folder}/mlflow.db") as there:
+        yield there
+
+
+@pytest.fixture
+def proxy(desk: ServedDesk) -> Iterator[FaultyProxy]:
+    with faulty_proxy(desk.port) as there:
+        yield there
+
+
+def newest(desk: ServedDesk) -> Any:
+    return desk.client.search_runs(["0"], max_results=1)[0]
+
+
+def check_that_all_epochs_arrived_once(desk: ServedDesk, run: Any) -> None:
+    for name in ("train_loss", "validation_error", "epoch_seconds"):
+        steps = [point.step for point in desk.client.get_metric_history(run.info.run_id, name)]
+        assert sorted(steps) == list(range(1, EPOCHS + 1)), name
+    assert run.info.status == "FINISHED"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", FAULTS)
+def test_an_outage_slows_nothing_and_loses_nothing(desk: ServedDesk, proxy: FaultyProxy, fault: Fault) -> None:
+    process = desk.start(*TRAINING, MLFLOW_TRACKING_URI=proxy.address)
+    wait_for_line(process, "epoch 1/")
+    proxy.fault = fault
+    time.sleep(6)
+    proxy.fault = ""
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, output
+    assert proxy.failed
+    run = newest(desk)
+    check_that_all_epochs_arrived_once(desk, run)
+    times = [point.timestamp for point in desk.client.get_metric_history(run.info.run_id, "train_loss")]
+    pauses = [later - sooner for sooner, later in itertools.pairwise(times) if later > sooner]
+    assert max(pauses) < 3 * statistics.median(pauses) + 500, pauses
+    assert run.data.metrics["tracking_seconds"] < 0.01 * run.data.metrics["train_seconds"] + 0.5
+
+
+@pytest.mark.slow
+def test_a_server_that_stays_away_is_told_at_the_end(desk: ServedDesk, proxy: FaultyProxy) -> None:
+    process = desk.start(*TRAINING, "--finish_seconds", "3", MLFLOW_TRACKING_URI=proxy.address)
+    wait_for_line(process, "epoch 1/")
+    proxy.fault = "500"
+    output, _ = process.communicate(timeout=200)
+    assert process.returncode == 3, output
+    run = newest(desk)
+    assert f"trained, not sent: {proxy.address} does not take the results (" in output
+    assert f"send them with `dlperf runs --send {run.info.run_id}`" in output
+    assert "Traceback" not in output
+    assert run.info.status == "RUNNING"
+    state = desk.folder / "state" / run.info.run_id
+    assert [file.name for file in state.iterdir()] == ["journal"]
+    proxy.fault = ""
+    # A start of the same run has nothing left to do but to send.
+    status, output = desk.finish(MLFLOW_RUN_ID=run.info.run_id)
+    assert status == 0, output
+    assert "is finished: nothing is left to do" in output
+    check_that_all_epochs_arrived_once(desk, desk.client.get_run(run.info.run_id))
+    assert not state.exists()
+
+
+@pytest.mark.slow
+def test_a_sweep_goes_on_through_an_outage(desk: ServedDesk, proxy: FaultyProxy) -> None:
+    """From one trial to the next: the run of the next waits until the server makes it, the last one's results too."""
+    process = desk.start("--m", "0,1,2", "--epochs", "4", MLFLOW_TRACKING_URI=proxy.address)
+    wait_for_line(process, "m=0 random_seed=0  epoch 1/4")
+    proxy.fault = "cut"
+    time.sleep(8)
+    proxy.fault = ""
+    output, _ = process.communicate(timeout=200)
+    assert process.returncode == 0, output
+    runs = desk.client.search_runs(["0"], "tags.`mlflow.parentRunId` LIKE '%'")
+    assert [run.info.status for run in runs] == ["FINISHED"] * 3
+    table = desk.client.download_artifacts(runs[0].data.tags["mlflow.parentRunId"], "tables/cutout.csv")
+    assert len(Path(table).read_text().splitlines()) == 4
