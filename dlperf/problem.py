@@ -6,10 +6,11 @@ import hashlib
 import json
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from dlperf.declaration import parameter
 from dlperf.parameters import P, Parameters, declared_defaults, defining, identity
+from dlperf.processor import instruction_set
 from dlperf.trial import Context, StoredTrial, TrialResult
 
 if TYPE_CHECKING:
@@ -127,6 +128,8 @@ class Problem(Generic[P]):
         demo: Parameters of the reduced start in the demo, as text.
         example: A command line, for the end of the help.
         distributed: How its trials run over several hosts and in turns; None where they do not.
+        mathematics: Number of what the curve of a trial follows from beside its parameters; raised when the same
+            parameters give another curve than before, so that no state is gone on with in another way.
         next_trials: Of a sweep: from the trials asked for and those finished so far, the trials that can be run by now;
             called until it names no new one.
     """
@@ -150,6 +153,7 @@ class Problem(Generic[P]):
     grouped_by: tuple[str, ...] = ()
     monitor: str = ""
     distributed: Distributed[P] | None = None
+    mathematics: int = 1
     next_trials: Callable[[Sequence[P], Sequence[StoredTrial[P]]], Sequence[P]] = lambda asked, finished: asked
 
     def trial_name(self, parameters: P) -> str:
@@ -160,8 +164,16 @@ class Problem(Generic[P]):
 
     def trial_key(self, parameters: P) -> str:
         """Return the hash of all that defines a trial: problem, defining parameters, data."""
-        everything = {"problem": self.name, "data": self.data_digest(parameters), **identity(parameters)}
+        everything = {"problem": self.name, **self._identity(parameters)}
         return hashlib.sha256(json.dumps(everything, sort_keys=True).encode()).hexdigest()[:16]
+
+    def curve_follows_from(self, parameters: P) -> dict[str, Any]:
+        """Return, by name, what has to be equal for a trial's state to be gone on with to the same bits."""
+        here = {"mathematics": self.mathematics, "instruction set": instruction_set()}
+        return {**here, **self._identity(parameters)}
+
+    def _identity(self, parameters: P) -> dict[str, Any]:
+        return {"data": self.data_digest(parameters), **identity(parameters)}
 
 
 @dataclass(frozen=True)

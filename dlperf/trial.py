@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol
 
 from dlperf import environment
 from dlperf.clock import Clock
+from dlperf.errors import TrialFailed
 from dlperf.parameters import P
 
 if TYPE_CHECKING:
@@ -57,6 +59,7 @@ class Context:
         clock: Its time accounts.
         state_file: Where its state is kept between epochs; None keeps none.
         show_progress: Draw a progress bar or epoch lines on the terminal.
+        curve_follows_from: By name, what has to be equal for a state to be gone on with to the same bits.
     """
 
     name: str
@@ -64,6 +67,7 @@ class Context:
     clock: Clock = field(default_factory=Clock)
     state_file: Path | None = None
     show_progress: bool = False
+    curve_follows_from: Mapping[str, Any] = field(default_factory=dict)
     _state_epoch: int = field(default=0, init=False)
     _state_reason: str = field(default="", init=False)
 
@@ -73,6 +77,23 @@ class Context:
         if self._state_reason:
             self._state_reason = ""
             self.facts({}, {"dlperf.state": f"written again after epoch {epoch}"})
+
+    def check_state(self, made_with: Mapping[str, Any]) -> None:
+        """Refuse a state that was made with something else than this start has, and that would bend the curve.
+
+        Args:
+            made_with: What `curve_follows_from` was when the state was written; empty of a state of version 0.1.0.
+
+        Raises:
+            TrialFailed: If something differs.
+        """
+        now = json.loads(json.dumps(self.curve_follows_from))
+        for name, before in made_with.items():
+            if name in now and now[name] != before:
+                raise TrialFailed(
+                    f"the state in {self.state_file} was made with {name}={before}, and here {name}={now[name]} would "
+                    "give another curve: go on where it was made, or delete it to train from the start"
+                )
 
     def state_refused(self, reason: str) -> None:
         """Tell once that the state cannot be written, and from where the run could be resumed: training goes on."""

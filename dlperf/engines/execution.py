@@ -98,7 +98,8 @@ def execute(problem: Problem[Any], task: Task, report: Report) -> Outcome:
         if not problem.distributed:  # whose workers choose for themselves
             onednn.choose(getattr(task.parameters, "onednn", None))
             xla_cache.use(getattr(task.parameters, "threads", 0))
-    context = Context(task.name, report, clock, task.state_file, task.show_progress)
+    follows_from = problem.curve_follows_from(task.parameters)
+    context = Context(task.name, report, clock, task.state_file, task.show_progress, follows_from)
     result = problem.run_trial(task.parameters, context)
     return Outcome(result, clock.snapshot(), environment.peak_memory_mb())
 

@@ -35,7 +35,8 @@ def run(problem: Problem[Any], tasks: Sequence[Task], listener: Listener) -> Non
                 continue
             clock = Clock()
             clock.carry(task.accounts)
-            context = Context(task.name, report, clock, task.state_file, task.show_progress)
+            follows_from = problem.curve_follows_from(task.parameters)
+            context = Context(task.name, report, clock, task.state_file, task.show_progress, follows_from)
             turns.append(_Turn(task, clock, measure(task.parameters, context), ExitStack()))
             turns[-1].waiting.enter_context(clock.account("waiting"))
         while turns:

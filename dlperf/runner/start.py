@@ -50,8 +50,8 @@ def start(problem: Problem[Any] | Demo, raw: Mapping[str, str]) -> int:
     asked_for: Any = parse(problem.parameters, raw).trials[0]
     store.patience = asked_for.finish_seconds
     with store.sender.finishing(asked_for.finish_seconds), tracking_errors(store.uri):
+        store.end_stale_runs()  # which sends what they still had to say: before a run is read
         run = store.adopted() or store.create(problem.name)
-        store.end_stale_runs()
         if isinstance(problem, Demo):
             run_demo(store, run, problem, raw)
         else:

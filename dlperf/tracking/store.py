@@ -167,7 +167,11 @@ class Store:
             run = Run(self.client, self.uri, running)
             if not is_gone(run.tags["dlperf.process"]):
                 continue
-            run = self.caught_up(run)
+            try:
+                run = self.caught_up(run)
+            except EnvironmentMissing as error:  # it waits on, and is no reason not to start another
+                print(f"dlperf: {error}", file=sys.stderr)
+                continue
             if run.ended:
                 continue
             if run.finished:

@@ -173,7 +173,7 @@ def train(
         The whole training; the network then has the final (or, if asked for, the best) weights.
 
     Raises:
-        TrialFailed: If the loss is not finite, or the state on disk is damaged.
+        TrialFailed: If the loss is not finite, or the state on disk is damaged, or made in another way.
     """
     clock = context.clock
     with clock.account("compile"):
@@ -258,7 +258,11 @@ def _drain(segments: Iterator[Segment]) -> Segment:
 def _save(compiled: CompiledEpoch, training: Training, best: dict[str, np.ndarray], context: Context) -> None:
     if context.state_file is None:
         return
-    record = {"training": training.record(), "clock": context.clock.snapshot()}
+    record = {
+        "training": training.record(),
+        "clock": context.clock.snapshot(),
+        "curve_follows_from": context.curve_follows_from,
+    }
     try:
         checkpoint.save(context.state_file, compiled.state() | best, record)
         context.state_written(training.epoch)
@@ -271,6 +275,7 @@ def _restored(compiled: CompiledEpoch, schedule: Schedule, context: Context) -> 
     if not stored:
         return Training(schedule), {}
     arrays, record = stored
+    context.check_state(record.get("curve_follows_from", {}))
     compiled.restore(arrays)
     context.clock.carry(record["clock"])
     training = Training(schedule, record["training"])

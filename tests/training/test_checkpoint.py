@@ -130,3 +130,13 @@ def test_objects_are_not_unpickled(tmp_path: Path) -> None:
         np.savez(file, **{"record.json": np.array([{"a": 1}], dtype=object)})
     with pytest.raises(TrialFailed, match="cannot be read"):
         checkpoint.load(path)
+
+
+def test_the_record_is_read_without_the_arrays(tmp_path: Path) -> None:
+    path = tmp_path / "state.npz"
+    assert checkpoint.record(path) is None
+    checkpoint.save(path, {"a": np.arange(3)}, {"epoch": 1})
+    checkpoint.save(path, {"a": np.arange(3)}, {"epoch": 2})
+    assert checkpoint.record(path) == {"epoch": 2}
+    path.write_bytes(path.read_bytes()[:50])
+    assert checkpoint.record(path) == {"epoch": 1}

@@ -203,7 +203,9 @@ class Measurement:
 
     def _save(self, job: Job) -> None:
         if self._context.state_file:
-            record = {"rounds": self._rounds, "clock": self._context.clock.snapshot()}
+            context = self._context
+            record = {"rounds": self._rounds, "clock": context.clock.snapshot()}
+            record["curve_follows_from"] = context.curve_follows_from
             job.command("save", only=[0], path=str(self._context.state_file), record=record)
 
     def _restore(self, job: Job) -> None:
@@ -211,6 +213,7 @@ class Measurement:
         path = self._context.state_file
         stored: Any = path and checkpoint.load(path)
         if stored:
+            self._context.check_state(stored[1].get("curve_follows_from", {}))
             self._rounds = stored[1]["rounds"]
             self._context.clock.carry(stored[1]["clock"])
         if stored or addresses(self._parameters.hosts):  # a host that has no state cannot know whether the first has
