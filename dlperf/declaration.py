@@ -21,6 +21,7 @@ _NO_DEFAULT: Any = object()
 _INTEGER = re.compile(r"-?[0-9]+")
 # float() alone also takes underscores and the digits of other scripts, which no other reader of a logged text would.
 _FLOAT = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?")
+_LARGEST = 10**12  # of an integer that declares no bound: products of a few still fit a float
 _BOUNDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
 _TYPES: dict[type, tuple[str, str]] = {  # the type's name, and how a sentence calls one of its values
     int: ("integer", "an integer"),
@@ -245,6 +246,8 @@ class Description:
             value = self._convert(written if self.type is str and not self.grid else written.strip())
         except ValueError:
             raise BadInput(self.name, written, f"must be {self.allowed}") from None
+        if self.type is int and abs(int(value)) > _LARGEST:
+            raise BadInput(self.name, written, f"must be {self.allowed}, and no more than {_LARGEST}")
         return value
 
     def read_list(self, written: str) -> tuple[Value, ...]:

@@ -56,7 +56,7 @@ def refusal(raw: dict[str, str]) -> str:
     return str(caught.value)
 
 
-@given(st.integers())
+@given(st.integers(-(10**11), 10**11))
 def test_integer_text_reads_back(value: int) -> None:
     depth = 6 * value + 2
     assert parse(Example, {"depth": text(depth)}).trials[0].depth == depth
@@ -75,7 +75,7 @@ def test_string_reads_back_as_it_is(value: str) -> None:
 
 
 @given(
-    st.lists(st.integers(min_value=0), min_size=1, max_size=4, unique=True),
+    st.lists(st.integers(0, 10**12), min_size=1, max_size=4, unique=True),
     st.lists(st.floats(min_value=0, max_value=10, exclude_min=True, exclude_max=True), min_size=1, max_size=4).map(
         lambda values: list(dict.fromkeys(values))
     ),
@@ -250,3 +250,10 @@ def test_quotes_of_the_shell_are_undone(written: str) -> None:
 def test_other_quotes_stay() -> None:
     logged = {"a": "'", "b": "'x", "c": "64,128", "d": "'plain'"}
     assert unquoted(logged) == logged
+
+
+def test_an_integer_without_a_bound_has_one_all_the_same() -> None:
+    """What is computed of it, as a trial's work, is a float."""
+    parse(Example, {"m": str(10**12)})
+    with pytest.raises(BadInput, match=r"m=1000000000001: must be .*, and no more than 1000000000000"):
+        parse(Example, {"m": str(10**12 + 1)})
