@@ -75,7 +75,7 @@ def test_string_reads_back_as_it_is(value: str) -> None:
 
 
 @given(
-    st.lists(st.integers(0, 10**12), min_size=1, max_size=4, unique=True),
+    st.lists(st.integers(0, 10**11), min_size=1, max_size=4, unique=True),
     st.lists(st.floats(min_value=0, max_value=10, exclude_min=True, exclude_max=True), min_size=1, max_size=4).map(
         lambda values: list(dict.fromkeys(values))
     ),
