@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import itertools
+import signal
 import statistics
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
-from tests.support.desk import wait_for_line
+from tests.support.desk import SMALL, eventually, wait_for_line
 from tests.support.faulty_proxy import FAULTS, Fault, FaultyProxy, faulty_proxy
 from tests.support.served_desk import ServedDesk, served
 
@@ -99,3 +102,31 @@ def test_a_sweep_goes_on_through_an_outage(desk: ServedDesk, proxy: FaultyProxy)
     assert [run.info.status for run in runs] == ["FINISHED"] * 3
     table = desk.client.download_artifacts(runs[0].data.tags["mlflow.parentRunId"], "tables/cutout.csv")
     assert len(Path(table).read_text().splitlines()) == 4
+
+
+@pytest.mark.slow
+def test_no_secret_is_in_what_a_program_leaves(desk: ServedDesk, proxy: FaultyProxy) -> None:
+    """Of an address with a login, of MLflow's variables: not in lines, tags, command lines, states or the journal."""
+    planted = "planted-secret"
+    address = proxy.address.replace("://", f"://user:{planted}@")
+    own = {"MLFLOW_TRACKING_URI": address, "MLFLOW_TRACKING_PASSWORD": planted, "MLFLOW_TRACKING_USERNAME": "user"}
+    arguments = ("--m", "0,1", "--processes", "2", "--threads", "1", "--epochs", "60", "--finish_seconds", "1")
+    process = desk.cold([sys.executable, "entrypoints/cutout.py", *SMALL, *arguments], **own)
+    journals = desk.folder / "state"
+    eventually(lambda: len(list(journals.glob("*/state.npz"))) == 2, 120)
+    for relative in [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]:
+        assert planted not in " ".join(relative.cmdline())
+    proxy.fault = "500"
+    time.sleep(3)
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert "trained, not sent" in output
+    assert planted not in output
+    left = [file for file in desk.folder.rglob("*") if file.is_file()]
+    assert any(file.name == "entries" for file in left)
+    assert not [file for file in left if planted.encode() in file.read_bytes()]
+    status, output = desk.finish(
+        MLFLOW_RUN_ID="unknown", **{**own, "MLFLOW_TRACKING_URI": address.replace("user", "u")}
+    )
+    assert (status, planted in output) == (3, False), output
