@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo quick test lint format mlproject image benchmarks peers ui clean
+.PHONY: help setup demo quick test faults lint format mlproject image benchmarks peers ui clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1@\2/p' $(MAKEFILE_LIST) | awk -F@ '{ printf "%-18s %s\n", $$1, $$2 }'
@@ -41,6 +41,9 @@ quick: setup  ## run the tests that end in a moment, in two processes
 
 test: setup  ## run the tests, in two processes
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+faults: setup  ## kill, cut off and resume at length (an hour), and write results/faults
+	$(BIN)/python -m pytest tests/faults --kills 25 --outages 4 --faults-report results/faults
 
 lint: setup  ## check style, docstrings, formatting and types
 	$(BIN)/ruff check .

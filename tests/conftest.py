@@ -19,6 +19,7 @@ from dlperf.data import cifar10
 
 pytest.register_assert_rewrite("tests.support")  # before it is imported: a failure there shows its values
 
+from tests.faults.report import KILLS, OUTAGES, REPORT  # noqa: E402
 from tests.support.desk import Desk, processes_of  # noqa: E402
 from tests.support.golden import OPTION  # noqa: E402
 
@@ -38,8 +39,11 @@ session_folder: pytest.StashKey[tempfile.TemporaryDirectory[str]] = pytest.Stash
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Let golden files be written anew."""
+    """Let golden files be written anew, and the fault suite be run at length."""
     parser.addoption(OPTION, action="store_true", help="write the golden files of tests/golden anew")
+    parser.addoption(KILLS, type=int, default=1, help="kills of each problem in tests/faults")
+    parser.addoption(OUTAGES, type=int, default=1, help="outages of each kind in tests/faults")
+    parser.addoption(REPORT, default="", help="folder for the report of tests/faults")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import random
 import signal
 import statistics
 import sys
@@ -14,6 +15,8 @@ from typing import Any
 import psutil
 import pytest
 
+from tests.faults.report import Report
+from tests.support import postgres
 from tests.support.desk import SMALL, eventually, wait_for_line
 from tests.support.faulty_proxy import FAULTS, Fault, FaultyProxy, faulty_proxy
 from tests.support.served_desk import ServedDesk, served
@@ -48,21 +51,59 @@ def check_that_all_epochs_arrived_once(desk: ServedDesk, run: Any) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("fault", FAULTS)
-def test_an_outage_slows_nothing_and_loses_nothing(desk: ServedDesk, proxy: FaultyProxy, fault: Fault) -> None:
-    process = desk.start(*TRAINING, MLFLOW_TRACKING_URI=proxy.address)
-    wait_for_line(process, "epoch 1/")
-    proxy.fault = fault
-    time.sleep(6)
-    proxy.fault = ""
-    output, _ = process.communicate(timeout=120)
-    assert process.returncode == 0, output
-    assert proxy.failed
-    run = newest(desk)
-    check_that_all_epochs_arrived_once(desk, run)
-    times = [point.timestamp for point in desk.client.get_metric_history(run.info.run_id, "train_loss")]
-    pauses = [later - sooner for sooner, later in itertools.pairwise(times) if later > sooner]
-    assert max(pauses) < 3 * statistics.median(pauses) + 500, pauses
-    assert run.data.metrics["tracking_seconds"] < 0.01 * run.data.metrics["train_seconds"] + 0.5
+def test_an_outage_slows_nothing_and_loses_nothing(
+    desk: ServedDesk, proxy: FaultyProxy, report: Report, outages: int, fault: Fault
+) -> None:
+    check_outages(desk, proxy, report, outages, fault, "SQLite")
+
+
+@pytest.mark.slow
+@pytest.mark.postgres
+@pytest.mark.skipif(bool(postgres.why_not()), reason=postgres.why_not() or "there is one")
+def test_a_database_server_behind_outages_too(
+    tmp_path_factory: pytest.TempPathFactory, report: Report, outages: int
+) -> None:
+    with (
+        postgres.running() as database,
+        served(tmp_path_factory.mktemp("team"), database) as desk,
+        faulty_proxy(desk.port) as proxy,
+    ):
+        for fault in FAULTS if outages > 1 else FAULTS[-1:]:
+            check_outages(desk, proxy, report, outages, fault, "PostgreSQL")
+
+
+def check_outages(desk: ServedDesk, proxy: FaultyProxy, report: Report, outages: int, fault: Fault, store: str) -> None:
+    """Let a server fail at random times of a training, and check that nothing waits for it, is lost or twice there."""
+    moments = random.Random(f"{fault} {outages}")
+    for _ in range(outages):
+        process = desk.start(*TRAINING, MLFLOW_TRACKING_URI=proxy.address)
+        wait_for_line(process, "epoch 1/")
+        time.sleep(moments.uniform(0, 2))
+        begun, failed = time.monotonic(), proxy.failed
+        proxy.fault = fault
+        time.sleep(moments.uniform(4, 7))
+        proxy.fault, away = "", time.monotonic() - begun
+        output, _ = process.communicate(timeout=200)
+        assert process.returncode == 0, output
+        run = newest(desk)
+        check_that_all_epochs_arrived_once(desk, run)
+        times = [point.timestamp for point in desk.client.get_metric_history(run.info.run_id, "train_loss")]
+        pauses = [later - sooner for sooner, later in itertools.pairwise(times) if later > sooner]
+        trained, tracked = run.data.metrics["train_seconds"], run.data.metrics["tracking_seconds"]
+        assert max(pauses) < 3 * statistics.median(pauses) + 500, pauses
+        assert tracked < 0.01 * trained + 0.5
+        report.add(
+            "Outages of the tracking server in the middle of a training",
+            fault=fault,
+            store=store,
+            seconds_away=round(away, 1),
+            requests_failed=proxy.failed - failed,
+            train_seconds=round(trained, 1),
+            tracking_seconds=round(tracked, 3),
+            longest_pause_over_median=round(max(pauses) / statistics.median(pauses), 2),
+            points_lost=0,
+            points_twice=0,
+        )
 
 
 @pytest.mark.slow
