@@ -141,8 +141,8 @@ class Run:
         try:
             with signals_deferred():
                 self.set_tags({"dlperf.version": dlperf.__version__, "dlperf.process": this_process()})
-                if ended := {"dlperf.ended", "dlperf.failure"} & self.tags.keys():
-                    self._say("no_tags", sorted(ended))
+                if of_its_end := {"dlperf.ended", "dlperf.failure"} & self.tags.keys():
+                    self._say("no_tags", sorted(of_its_end))
                 self._say("running", None)
         except Ended as ended:
             self.end("KILLED", ended.reason)

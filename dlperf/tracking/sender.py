@@ -112,12 +112,13 @@ class Sender:
             for outgoing in self._outgoing.values():
                 outgoing.due, outgoing.hopeless = 0.0, False
             self._changed.notify_all()
-            while unsent := [outgoing for outgoing in self._outgoing.values() if outgoing.journal.waiting]:
+            while pending := [one for one in self._outgoing.values() if one.journal.waiting or one.complete]:
                 left = deadline - time.monotonic()
-                if left <= 0 or all(outgoing.hopeless for outgoing in unsent):
-                    return self._told(unsent, seconds)
+                if left <= 0 or all(outgoing.hopeless for outgoing in pending):
+                    break
                 self._changed.wait(left)
-            return ""
+            unsent = [outgoing for outgoing in pending if outgoing.journal.waiting]
+            return self._told(unsent, seconds) if unsent else ""
 
     def _told(self, unsent: list[_Outgoing], seconds: float) -> str:
         runs = {outgoing.journal.header.run_id for outgoing in unsent}
@@ -141,6 +142,7 @@ class Sender:
                 if not entries:
                     journal.remove()
                     del self._outgoing[journal.header.run_id]
+                    self._changed.notify_all()
                     continue
             try:
                 count = deliver(self._client, entries, journal.folder)

@@ -30,4 +30,4 @@ def report(pytestconfig: pytest.Config) -> Iterator[Report]:
     yield _report
     folder = pytestconfig.getoption(REPORT)
     if folder:
-        _report.write(Path(folder), "make faults")
+        _report.write(Path(folder), " ".join(["python -m pytest", *map(str, pytestconfig.invocation_params.args)]))

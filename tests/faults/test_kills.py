@@ -5,12 +5,13 @@ from __future__ import annotations
 import random
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from tests.faults.report import Report
-from tests.support.desk import Desk, processes_of
+from tests.support.desk import Desk, eventually, processes_of
 
 TRIALS = {
     "optimizers": ("--optimizer", "adam", "--dropout", "true", "--dataset", "digits", "--epochs", "30"),
@@ -49,49 +50,52 @@ def test_killed_at_random_moments(desk: Desk, report: Report, kills: int, proble
     seconds = time.monotonic() - begun
     (expected,) = runs(desk, "whole")
 
-    moments = random.Random(f"{problem} {kills}")
-    run_id, at = "", []
-    while len(at) < kills:
-        process = start(desk, problem, MLFLOW_EXPERIMENT_NAME="killed", MLFLOW_RUN_ID=run_id)
-        # Most in what only a long start reaches, some in its imports.
-        time.sleep(moments.uniform(0.1, 1.0) * seconds)
-        process.kill()
-        process.communicate()
-        assert not processes_of(desk) or wait_until_gone(desk)
-        found = runs(desk, "killed")
-        if found and found[0].data.tags.get("dlperf.ended") == "finished":
-            break
-        # One that was killed before it had said what it is, is made anew.
-        run_id = next((run.info.run_id for run in found if "dlperf.given" in run.data.tags), "")
-        at.append(run_id)
-    process = start(desk, problem, MLFLOW_EXPERIMENT_NAME="killed", MLFLOW_RUN_ID=run_id)
-    output, _ = process.communicate(timeout=300)
-    assert process.returncode == 0, output
-    (resumed,) = (run for run in runs(desk, "killed") if run.info.status == "FINISHED")
-    assert curves(desk, resumed) == curves(desk, expected)
-    for name, points in curves(desk, resumed).items():
+    moments, killed, trials = random.Random(f"{problem} {kills}"), 0, 0
+    while killed < kills:
+        trials += 1
+        experiment = f"killed {trials}"
+        killed += kill_and_resume(desk, problem, experiment, kills - killed, lambda: moments.uniform(0.1, 1) * seconds)
+        (resumed,) = (run for run in runs(desk, experiment) if run.info.status == "FINISHED")
+        assert curves(desk, resumed) == curves(desk, expected)
+    for name, points in curves(desk, expected).items():
         assert len({step for step, _ in points}) == len(points), f"{name} has a step twice"
     report.add(
         "Killed at random moments, resumed, compared with an uninterrupted run",
         problem=problem,
-        kills=len(at),
-        epochs=len(curves(desk, resumed)["train_loss"]),
-        metrics_compared=len(curves(desk, resumed)),
-        equal_to_the_bit=True,
+        kills=killed,
+        trials=trials,
+        epochs=len(curves(desk, expected)["train_loss"]),
+        metrics_compared=len(curves(desk, expected)),
+        equal_to_the_bit=trials,
         steps_missing=0,
         steps_twice=0,
     )
+
+
+def kill_and_resume(desk: Desk, problem: str, experiment: str, most: int, moment: Callable[[], float]) -> int:
+    """Start a trial, kill and resume it until it finishes, or `most` times and then let it; return how many kills."""
+    run_id, killed = "", 0
+    while True:
+        process = start(desk, problem, MLFLOW_EXPERIMENT_NAME=experiment, MLFLOW_RUN_ID=run_id)
+        if killed == most:
+            output, _ = process.communicate(timeout=300)
+            assert process.returncode == 0, output
+            return killed
+        # Most fall on what only a long start reaches, some on its imports.
+        time.sleep(moment())
+        ended = process.poll() is not None
+        process.kill()
+        process.communicate()
+        eventually(lambda: not processes_of(desk))
+        if ended:
+            assert process.returncode == 0
+            return killed
+        killed += 1
+        # One that was killed before it had said what it is, is made anew.
+        run_id = next((run.info.run_id for run in runs(desk, experiment) if "dlperf.given" in run.data.tags), "")
 
 
 def runs(desk: Desk, experiment: str) -> list[Any]:
     """The runs of an experiment, newest first."""
     there = desk.client.get_experiment_by_name(experiment)
     return list(desk.client.search_runs([there.experiment_id])) if there else []
-
-
-def wait_until_gone(desk: Desk) -> bool:
-    deadline = time.monotonic() + 30
-    while processes_of(desk):
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
-    return True

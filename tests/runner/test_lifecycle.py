@@ -57,15 +57,9 @@ def _the_saved_model_predicts_what_was_measured(desk: Desk, run: Any) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ("--m", "2", "--epochs", "6"),
-        ("--m", "2", "--epochs", "6", "--protocol", "corrected", "--patience", "2"),
-    ],
-    ids=["notebook", "corrected with early stopping"],
-)
-def test_a_killed_run_goes_on_to_the_same_bits(desk: Desk, arguments: tuple[str, ...]) -> None:
+def test_a_killed_run_with_early_stopping_goes_on_to_the_same_bits(desk: Desk) -> None:
+    """Killed more often, without it, and of every problem: tests/faults."""
+    arguments = ("--m", "2", "--epochs", "6", "--protocol", "corrected", "--patience", "2")
     status, output = desk.finish(*arguments)
     assert status == 0, output
     (whole,) = desk.client.search_runs(["0"])
@@ -82,7 +76,6 @@ def test_a_killed_run_goes_on_to_the_same_bits(desk: Desk, arguments: tuple[str,
     status, output = desk.finish("--m", "4", MLFLOW_RUN_ID=killed.info.run_id)
     assert status == 0, output
     assert "epoch 1/6" not in output
-    assert "epoch 6/6" in output or "--patience" in arguments
 
     resumed = desk.client.get_run(killed.info.run_id)
     assert resumed.info.status == "FINISHED"

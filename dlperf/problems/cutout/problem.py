@@ -100,6 +100,6 @@ PROBLEM = Problem(
     run_trial=run_trial,
     summarize=summarize,
     work=work,
-    demo={"m": "0,4", "dataset": "digits", "depth": "8", "epochs": "6"},
+    demo={"m": "0,4", "dataset": "digits", "depth": "8", "epochs": "4"},
     example="dlperf cutout --m 0,4 --depth 20 --train_examples 5000 --epochs 10",
 )

@@ -16,7 +16,7 @@ from dlperf.parameters import from_texts, parse, texts
 from dlperf.problems.optimizers.parameters import CLASSES, FEATURES, UNITS, OptimizersParameters
 from dlperf.problems.optimizers.problem import PROBLEM, summarize, verify
 from dlperf.trial import StoredTrial
-from tests.support.desk import Desk, eventually
+from tests.support.desk import Desk
 from tests.support.trials import told_at_the_end
 
 SMALL = ["--dataset", "digits", "--epochs", "3"]
@@ -278,24 +278,6 @@ def test_one_training_with_dropout(desk: Desk) -> None:
     held = digits.load()
     answers = np.asarray(model(held.test_images.astype("float32"))).argmax(-1)
     assert (answers == held.test_labels).mean() == pytest.approx(metrics["test_accuracy"])
-
-
-@pytest.mark.slow
-def test_a_killed_training_goes_on_to_the_same_curve(desk: Desk) -> None:
-    long = ["--dataset", "digits", "--epochs", "12", "--optimizer", "adam", "--dropout", "true"]
-    status, output = finish(desk, *long, MLFLOW_EXPERIMENT_NAME="whole")
-    assert status == 0, output
-    process = desk.popen([sys.executable, "entrypoints/optimizers.py", *long], MLFLOW_EXPERIMENT_NAME="killed")
-    eventually(lambda: len(list(desk.folder.glob("state/*/state.npz"))) == 1, seconds=90)
-    process.kill()
-    process.communicate()
-    (killed,) = desk.client.search_runs([desk.client.get_experiment_by_name("killed").experiment_id])
-    status, output = finish(desk, MLFLOW_RUN_ID=killed.info.run_id)
-    assert status == 0, output
-    (whole,) = desk.client.search_runs([desk.client.get_experiment_by_name("whole").experiment_id])
-    for metric in ("train_loss", "train_subset_cross_entropy"):
-        assert curve(desk, killed, metric) == curve(desk, whole, metric)
-        assert len(curve(desk, killed, metric)) == 12
 
 
 @pytest.mark.slow
