@@ -26,6 +26,8 @@ class TrackedParameters(Parameters):
     finish_seconds: float = parameter(
         60.0,
         ge=0,
+        le=86_400,
+        unit="seconds",
         operational=True,
         help="the longest wait for a tracking server that does not answer, at the end, and for the run of a trial",
     )

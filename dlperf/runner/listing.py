@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dlperf.tracking.journal import Kept
+from dlperf.tracking.journal import JournalOnDisk
 from dlperf.tracking.owner import host_of, is_gone, is_here
 from dlperf.tracking.run import PARENT
 from dlperf.tracking.run_source import runs
@@ -32,6 +33,7 @@ class Unfinished:
         state: What became of it: "runs", "runs elsewhere", "killed", "failed".
         process: Its process, where it runs: a number here, a host elsewhere.
         epoch: The last epoch of the state on this machine's disk; None where there is no state.
+        is_trial: Whether it is a trial, not a run above others.
     """
 
     run_id: str
@@ -41,6 +43,7 @@ class Unfinished:
     state: str
     process: str
     epoch: int | None
+    is_trial: bool
 
     @property
     def can_go_on(self) -> bool:
@@ -55,7 +58,7 @@ def unfinished(store: Store, state_dir: Path) -> list[Unfinished]:
     return [_read(run, state_dir) for run in reversed(found)]
 
 
-def table(runs_there: list[Unfinished], waiting: Mapping[str, Kept]) -> pd.DataFrame:
+def table(runs_there: list[Unfinished], waiting: Mapping[str, JournalOnDisk]) -> pd.DataFrame:
     """Lay them out with what waits to be sent; a run that has finished and waits has a row too.
 
     Columns: run, name, what became of it, epoch (of the state; nullable integer), to_send (entries).
@@ -65,32 +68,34 @@ def table(runs_there: list[Unfinished], waiting: Mapping[str, Kept]) -> pd.DataF
     rows: list[dict[str, Any]] = []
     listed = {run.run_id for run in runs_there}
     for run in runs_there:
-        kept = waiting.get(run.run_id)
-        state = f"trained, not sent ({kept.ended})" if kept and kept.ended and not kept.held else _told(run)
+        journal = waiting.get(run.run_id)
+        ended = journal.ended if journal and not journal.held else ""
+        state = f"trained, not sent ({ended})" if ended else _in_words(run)
         name = f"  {run.name}" if run.parent in listed else run.name
-        to_send = kept.waiting if kept else 0
+        to_send = journal.waiting if journal else 0
         rows.append({"run": run.run_id, "name": name, "state": state, "epoch": run.epoch, "to_send": to_send})
-    for run_id, kept in waiting.items():
+    for run_id, journal in waiting.items():
         if run_id not in listed:
-            state = f"trained, not sent ({kept.ended})" if kept.ended else "killed, not sent"
-            name = kept.header.name
-            rows.append({"run": run_id, "name": name, "state": state, "epoch": None, "to_send": kept.waiting})
+            state = f"trained, not sent ({journal.ended})" if journal.ended else "not sent"
+            to_send = journal.waiting
+            rows.append({"run": run_id, "name": journal.header.name, "state": state, "epoch": None, "to_send": to_send})
     return pd.DataFrame(rows).astype({"epoch": "Int64"}) if rows else pd.DataFrame()
 
 
-def _told(run: Unfinished) -> str:
+def _in_words(run: Unfinished) -> str:
     if run.state == "runs":
         return f"runs, process {run.process}"
     if run.state == "runs elsewhere":
         return f"runs on {run.process}"
     if run.state == "killed":
-        return "killed, can go on" if run.epoch else "killed, can go on from the start"
+        return "killed, can go on from the start" if run.is_trial and not run.epoch else "killed, can go on"
     return run.state
 
 
 def _read(run: Any, state_dir: Path) -> Unfinished:
     tags, status = run.data.tags, run.info.status
     owner = tags.get("dlperf.process", "")
+    given = json.loads(tags.get("dlperf.given", "{}")).get("state_dir", "")
     state, process = "failed" if status == "FAILED" else "killed", ""
     if status in ("RUNNING", "SCHEDULED") and "dlperf.ended" not in tags:
         if not is_here(owner):
@@ -106,7 +111,8 @@ def _read(run: Any, state_dir: Path) -> Unfinished:
         problem=tags["dlperf.problem"],
         state=state,
         process=process,
-        epoch=_epoch(state_dir / run.info.run_id / "state.npz"),
+        epoch=_epoch((Path(given) if given else state_dir) / run.info.run_id / "state.npz"),
+        is_trial=tags.get("dlperf.role") == "trial",
     )
 
 

@@ -42,6 +42,9 @@ def run_problem(store: Store, run: Run, problem: Problem[P], raw: Mapping[str, s
     if arguments is None:
         return
     trial_run.keep_journal(store, run, problem.name, arguments.trials[0])
+    if was_started(run) and run.has_finished_meanwhile():
+        print(f"run {run.id} is finished: nothing is left to do")
+        return
     try:
         with run, monitored(run, store.uri):
             clock = Clock()

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from dlperf import terminal
-from dlperf.errors import BadInput, Ended, EnvironmentMissing, NothingFound, without_logins
+from dlperf.errors import BadInput, DlperfError, Ended, EnvironmentMissing, NothingFound, without_logins
 from dlperf.folders import state_folder
 from dlperf.parameters import parse
 from dlperf.runner.listing import Unfinished, table, unfinished
 from dlperf.runner.runs_parameters import ALL, RunsParameters
 from dlperf.tracking import database_file
-from dlperf.tracking.journal import Kept, kept
-from dlperf.tracking.kept import send_kept
+from dlperf.tracking.journal import JournalHeld, JournalOnDisk, on_disk
+from dlperf.tracking.run import PARENT
 from dlperf.tracking.server import reach, tracking_errors
 from dlperf.tracking.store import Store
+from dlperf.tracking.unsent import send_unsent
 
 
 def start(raw: Mapping[str, str]) -> int:
@@ -37,51 +39,68 @@ def start(raw: Mapping[str, str]) -> int:
     parameters = parse(RunsParameters, raw).trials[0]
     states = state_folder(parameters.state_dir)
     uri = parameters.tracking_uri or database_file.named_store()
-    waiting = {there.header.run_id: there for there in kept(states)}
+    waiting = {journal.header.run_id: journal for journal in on_disk(states)}
     try:
         database_file.check_there(uri)
         store = Store(reach(uri))
     except EnvironmentMissing:
-        if not (parameters.resume or parameters.send):
+        if waiting and not (parameters.resume or parameters.send):
             _show([], waiting)
         raise
     with tracking_errors(uri):
         if parameters.send:
             return _send(store, parameters.send, waiting)
         if parameters.resume:
+            with contextlib.suppress(DlperfError):  # what cannot be sent is told where it matters, by the start
+                _send(store, ALL, waiting)
             return _resume(store, parameters.resume, unfinished(store, states), parameters.state_dir)
         _show(unfinished(store, states), waiting)
     return 0
 
 
-def _show(runs: list[Unfinished], waiting: Mapping[str, Kept]) -> None:
-    rows = table(runs, {run_id: there for run_id, there in waiting.items() if there.waiting})
+def _show(runs: list[Unfinished], waiting: Mapping[str, JournalOnDisk]) -> None:
+    rows = table(runs, {run_id: journal for run_id, journal in waiting.items() if journal.waiting})
     if rows.empty:
         print("every run has finished, and nothing waits to be sent")
     else:
         terminal.show_table("runs", rows)
 
 
-def _send(store: Store, which: str, waiting: Mapping[str, Kept]) -> int:
-    """Send what waits, of one run and those below it, or of all."""
-    chosen = [there for run_id, there in waiting.items() if which in (ALL, run_id, there.header.parent)]
+def _send(store: Store, which: str, waiting: Mapping[str, JournalOnDisk]) -> int:
+    """Send what waits, of one run and those below it, or of all; what cannot be sent stops no other."""
+    chosen = [journal for journal in waiting.values() if which == ALL or which in _lineage(store, journal, waiting)]
     if not chosen and which == ALL:
         raise NothingFound("nothing waits to be sent")
     if not chosen:
         raise BadInput("send", which, "nothing of such a run waits to be sent: `dlperf runs` lists what does")
     here = without_logins(store.uri)
     complaints = []
-    for there in chosen:
-        header = there.header
-        if there.held:
-            complaints.append(f"run {header.run_id}: its program still runs, and sends it itself")
-        elif header.uri != here:
+    for journal in chosen:
+        header = journal.header
+        if header.uri != here:
             complaints.append(f"run {header.run_id} is for {header.uri}, not for {here}: --tracking_uri says where to")
-        elif (sent := send_kept(store.client, there.folder)) is not None:
-            print(f"run {header.run_id}: {sent} entries sent", flush=True)
+            continue
+        try:
+            print(f"run {header.run_id}: {send_unsent(store.client, journal.folder)} entries sent", flush=True)
+        except JournalHeld:
+            complaints.append(f"run {header.run_id}: its program still runs, and sends it itself")
+        except EnvironmentMissing as error:
+            complaints.append(str(error))
     if complaints:
         raise EnvironmentMissing("; ".join(complaints))
     return 0
+
+
+def _lineage(store: Store, journal: JournalOnDisk, waiting: Mapping[str, JournalOnDisk]) -> Iterator[str]:
+    """Yield a journal's run and the runs above it, some of which the server alone knows."""
+    run_id, parent = journal.header.run_id, journal.header.parent
+    while run_id:
+        yield run_id
+        run_id = parent
+        if run_id in waiting:
+            parent = waiting[run_id].header.parent
+        elif run_id:
+            parent = store.client.get_run(run_id).data.tags.get(PARENT, "")
 
 
 def _resume(store: Store, which: str, runs: list[Unfinished], state_dir: str) -> int:

@@ -153,11 +153,19 @@ class SweepRuns(Generic[P]):
         try:
             with tracking_errors(self._store.uri):
                 clock = Clock()
-                with clock.account("tracking"), signals_deferred():  # a run that exists is one that `abandon` knows
-                    run = self._runs.get(name) or self._store.create(name, parent=self._parent)
+
+                def enter(run: Run) -> None:
                     trial_run.keep_journal(self._store, run, self._problem.name, task.parameters)
                     self._runs[name] = stack.enter_context(run)
                     self._active[name] = stack
+
+                with clock.account("tracking"):
+                    if name in self._runs:
+                        with signals_deferred():
+                            enter(self._runs[name])
+                    else:
+                        self._store.create(name, parent=self._parent, made=enter)
+                    run = self._runs[name]
                     if task.show_progress:  # no other trial runs meanwhile
                         stack.enter_context(monitored(run, self._store.uri))
                 task.state_file = trial_run.begin(run, self._problem, self._trial_arguments[name], clock)

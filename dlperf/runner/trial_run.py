@@ -10,24 +10,32 @@ from pathlib import Path
 from dlperf import terminal
 from dlperf.clock import Clock
 from dlperf.engines.execution import Outcome
-from dlperf.errors import BadInput
+from dlperf.errors import BadInput, DlperfError
 from dlperf.folders import state_folder, writable_folder
 from dlperf.parameters import Arguments, P, Parameters, texts
 from dlperf.problem import Problem, Summary
 from dlperf.runner.resume import identity_tags
+from dlperf.tracking.journal import JournalHeld
 from dlperf.tracking.query import said_trial
-from dlperf.tracking.run import Run
+from dlperf.tracking.run import Run, still_run
 from dlperf.tracking.store import Store, journal_folder
 
 
 def keep_journal(store: Store, run: Run, problem: str, parameters: Parameters) -> None:
-    """Let what is said of a run go through a journal beside its state.
+    """Let what is said of a run go through a journal beside its state; a run that cannot have one ends FAILED.
 
     Raises:
-        BadInput: If another process runs the run.
+        BadInput: If another process runs the run, which stays as it is, or the folder of states cannot be used.
         EnvironmentMissing: If the journal cannot be made.
     """
-    run.keep_journal(journal_folder(run, _state_dir(parameters)), problem, store.sender)
+    try:
+        _writable_states(parameters)
+        run.keep_journal(journal_folder(run, _state_dir(parameters)), problem, store.sender)
+    except JournalHeld as error:
+        raise still_run(run.id) from error
+    except DlperfError as error:
+        run.end("FAILED", str(error))
+        raise
 
 
 def begin(run: Run, problem: Problem[P], arguments: Arguments[P], clock: Clock) -> Path:
@@ -87,21 +95,27 @@ def verify(problem: Problem[P], trials: Sequence[P]) -> None:
         BadInput: If they are not.
     """
     problem.verify(trials)
-    asked_for = getattr(trials[0], "state_dir", "")
-    # A relative folder would lie in the temporary clone in which MLflow runs a project from Git.
-    if asked_for and not Path(asked_for).expanduser().is_absolute():
-        raise BadInput("state_dir", asked_for, "must be an absolute path")
-    writable_folder("state_dir" if asked_for else "DLPERF_STATE_DIR", state_folder(asked_for))
+    _writable_states(trials[0])
 
 
 def forget_state(run: Run, parameters: Parameters) -> None:
     """Remove the state of a run that has ended FINISHED; its journal goes when it is sent."""
+    if not run.is_safe:  # what was trained would have to be trained again
+        return
     folder = _state_folder(run, parameters)
     with contextlib.suppress(OSError):
         for file in folder.iterdir():
             if file != journal_folder(run, _state_dir(parameters)):
                 file.unlink()
         folder.rmdir()
+
+
+def _writable_states(parameters: Parameters) -> None:
+    asked_for = _state_dir(parameters)
+    # A relative folder would lie in the temporary clone in which MLflow runs a project from Git.
+    if asked_for and not Path(asked_for).expanduser().is_absolute():
+        raise BadInput("state_dir", asked_for, "must be an absolute path")
+    writable_folder("state_dir" if asked_for else "DLPERF_STATE_DIR", state_folder(asked_for))
 
 
 def _state_folder(run: Run, parameters: Parameters) -> Path:

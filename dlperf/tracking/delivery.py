@@ -5,7 +5,9 @@ MLflow's SQL stores drop a point that equals one they have in key, step, value a
 
 from __future__ import annotations
 
+import contextlib
 import json
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -15,10 +17,41 @@ import mlflow
 import yaml
 from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModelOutput, Metric, Param, RunTag
 
+from dlperf.errors import one_line
 from dlperf.tracking.journal import Entry
 
 _MOST_POINTS, _MOST_TEXTS = 900, 100  # MLflow takes 1,000 metrics a call, 100 parameters, 100 tags
+_REFUSED = "INVALID_PARAMETER_VALUE"
 _MODEL = "model"
+
+
+def deliver_next(client: mlflow.MlflowClient, entries: Sequence[Entry], folder: Path) -> int:
+    """Tell MLflow as `deliver` does, but leave out what it refuses.
+
+    One that the server refuses for what it says, and would refuse each time, is told in a line and counts: what comes
+    after it, as the end of the run, is not to wait for it forever.
+    """
+    try:
+        return deliver(client, entries, folder)
+    except mlflow.MlflowException as error:
+        if error.error_code != _REFUSED or _is_of_deleted_run(error):
+            raise
+        first = entries[0]
+        said = f"dlperf: the tracking server refuses {first.kind} of run {first.run_id}: {one_line(error)}: left out"
+        with contextlib.suppress(OSError):
+            print(said, file=sys.stderr, flush=True)
+        return 1
+
+
+def why_not(error: Exception, run_id: str) -> str:
+    """Say in one line why something could not be sent, and what brings back a run that was deleted."""
+    restore = f"; bring it back with `mlflow runs restore --run-id {run_id}`"
+    return one_line(error) + (restore if _is_of_deleted_run(error) else "")
+
+
+def _is_of_deleted_run(error: Exception) -> bool:
+    # MLflow has no code of its own for it.
+    return isinstance(error, mlflow.MlflowException) and "state is deleted" in str(error)
 
 
 def deliver(client: mlflow.MlflowClient, entries: Sequence[Entry], folder: Path) -> int:
@@ -33,8 +66,6 @@ def deliver(client: mlflow.MlflowClient, entries: Sequence[Entry], folder: Path)
         How many entries that were.
     """
     first = entries[0]
-    if first.kind == "damaged":
-        return 1
     if first.kind != "metrics":
         _BY_KIND[first.kind](client, first.run_id, first.content, folder)
         return 1

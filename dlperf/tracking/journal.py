@@ -1,7 +1,8 @@
-"""What a run says, on disk before it is sent: lines with a checksum each, in order, and how many of them were sent.
+"""What a run says, on disk before it is sent: numbered lines with a checksum each, and up to which they were sent.
 
-A journal is a folder: `entries`, whose first line says of which run it is; `sent`, a number of entries; and files/, the
-artifacts that are waiting. Only the process that runs the run, or that sends for it, has it open.
+A journal is a folder: `entries`, whose first line says of which run it is; `sent`, the number of the last entry that
+was sent; and files/, the artifacts that are waiting. Only the process that runs the run, or that sends for it, has it
+open.
 """
 
 from __future__ import annotations
@@ -16,18 +17,21 @@ import sys
 import time
 import zlib
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from dlperf.errors import EnvironmentMissing, one_line
 from dlperf.interruption import signals_deferred
 
-_FORMAT = 1
 FOLDERS = {"files", "model"}
-"""Kinds of entries whose content names a `folder` of files, relative to the journal's."""
+"""Kinds of entries whose content names a `folder` of files, relative to the journal's or absolute."""
+_FORMAT = 1
 _SYNC_SECONDS = 0.5  # epochs of small networks last milliseconds, and a disk takes as long to be sure of them
+_AT_ONCE = 200
+_ENTRIES, _SENT, _FILES = "entries", "sent", "files"
 
 
 class JournalHeld(Exception):
@@ -42,11 +46,13 @@ class Entry:
         kind: What is said; `delivery` knows how each is sent.
         content: What JSON can hold.
         run_id: The run that it is said of.
+        number: Its place in the journal, from 1.
     """
 
     kind: str
     content: Any
     run_id: str
+    number: int = 0
 
 
 @dataclass(frozen=True)
@@ -88,7 +94,7 @@ class Journal:
 
         Raises:
             JournalHeld: Another process has it open.
-            EnvironmentMissing: There is none, and no header, or it is of another format.
+            EnvironmentMissing: It cannot be opened, there is none and no header, or it is of another format.
         """
         self.folder = folder
         self._unwritten: list[bytes] = []
@@ -96,52 +102,64 @@ class Journal:
         self._synced = 0.0
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self._file = (folder / "entries").open("ab", buffering=0)
+            self._file = (folder / _ENTRIES).open("ab", buffering=0)
+            _lock(self._file)
+            there, entries, self._size = _read(folder)
         except OSError as error:
             raise EnvironmentMissing(f"the journal in {folder} cannot be opened: {one_line(error)}") from error
-        with contextlib.suppress(OSError):  # a file system without locks
-            try:
-                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                self._file.close()
-                raise JournalHeld from error
-        there, entries, size = _read(folder)
         if there is None and header is None:
             raise EnvironmentMissing(f"the journal in {folder} cannot be read: it does not say of which run it is")
-        self._size = size if there else 0
-        self._file.truncate(self._size)  # without the line that a kill, or a full disk, left unfinished
         self.header: Header = there or header  # type: ignore[assignment]
         if there is None:
-            self._write(_line({"format": _FORMAT, **vars(self.header)}))
-        self._sent = min(_sent(folder), len(entries))
-        self.waiting: deque[Entry] = deque(entries[self._sent :])
+            self._begin(entries)
+        else:
+            self._file.truncate(self._size)  # without the line that a kill, or a full disk, left unfinished
+        sent = _sent(folder)
+        self.waiting: deque[Entry] = deque(entry for entry in entries if entry.number > sent)
+        self._last = max([sent, *(entry.number for entry in entries)])
+
+    @property
+    def is_on_disk(self) -> bool:
+        """Whether all that waits would outlive this process."""
+        return not self._unwritten
 
     def append(self, kind: str, content: Any, run_id: str = "") -> None:
         """Add an entry, of the journal's own run unless another is named."""
-        entry = Entry(kind, content, run_id or self.header.run_id)
         with signals_deferred():
-            self._write(_line([entry.kind, entry.content, entry.run_id]))
+            self._last += 1
+            entry = Entry(kind, content, run_id or self.header.run_id, self._last)
+            self._write(_line([entry.number, entry.kind, entry.content, entry.run_id]), sync=kind == "ended")
             self.waiting.append(entry)
 
-    def new_files(self) -> Path:
-        """Return a new, empty folder for artifacts that an entry will name.
+    def next_entries(self) -> list[Entry]:
+        """Return the oldest entries that wait, as many as may go in one call."""
+        return list(islice(self.waiting, _AT_ONCE))
 
-        Raises:
-            OSError: It cannot be made.
+    def take_files(self, folder: Path) -> str:
+        """Move a folder of artifacts to the journal; return what an entry is to name.
+
+        Where the disk under the journal is full, that is the folder where it is.
         """
-        folder = self.folder / "files" / f"{time.time_ns()}"
-        folder.mkdir(parents=True)
-        return folder
+        own = self.folder / _FILES / str(time.time_ns())
+        try:
+            shutil.copytree(folder, own)
+            for file in own.rglob("*"):
+                if file.is_file():
+                    _sync(file)
+        except OSError:
+            shutil.rmtree(own, ignore_errors=True)
+            return str(folder)
+        shutil.rmtree(folder, ignore_errors=True)
+        return str(own.relative_to(self.folder))
 
     def mark(self, count: int) -> None:
         """Note that the oldest `count` of the waiting entries were sent; their files are removed."""
         sent = [self.waiting.popleft() for _ in range(count)]
-        self._sent += count
         # Where this is lost, they are sent again, which changes nothing on the server.
         with contextlib.suppress(OSError):
-            partial = self.folder / "sent.partial"
-            partial.write_text(str(self._sent))
-            partial.replace(self.folder / "sent")
+            partial = self.folder / f"{_SENT}.partial"
+            partial.write_text(str(sent[-1].number))
+            partial.replace(self.folder / _SENT)
         for entry in sent:
             if entry.kind in FOLDERS:
                 shutil.rmtree(self.folder / entry.content["folder"], ignore_errors=True)
@@ -152,18 +170,37 @@ class Journal:
 
     def remove(self) -> None:
         """Delete it, and the folder above it where nothing else is in that."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        # Under another name first: a kill amid this would leave entries that no longer say that they were sent.
+        done = self.folder.with_name(f"{self.folder.name}.sent")
+        with contextlib.suppress(OSError):
+            self.folder.replace(done)
+        shutil.rmtree(done, ignore_errors=True)
         self._file.close()
         with contextlib.suppress(OSError):
             self.folder.parent.rmdir()
 
-    def _write(self, line: bytes) -> None:
+    def _begin(self, entries: Sequence[Entry]) -> None:
+        """Write the first line, before the whole ones of a journal whose first line is damaged, which is kept aside."""
+        if self._size:
+            aside = self.folder / f"{_ENTRIES}.damaged"
+            with contextlib.suppress(OSError):
+                shutil.copy(self.folder / _ENTRIES, aside)
+            print(f"dlperf: the journal in {self.folder} is damaged and mended; as it was: {aside}", file=sys.stderr)
+        else:
+            (self.folder / _SENT).unlink(missing_ok=True)
+        self._file.truncate(0)
+        self._size = 0
+        lines = [[entry.number, entry.kind, entry.content, entry.run_id] for entry in entries]
+        for content in ({"format": _FORMAT, **vars(self.header)}, *lines):
+            self._write(_line(content))
+
+    def _write(self, line: bytes, *, sync: bool = False) -> None:
         self._unwritten.append(line)
         content = b"".join(self._unwritten)
         try:
             if self._file.write(content) != len(content):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            if time.monotonic() - self._synced > _SYNC_SECONDS:
+            if sync or time.monotonic() - self._synced > _SYNC_SECONDS:
                 os.fsync(self._file.fileno())
                 self._synced = time.monotonic()
         except OSError as error:
@@ -182,7 +219,7 @@ class Journal:
 
 
 @dataclass(frozen=True)
-class Kept:
+class JournalOnDisk:
     """A journal as it lies on disk.
 
     Attributes:
@@ -202,25 +239,31 @@ class Kept:
 
 def journals(state_dir: Path) -> Iterator[tuple[Path, Header]]:
     """Find the journals below a folder of states: the folder of each, and of which run it is."""
-    for entries in sorted(state_dir.glob("*/journal/entries")):
-        with contextlib.suppress(OSError), entries.open("rb") as file:
-            header = _header(file.readline(), entries.parent)
-            if header:
-                yield entries.parent, header
+    for entries in sorted(state_dir.glob(f"*/journal/{_ENTRIES}")):
+        try:
+            with entries.open("rb") as file:
+                header = _header(file.readline(), entries.parent)
+        except OSError:  # it has been sent meanwhile
+            continue
+        except EnvironmentMissing as error:
+            print(f"dlperf: {error}", file=sys.stderr)
+            continue
+        if header:
+            yield entries.parent, header
+        else:
+            said = f"the journal in {entries.parent} is damaged: a start of run {entries.parents[1].name} mends it"
+            print(f"dlperf: {said}", file=sys.stderr)
 
 
-def kept(state_dir: Path) -> Iterator[Kept]:
+def on_disk(state_dir: Path) -> Iterator[JournalOnDisk]:
     """Read the journals below a folder of states, without opening them."""
     for folder, header in journals(state_dir):
-        _, entries, _ = _read(folder)
-        waiting = entries[_sent(folder) :]
-        ended = [entry.content["status"] for entry in waiting if entry.kind == "ended"]
-        yield Kept(folder, header, len(waiting), ended[-1] if ended else "", _is_held(folder))
-
-
-def is_there(folder: Path) -> bool:
-    """Whether a folder holds a journal."""
-    return (folder / "entries").exists()
+        with contextlib.suppress(FileNotFoundError):  # it has been sent meanwhile
+            _, entries, _ = _read(folder)
+            sent = _sent(folder)
+            waiting = [entry for entry in entries if entry.number > sent]
+            ended = [entry.content["status"] for entry in waiting if entry.kind == "ended"]
+            yield JournalOnDisk(folder, header, len(waiting), ended[-1] if ended else "", _is_held(folder))
 
 
 def _line(content: Any) -> bytes:
@@ -230,15 +273,17 @@ def _line(content: Any) -> bytes:
 
 def _read(folder: Path) -> tuple[Header | None, list[Entry], int]:
     """Return the header, the entries, and how many bytes of the file are whole lines."""
-    content = (folder / "entries").read_bytes()
+    content = (folder / _ENTRIES).read_bytes()
     size = content.rfind(b"\n") + 1
     entries = []
     lines = content[:size].splitlines()
-    for number, line in enumerate(lines[1:], 1):
+    for place, line in enumerate(lines[1:], 1):
         said = _content(line)
         if said is None:
-            print(f"dlperf: entry {number} of the journal in {folder} is damaged and left out", file=sys.stderr)
-        entries.append(Entry(*said) if said else Entry("damaged", None, ""))
+            print(f"dlperf: line {place} of the journal in {folder} is damaged and left out", file=sys.stderr)
+            continue
+        number, kind, told, run_id = said
+        entries.append(Entry(kind, told, run_id, number))
     return _header(lines[0], folder) if lines else None, entries, size
 
 
@@ -264,13 +309,38 @@ def _header(line: bytes, folder: Path) -> Header | None:
 
 def _sent(folder: Path) -> int:
     try:
-        return int((folder / "sent").read_text())
+        return int((folder / _SENT).read_text())
     except (OSError, ValueError):
         return 0
 
 
+def _sync(file: Path) -> None:
+    with file.open("rb") as opened:
+        os.fsync(opened.fileno())
+
+
+def _lock(file: Any) -> None:
+    """Hold a file.
+
+    Raises:
+        JournalHeld: Another process holds it.
+    """
+    for attempt in range(4):
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            if attempt == 3:
+                file.close()
+                raise JournalHeld from error
+            time.sleep(0.05)  # somebody may be looking whether it is held
+        except OSError:  # a file system without locks
+            return
+        else:
+            return
+
+
 def _is_held(folder: Path) -> bool:
-    with (folder / "entries").open("rb") as file:
+    with (folder / _ENTRIES).open("rb") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:

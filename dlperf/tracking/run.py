@@ -25,7 +25,7 @@ from dlperf.problem import Comparison, Demo, Problem, Summary
 from dlperf.tracking import artifacts
 from dlperf.tracking.delivery import deliver, now
 from dlperf.tracking.experiment import artifact_failures
-from dlperf.tracking.journal import Entry, Header, Journal, JournalHeld
+from dlperf.tracking.journal import FOLDERS, Entry, Header, Journal
 from dlperf.tracking.owner import is_another, this_process
 from dlperf.tracking.said import Said
 from dlperf.tracking.sender import Sender
@@ -62,6 +62,7 @@ class Run:
         self._journal: Journal | None = None
         self._sender: Sender | None = None
         self._folder: Path | None = None
+        self._ended_journal: Journal | None = None
         self._told: Said | None = None
 
     @property
@@ -107,6 +108,11 @@ class Run:
         return running and is_another(owner)
 
     @property
+    def is_safe(self) -> bool:
+        """Whether what it has said outlives this process, on the server or on disk."""
+        return self._ended_journal is None or not self._ended_journal.waiting or self._ended_journal.is_on_disk
+
+    @property
     def said(self) -> Said:
         """What it has said, whether the server has taken it or not."""
         if self._told is None:
@@ -122,19 +128,26 @@ class Run:
             sender: What sends it.
 
         Raises:
-            BadInput: If another process keeps it, hence runs the run.
+            JournalHeld: If another process keeps it, hence runs the run.
             EnvironmentMissing: If it cannot be made, or the server does not tell what the run has said before.
         """
         name = str(self._run.info.run_name or "")
         header = Header(self.id, self.tags.get(PARENT, ""), name, problem, without_logins(self._uri))
         with tracking_errors(self._uri):
             self.said.params  # noqa: B018 - read while the server answers
-        try:
-            self._journal = Journal(folder, header)
-        except JournalHeld as error:
-            raise BadInput("MLFLOW_RUN_ID", self.id, "is still being run by another process; end that first") from error
+        self._journal = Journal(folder, header)
         self._sender = sender
+        self._ended_journal = None
         sender.take(self._journal)
+
+    def has_finished_meanwhile(self) -> bool:
+        """Whether another process has brought it to its end since it was read, and before this one had its journal."""
+        if self._client.get_run(self.id).data.tags.get("dlperf.ended") != "finished":
+            return False
+        if self._journal and self._sender:
+            self._sender.complete(self._journal)
+            self._journal = None
+        return True
 
     def __enter__(self) -> Self:
         """Let the run stand as RUNNING, owned by this process."""
@@ -173,7 +186,7 @@ class Run:
         self._say("ended", {"status": status, "time": now()})
         if self._journal and self._sender:
             self._sender.complete(self._journal)
-            self._journal = None
+            self._ended_journal, self._journal = self._journal, None
 
     def begin(
         self,
@@ -282,9 +295,10 @@ class Run:
 
     def model(self, saved: SavedModel) -> None:
         """Log a trained Keras model with its input example."""
-        with self._new_folder() as folder:
+        with artifact_failures(self.id):
+            folder = Path(tempfile.mkdtemp(prefix="dlperf-"))
             artifacts.write_model(folder, saved)
-            self._say("model", {"folder": self._named(folder)})
+            self._say_files("model", folder)
 
     @contextlib.contextmanager
     def artifacts(self) -> Iterator[Path]:
@@ -296,30 +310,27 @@ class Run:
         if self._folder:
             yield self._folder
             return
-        with artifact_failures(self.id), self._new_folder() as folder:
-            self._folder = folder
+        with artifact_failures(self.id):
+            self._folder = folder = Path(tempfile.mkdtemp(prefix="dlperf-"))
             try:
                 yield folder
+            except BaseException:
+                shutil.rmtree(folder, ignore_errors=True)
+                raise
             finally:
                 self._folder = None
-            self._say("files", {"folder": self._named(folder)})
+            self._say_files("files", folder)
 
-    @contextlib.contextmanager
-    def _new_folder(self) -> Iterator[Path]:
-        if self._journal:
-            yield self._journal.new_files()
-        else:
-            with tempfile.TemporaryDirectory() as folder:
-                yield Path(folder)
-
-    def _named(self, folder: Path) -> str:
-        return str(folder.relative_to(self._journal.folder) if self._journal else folder)
+    def _say_files(self, kind: str, folder: Path) -> None:
+        self._say(kind, {"folder": self._journal.take_files(folder) if self._journal else str(folder)})
 
     def _say(self, kind: str, content: Any, run_id: str = "") -> None:
         if self._journal and self._sender:
             self._sender.say(self._journal, kind, content, run_id)
         else:
             deliver(self._client, [Entry(kind, content, run_id or self.id)], Path())
+            if kind in FOLDERS:
+                shutil.rmtree(content["folder"], ignore_errors=True)
         if self._told and not run_id:
             self._told.add(kind, content)
 
@@ -327,3 +338,8 @@ class Run:
         """Return the values of the epoch metrics that the server has, by step."""
         names = [name for name in EPOCH_METRICS if name in self.logged_metrics]
         return {name: {m.step: m.value for m in self._client.get_metric_history(self.id, name)} for name in names}
+
+
+def still_run(run_id: str) -> BadInput:
+    """Return the error that another process runs a run."""
+    return BadInput("MLFLOW_RUN_ID", run_id, "is still being run by another process; end that first")

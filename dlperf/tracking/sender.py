@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 import mlflow
 
-from dlperf.errors import Ended, EnvironmentMissing, one_line, without_logins
+from dlperf.errors import Ended, EnvironmentMissing, without_logins
+from dlperf.folders import state_folder
 from dlperf.interruption import signals_deferred
-from dlperf.tracking.delivery import deliver
+from dlperf.tracking.delivery import deliver_next, why_not
 from dlperf.tracking.journal import Journal
 
 _ENDED_SECONDS = 8.0  # the longest wait at the end of a program that was asked to end
+_PASSING = (ConnectionError, TimeoutError)
 _FIRST_PAUSE, _LONGEST_PAUSE, _LONGEST_PAUSE_AT_THE_END = 0.25, 5.0, 1.0
-_AT_ONCE = 200  # entries that are looked at for one call
-_NO_USE_TO_WAIT = {"INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST", "INVALID_STATE", "PERMISSION_DENIED"}
+NO_USE_TO_WAIT = {"INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST", "INVALID_STATE", "PERMISSION_DENIED"}
+"""Codes of MLflow's for what a server refuses, and will refuse again."""
 
 
 @dataclass
@@ -59,7 +61,7 @@ class Sender:
 
     def take(self, journal: Journal) -> None:
         """Send what a journal has, and what will be said in it."""
-        with self._changed:
+        with signals_deferred(), self._changed:
             self._outgoing[journal.header.run_id] = _Outgoing(journal)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._send_all, daemon=True, name="sender")
@@ -97,15 +99,21 @@ class Sender:
         try:
             yield
         except BaseException as error:
-            unsent = self._finish(min(seconds, _ENDED_SECONDS) if isinstance(error, Ended) else seconds)
-            if unsent:
+            self._finish(min(seconds, _ENDED_SECONDS) if isinstance(error, Ended) else seconds)
+            if unsent := self._unsent("not sent"):
                 print(f"dlperf: {unsent}", file=sys.stderr)
             raise
-        if unsent := self._finish(seconds):
+        try:
+            self._finish(seconds)
+        except BaseException:
+            if unsent := self._unsent("trained, not sent"):
+                print(f"dlperf: {unsent}", file=sys.stderr)
+            raise
+        if unsent := self._unsent("trained, not sent"):
             raise EnvironmentMissing(unsent)
 
-    def _finish(self, seconds: float) -> str:
-        """Wait until everything is sent; return what to tell where it is not, in one line."""
+    def _finish(self, seconds: float) -> None:
+        """Wait until everything is sent, or the time is over, or waiting is no use."""
         deadline = time.monotonic() + seconds
         with self._changed:
             self._at_the_end = True
@@ -115,22 +123,24 @@ class Sender:
             while pending := [one for one in self._outgoing.values() if one.journal.waiting or one.complete]:
                 left = deadline - time.monotonic()
                 if left <= 0 or all(outgoing.hopeless for outgoing in pending):
-                    break
+                    return
                 self._changed.wait(left)
-            unsent = [outgoing for outgoing in pending if outgoing.journal.waiting]
-            return self._told(unsent, seconds) if unsent else ""
 
-    def _told(self, unsent: list[_Outgoing], seconds: float) -> str:
-        runs = {outgoing.journal.header.run_id for outgoing in unsent}
-        above = [outgoing.journal.header for outgoing in unsent if outgoing.journal.header.parent not in runs]
-        which = above[0].run_id if len(above) == 1 else "all"
-        reason = next(
-            (outgoing.reason for outgoing in unsent if outgoing.reason), f"no answer in {seconds:.0f} seconds"
-        )
-        return (
-            f"trained, not sent: {self._uri} does not take the results ({reason}); nothing is lost, send them with "
-            f"`dlperf runs --send {which}` once it does"
-        )
+    def _unsent(self, what: str) -> str:
+        """Return what to tell of that which is not sent, in one line that begins with `what`; "" where all is."""
+        with self._changed:
+            unsent = [outgoing for outgoing in self._outgoing.values() if outgoing.journal.waiting]
+            if not unsent:
+                return ""
+            reason = next((outgoing.reason for outgoing in unsent if outgoing.reason), "no answer yet")
+            said = f"{what}: {self._uri} does not take the results ({reason})"
+            if not all(outgoing.journal.is_on_disk for outgoing in unsent):
+                return f"{said}, and their journal could not be written: what was not sent is lost"
+            headers = [outgoing.journal.header for outgoing in unsent]
+            which = headers[0].run_id if len(headers) == 1 else "all"
+            folder = unsent[0].journal.folder.parents[1]
+            place = "" if folder == state_folder() else f" --state_dir {folder}"
+            return f"{said}; nothing is lost, send them with `dlperf runs --send {which}{place}` once it does"
 
     def _send_all(self) -> None:
         while True:
@@ -138,14 +148,14 @@ class Sender:
                 while (outgoing := self._next()) is None:
                     self._changed.wait(self._until_due())
                 journal = outgoing.journal
-                entries = list(islice(journal.waiting, _AT_ONCE))
+                entries = journal.next_entries()
                 if not entries:
                     journal.remove()
                     del self._outgoing[journal.header.run_id]
                     self._changed.notify_all()
                     continue
             try:
-                count = deliver(self._client, entries, journal.folder)
+                count = deliver_next(self._client, entries, journal.folder)
             except Exception as error:
                 self._failed(outgoing, error)
                 continue
@@ -171,15 +181,18 @@ class Sender:
 
     def _failed(self, outgoing: _Outgoing, error: Exception) -> None:
         """Put off a journal that could not be sent; tell once that it is so."""
-        refused = isinstance(error, mlflow.MlflowException) and error.error_code in _NO_USE_TO_WAIT
+        refused = isinstance(error, mlflow.MlflowException) and error.error_code in NO_USE_TO_WAIT
+        # A disk's error has a number of the system's; those of a connection may pass.
+        of_a_disk = isinstance(error, OSError) and error.errno is not None and not isinstance(error, _PASSING)
         with self._changed:
             longest = _LONGEST_PAUSE_AT_THE_END if self._at_the_end else _LONGEST_PAUSE
             outgoing.pause = min(longest, max(_FIRST_PAUSE, 2 * outgoing.pause))
             outgoing.due = time.monotonic() + outgoing.pause
-            outgoing.reason = one_line(error)
-            outgoing.hopeless = refused or (isinstance(error, OSError) and not isinstance(error, ConnectionError))
+            outgoing.reason = why_not(error, outgoing.journal.header.run_id)
+            outgoing.hopeless = refused or of_a_disk
             self._changed.notify_all()
             if not (self._warned or self._at_the_end):
                 self._warned = True
-                said = f"dlperf: the tracking server does not answer, training goes on: {outgoing.reason}"
-                print(said, file=sys.stderr, flush=True)
+                said = f"dlperf: the tracking server does not take the reports, training goes on: {outgoing.reason}"
+                with contextlib.suppress(OSError):  # a terminal that is gone
+                    print(said, file=sys.stderr, flush=True)

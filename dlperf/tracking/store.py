@@ -6,25 +6,26 @@ import json
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import mlflow
 from mlflow.tracking.context.registry import resolve_tags
 
-from dlperf.errors import EnvironmentMissing, one_line
+from dlperf.errors import BadInput, EnvironmentMissing, one_line
 from dlperf.folders import state_folder
+from dlperf.interruption import signals_deferred
 from dlperf.parameters import P
 from dlperf.problem import Problem
 from dlperf.tracking import query, schema
 from dlperf.tracking.experiment import check_active, check_artifacts, experiment_of_environment
-from dlperf.tracking.journal import journals
-from dlperf.tracking.kept import send_kept
+from dlperf.tracking.journal import JournalHeld, journals
 from dlperf.tracking.owner import is_gone, this_process
-from dlperf.tracking.run import PARENT, Run
+from dlperf.tracking.run import PARENT, Run, still_run
 from dlperf.tracking.run_source import pages, runs
-from dlperf.tracking.sender import Sender
+from dlperf.tracking.sender import NO_USE_TO_WAIT, Sender
+from dlperf.tracking.unsent import send_unsent
 from dlperf.trial import StoredTrial
 
 _KIND = "mlflow.experimentKind"
@@ -126,8 +127,16 @@ class Store:
         self._show_as_training()
         return Run(self.client, self.uri, run)
 
-    def create(self, name: str, parent: Run | None = None) -> Run:
-        """Make a run, below `parent` if there is one.
+    def create(self, name: str, parent: Run | None = None, made: Callable[[Run], None] = lambda run: None) -> Run:
+        """Make a run; where the server does not answer, try again for `patience` seconds.
+
+        Args:
+            name: Its name.
+            parent: The run above it.
+            made: Takes note of it before a signal is answered.
+
+        Returns:
+            The run.
 
         Raises:
             BadInput: If the environment's name of an experiment cannot be one.
@@ -138,16 +147,17 @@ class Store:
         tags = {**resolve_tags(), "dlperf.process": this_process(), **({PARENT: parent.id} if parent else {})}
         if not parent:
             self._show_as_training()
-        deadline = time.monotonic() + self.patience
+        deadline, experiment_id = time.monotonic() + self.patience, self.experiment_id
         while True:
             try:
-                run = self.client.create_run(self.experiment_id, run_name=name, tags=tags)
-            except Exception:
-                if time.monotonic() > deadline:
+                with signals_deferred():
+                    run = Run(self.client, self.uri, self.client.create_run(experiment_id, run_name=name, tags=tags))
+                    made(run)
+                    return run
+            except mlflow.MlflowException as error:
+                if time.monotonic() > deadline or error.error_code in NO_USE_TO_WAIT:
                     raise
                 time.sleep(_PAUSE)
-            else:
-                return Run(self.client, self.uri, run)
 
     def children(self, parent: Run, tag: str = "dlperf.trial_key") -> dict[str, Run]:
         """Return the runs below `parent` by the value of a tag; of several a finished one, else the newest."""
@@ -169,6 +179,8 @@ class Store:
                 continue
             try:
                 run = self.caught_up(run)
+            except BadInput:  # another process sends it
+                continue
             except EnvironmentMissing as error:  # it waits on, and is no reason not to start another
                 print(f"dlperf: {error}", file=sys.stderr)
                 continue
@@ -190,12 +202,24 @@ class Store:
             The run as it is then.
 
         Raises:
-            EnvironmentMissing: If the server does not take it.
+            BadInput: If another process has the run's journal open.
+            EnvironmentMissing: If the server does not take what was said of the run itself.
         """
         sent = False
         for folder, header in journals(journal_folder(run, state_dir).parents[1]):
-            if run.id in (header.run_id, header.parent) and not self.sender.has(header.run_id):
-                sent = send_kept(self.client, folder) is not None or sent
+            if run.id not in (header.run_id, header.parent) or self.sender.has(header.run_id):
+                continue
+            try:
+                send_unsent(self.client, folder)
+            except JournalHeld as error:
+                if header.run_id == run.id:
+                    raise still_run(run.id) from error
+            except EnvironmentMissing as error:
+                if header.run_id == run.id:
+                    raise
+                print(f"dlperf: {error}", file=sys.stderr)
+            else:
+                sent = True
         return Run(self.client, self.uri, self.client.get_run(run.id)) if sent else run
 
     def read_trials(self, problem: Problem[P], run_ids: Sequence[str]) -> list[StoredTrial[P]]:

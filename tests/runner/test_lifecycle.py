@@ -127,6 +127,17 @@ def test_a_full_disk_under_the_state_stops_no_training(desk: Desk, small_disk: P
 
 
 @pytest.mark.slow
+def test_a_run_that_cannot_have_a_journal_is_not_left_running(desk: Desk) -> None:
+    """As `mlflow run` makes it before the program starts."""
+    run = desk.client.create_run("0").info.run_id
+    status, output = desk.finish("--m", "0,1", MLFLOW_RUN_ID=run, DLPERF_STATE_DIR="/proc/nowhere")
+    assert status == 2, output
+    assert "DLPERF_STATE_DIR=/proc/nowhere: must be a folder that can be written to" in output
+    assert "Traceback" not in output
+    assert desk.client.get_run(run).info.status == "FAILED"
+
+
+@pytest.mark.slow
 def test_a_sweep_killed_and_resumed_skips_its_finished_trials(desk: Desk) -> None:
     process = desk.start("--m", "0,1,2", "--epochs", "3")
     wait_for_line(process, "cutout m=1 random_seed=0  epoch 1/3")

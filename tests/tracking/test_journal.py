@@ -6,6 +6,7 @@ import contextlib
 import shutil
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +17,18 @@ from hypothesis import strategies as st
 
 from dlperf.errors import EnvironmentMissing
 from dlperf.tracking.delivery import deliver
-from dlperf.tracking.journal import Entry, Header, Journal, JournalHeld, kept
-from dlperf.tracking.kept import send_kept
+from dlperf.tracking.journal import Entry, Header, Journal, JournalHeld, journals, on_disk
+from dlperf.tracking.unsent import send_unsent
 
 HEADER = Header("run", "", "cutout m=4", "cutout", "sqlite:///mlflow.db")
 SAID = st.lists(
     st.tuples(st.sampled_from(["tags", "params"]), st.dictionaries(st.text(max_size=5), st.text(max_size=20))),
     max_size=6,
 )
+
+
+def entries(said: list[tuple[str, Any]]) -> list[Entry]:
+    return [Entry(kind, content, "run", number) for number, (kind, content) in enumerate(said, 1)]
 
 
 def written(folder: Path, said: list[tuple[str, Any]]) -> Path:
@@ -46,11 +51,12 @@ def test_a_torn_journal_gives_what_was_whole(
     cut = data.draw(st.integers(first, len(whole)))
     (folder / "entries").write_bytes(whole[:cut])
     journal = Journal(folder)
-    expected = [Entry(kind, content, "run") for kind, content in said][: whole[first:cut].count(b"\n")]
+    expected = entries(said)[: whole[first:cut].count(b"\n")]
     assert (journal.header, list(journal.waiting)) == (HEADER, expected)
     journal.append("tags", {"further": "1"})
     journal.close()
-    assert list(Journal(folder).waiting) == [*expected, Entry("tags", {"further": "1"}, "run")]
+    with contextlib.closing(Journal(folder)) as journal:
+        assert list(journal.waiting) == [*expected, Entry("tags", {"further": "1"}, "run", len(expected) + 1)]
 
 
 @settings(max_examples=100, deadline=None)
@@ -63,12 +69,9 @@ def test_a_flipped_bit_costs_one_entry_and_is_told(
     places = [n for n in range(whole.index(b"\n") + 1, len(whole)) if whole[n] != ord("\n")]
     place, bit = data.draw(st.sampled_from(places)), data.draw(st.sampled_from([1, 2, 4, 16, 32, 64, 128]))
     whole[place] ^= bit
-    if ord("\n") == whole[place]:
-        return  # a line more, which is another fault
     (folder / "entries").write_bytes(whole)
-    number = whole[:place].count(b"\n") - 1
-    expected = [Entry(kind, content, "run") for kind, content in said]
-    expected[number] = Entry("damaged", None, "")
+    number = whole[:place].count(b"\n")
+    expected = [entry for entry in entries(said) if entry.number != number]
     with contextlib.closing(Journal(folder)) as journal:
         assert list(journal.waiting) == expected
 
@@ -80,13 +83,14 @@ def test_a_journal_has_one_owner(tmp_path: Path) -> None:
     )
     assert holder.stdout is not None
     assert holder.stdout.readline() == "open\n"
-    (seen,) = kept(tmp_path)
+    (seen,) = on_disk(tmp_path)
     assert (seen.held, seen.waiting, seen.ended) == (True, 1, "")
     with pytest.raises(JournalHeld):
         Journal(folder)
-    assert send_kept(mlflow.MlflowClient(), folder) is None
+    with pytest.raises(JournalHeld):
+        send_unsent(mlflow.MlflowClient(), folder)
     holder.communicate("")
-    (seen,) = kept(tmp_path)
+    (seen,) = on_disk(tmp_path)
     assert not seen.held
     Journal(folder).close()
 
@@ -128,12 +132,75 @@ def test_what_is_not_a_journal_is_refused_in_one_line(tmp_path: Path) -> None:
         Journal(folder)
     later = written(tmp_path / "later", [])
     first, *_ = (later / "entries").read_bytes().splitlines()
-    import zlib
-
     text = first.partition(b" ")[2].replace(b'"format": 1', b'"format": 9')
     (later / "entries").write_bytes(b"%08x %s\n" % (zlib.crc32(text), text))
     with pytest.raises(EnvironmentMissing, match="has format 9, this dlperf reads 1"):
         Journal(later)
+
+
+def test_a_damaged_first_line_costs_no_entry_and_nothing_new_counts_as_sent(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = written(tmp_path / "run" / "journal", [("tags", {"a": "1"}), ("tags", {"b": "2"})])
+    with contextlib.closing(Journal(folder)) as journal:
+        journal.mark(1)
+    content = bytearray((folder / "entries").read_bytes())
+    content[20] ^= 1
+    (folder / "entries").write_bytes(content)
+    assert not list(journals(tmp_path))
+    assert "is damaged: a start of run run mends it" in capsys.readouterr().err
+    with contextlib.closing(Journal(folder, HEADER)) as journal:
+        journal.append("tags", {"c": "3"})
+    assert "is damaged and mended; as it was: " in capsys.readouterr().err
+    assert (folder / "entries.damaged").read_bytes() == content
+    with contextlib.closing(Journal(folder)) as journal:
+        assert list(journal.waiting) == [Entry("tags", {"b": "2"}, "run", 2), Entry("tags", {"c": "3"}, "run", 3)]
+
+
+def test_a_journal_of_another_format_stops_no_other(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    written(tmp_path / "good" / "journal", [])
+    later = written(tmp_path / "later" / "journal", [])
+    text = (later / "entries").read_bytes().partition(b" ")[2].rstrip().replace(b'"format": 1', b'"format": 9')
+    (later / "entries").write_bytes(b"%08x %s\n" % (zlib.crc32(text), text))
+    assert [folder.parent.name for folder, _ in journals(tmp_path)] == ["good"]
+    assert "has format 9" in capsys.readouterr().err
+
+
+def test_what_is_refused_for_good_holds_up_nothing_after_it(
+    tmp_path: Path, empty_database: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copy(empty_database, tmp_path)
+    client = mlflow.MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
+    run, gone = (client.create_run("0").info.run_id for _ in range(2))
+    client.log_param(run, "m", "4")
+    journal = Journal(tmp_path / "journal", Header(run, "", "", "cutout", ""))
+    journal.append("params", {"m": "7"})
+    journal.append("ended", {"status": "FINISHED", "time": 5})
+    journal.close()
+    assert send_unsent(client, tmp_path / "journal") == 2
+    assert client.get_run(run).info.status == "FINISHED"
+    assert f"refuses params of run {run}" in capsys.readouterr().err
+
+    client.delete_run(gone)
+    folder = written(tmp_path / "gone", [])
+    shutil.rmtree(folder)
+    with contextlib.closing(Journal(folder, Header(gone, "", "", "cutout", ""))) as journal:
+        journal.append("tags", {"a": "b"})
+    with pytest.raises(EnvironmentMissing, match=f"bring it back with `mlflow runs restore --run-id {gone}`"):
+        send_unsent(client, folder)
+    client.restore_run(gone)
+    assert send_unsent(client, folder) == 1
+
+
+def test_artifacts_wait_elsewhere_where_the_disk_of_the_journal_is_full(small_disk: Path, tmp_path: Path) -> None:
+    journal = Journal(small_disk / "journal", HEADER)
+    made = tmp_path / "made"
+    made.mkdir()
+    (made / "large").write_bytes(bytes(8_000_000))
+    assert journal.take_files(made) == str(made)
+    journal.append("files", {"folder": str(made)})
+    journal.mark(1)
+    assert not made.exists()
 
 
 def test_entries_sent_but_not_marked_are_in_the_store_once(tmp_path: Path, empty_database: Path) -> None:
@@ -147,9 +214,9 @@ def test_entries_sent_but_not_marked_are_in_the_store_once(tmp_path: Path, empty
         if epoch % 10 == 0:
             journal.append("tags", {"epoch": str(epoch)})
     journal.append("data", {"name": "digits", "digest": "abc", "source": "embedded", "splits": {"train": 3}})
-    files = journal.new_files()
-    (files / "a.txt").write_text("a")
-    journal.append("files", {"folder": str(files.relative_to(journal.folder))})
+    (tmp_path / "made").mkdir()
+    (tmp_path / "made" / "a.txt").write_text("a")
+    journal.append("files", {"folder": journal.take_files(tmp_path / "made")})
     journal.append("ended", {"status": "FINISHED", "time": 5})
     journal.close()
     for kill in range(50):
@@ -158,7 +225,7 @@ def test_entries_sent_but_not_marked_are_in_the_store_once(tmp_path: Path, empty
         if kill % 3:  # else killed here
             journal.mark(count)
         journal.close()
-    assert send_kept(client, tmp_path / "journal") is not None
+    assert send_unsent(client, tmp_path / "journal")
     assert not (tmp_path / "journal").exists()
     for name, values in (("train_loss", [1 / n for n in range(1, 101)]), ("epoch_seconds", [0.5] * 100)):
         points = client.get_metric_history(run, name)

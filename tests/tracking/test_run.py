@@ -12,6 +12,7 @@ from typing import Any
 import mlflow
 import psutil
 import pytest
+from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 
 from dlperf import entry_points
 from dlperf.errors import BadInput, Ended, EnvironmentMissing
@@ -107,7 +108,7 @@ def test_what_is_said_waits_while_the_server_is_away(
         time.sleep(0.2)
         run.epochs(3, [EPOCH])
         run.final_metrics({"test_error": 0.5})
-        said = f"connection refused.*`dlperf runs --send {run.id}` once it does"
+        said = f"connection refused.*`dlperf runs --send {run.id} --state_dir {tmp_path}/state` once it does"
         with pytest.raises(EnvironmentMissing, match=said), store.sender.finishing(1):
             pass
         assert run.said.curves["train_loss"] == [1.0] * 3
@@ -138,6 +139,40 @@ def test_what_a_killed_program_said_is_sent_by_the_next_start(store: Store, tmp_
     assert caught_up.logged_metrics == {"test_error"}
     assert store.children(parent)["key"].finished
     assert not any(tmp_path.glob("*/journal"))
+
+
+def test_a_run_is_made_once_the_server_answers_and_a_refusal_is_not_repeated(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    create_run = store.client.create_run
+
+    def answer_late(*given: Any, **further: Any) -> Any:
+        asked.append("asked")
+        if len(asked) < 3:
+            raise mlflow.MlflowException("connection refused")
+        return create_run(*given, **further)
+
+    monkeypatch.setattr(store.client, "create_run", answer_late)
+    monkeypatch.setattr("dlperf.tracking.store._PAUSE", 0.01)
+    noted: list[Run] = []
+    store.patience = 30
+    assert [store.create("late", made=noted.append)] == noted
+    asked.clear()
+    store.patience = 0
+    with pytest.raises(mlflow.MlflowException):
+        store.create("never")
+    store.patience = 30
+    asked.clear()
+
+    def refuse(*_: Any, **__: Any) -> Any:
+        asked.append("asked")
+        raise mlflow.MlflowException("no such experiment", error_code=INVALID_PARAMETER_VALUE)
+
+    monkeypatch.setattr(store.client, "create_run", refuse)
+    with pytest.raises(mlflow.MlflowException):
+        store.create("refused")
+    assert asked == ["asked"]
 
 
 def test_a_trial_reads_alike_from_memory_and_from_the_store(store: Store, tmp_path: Path) -> None:
