@@ -162,7 +162,7 @@ def test_no_secret_is_in_what_a_program_leaves(desk: ServedDesk, proxy: FaultyPr
     process.send_signal(signal.SIGTERM)
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 143
-    assert "trained, not sent" in output
+    assert "dlperf: not sent: " in output
     assert planted not in output
     left = [file for file in desk.folder.rglob("*") if file.is_file()]
     assert any(file.name == "entries" for file in left)
