@@ -15,6 +15,20 @@ def side_by_side(parameters: Any) -> bool:
     return getattr(parameters, "engine", "local") != "local" or getattr(parameters, "processes", 1) > 1
 
 
+def check(parameters: Any) -> None:
+    """Verify before a run is made what can be said by then of the engine that is asked for, and of its settings.
+
+    Raises:
+        BadInput: If RAY_ADDRESS or TF_ENABLE_ONEDNN_OPTS cannot be used.
+        EnvironmentMissing: If the engine is not there.
+    """
+    onednn.default()
+    if getattr(parameters, "engine", "local") == "ray":
+        from dlperf.engines import cluster
+
+        cluster.check()
+
+
 def run(problem: Problem[Any], tasks: Sequence[Task], listener: Listener, *, alone: bool = False) -> None:
     """Run the tasks on the engine that their parameters ask for.
 

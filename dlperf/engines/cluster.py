@@ -82,7 +82,13 @@ def run(tasks: Sequence[Task], listener: Listener, *, cpus: float, gpus: float) 
         ray.shutdown()
 
 
-def _connected() -> Any:
+def check() -> str:
+    """Verify that there is Ray, and the address of a cluster, which is not asked; return it.
+
+    Raises:
+        BadInput: If RAY_ADDRESS is no address.
+        EnvironmentMissing: If there is none, or no Ray.
+    """
     address = os.environ.get("RAY_ADDRESS", "")
     if not address:
         raise EnvironmentMissing("engine=ray needs RAY_ADDRESS, the address of a Ray cluster, as 10.0.0.1:6379")
@@ -90,6 +96,11 @@ def _connected() -> Any:
         raise EnvironmentMissing("engine=ray needs Ray: pip install 'dlperf[ray]'")
     if not _ADDRESS.fullmatch(address):
         raise BadInput("RAY_ADDRESS", address, "must be HOST:PORT, ray://HOST:PORT, or auto for this host's cluster")
+    return address
+
+
+def _connected() -> Any:
+    address = check()
     unreachable = f"the Ray cluster RAY_ADDRESS={address} does not answer"
     host, colon, port = address.rpartition(":")
     if colon and port.isdigit() and "/" not in host:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from dlperf import terminal
+from dlperf import engines, terminal
 from dlperf.clock import Clock
 from dlperf.engines.execution import Outcome
 from dlperf.errors import BadInput, DlperfError
@@ -89,11 +89,13 @@ def finish(run: Run, problem: Problem[P], outcome: Outcome, *, show_tables: bool
 
 
 def verify(problem: Problem[P], trials: Sequence[P]) -> None:
-    """Verify before anything is trained that the data and a place for the state are there.
+    """Verify before anything is trained that the engine, the data and a place for the state are there.
 
     Raises:
-        BadInput: If they are not.
+        BadInput: If a setting, the data or the place cannot be used.
+        EnvironmentMissing: If there is no data, or no engine.
     """
+    engines.check(trials[0])
     problem.verify(trials)
     _writable_states(trials[0])
 

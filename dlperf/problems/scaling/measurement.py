@@ -15,7 +15,7 @@ from dlperf.problems.scaling.images import data_used
 from dlperf.problems.scaling.job import Job
 from dlperf.problems.scaling.parameters import ASSIGNED_EPOCHS, addresses
 from dlperf.problems.scaling.worker_config import WorkerConfig
-from dlperf.processor import allowed_cores
+from dlperf.processor import allowed_cores, cores
 from dlperf.training import checkpoint
 from dlperf.trial import Context, TrialResult
 
@@ -123,7 +123,7 @@ class Measurement:
             WorkerConfig(
                 index=0 if independent else p.host + index,
                 cores=tuple(share[index]) if p.device == "cpu" else (),
-                threads=len(share[index]),
+                threads=min(len(share[index]), cores()),  # of which a quota may leave fewer than there are
                 onednn=p.onednn,
                 device=p.device,
                 devices=("/cpu:0",) if independent else devices,

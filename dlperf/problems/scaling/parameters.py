@@ -143,7 +143,7 @@ class ScalingParameters(OneDnnParameters, RunParameters):
 
 
 def addresses(hosts: str) -> tuple[str, ...]:
-    """Return the addresses in `hosts`, or if it is empty those in TF_CONFIG, as Slurm or Kubernetes sets it.
+    """Return the addresses in `hosts`, or if it is empty those in TF_CONFIG.
 
     Raises:
         BadInput: If one is no HOST:PORT, or TF_CONFIG cannot be read.
@@ -151,9 +151,8 @@ def addresses(hosts: str) -> tuple[str, ...]:
     listed = tuple(address.strip() for address in hosts.split(",")) if hosts else tf_config.read().addresses
     for address in listed:
         if not re.fullmatch(r"[^\s:]+:[0-9]{1,5}", address) or not 0 < int(address.rpartition(":")[2]) < 65536:
-            raise BadInput(
-                "hosts", hosts or address, "must be addresses HOST:PORT with commas between, ports below 65536"
-            )
+            source, written = ("hosts", hosts) if hosts else (tf_config.VARIABLE, address)
+            raise BadInput(source, written, "must be addresses HOST:PORT with commas between, ports below 65536")
     if len(set(listed)) < len(listed):
-        raise BadInput("hosts", hosts, "names an address twice")
+        raise BadInput("hosts" if hosts else tf_config.VARIABLE, ",".join(listed), "names an address twice")
     return listed

@@ -61,6 +61,8 @@ def _cluster(config: Any) -> Cluster:
     if sum(kind == "chief" for kind, _, _ in hosts) > 1:
         raise _Refused("its cluster has several chiefs")
     if not hosts:
+        if "task" in config:
+            _task(config["task"])  # or why there can be none
         return Cluster()
     task = _task(config.get("task"))
     places = [(kind, index) for kind, index, _ in hosts]
