@@ -78,7 +78,7 @@ def test_the_demo_runs_every_problem_below_one_run(demo_desk: Desk) -> None:
         trial = runs[f"cutout m={m} random_seed=1"]
         assert parents[trial.info.run_name] == runs["cutout m=0,4"].info.run_id
         assert_trial(desk, trial, epochs=4)
-    assert re.search(r"│ 0 │ +1 │ +6 │(.|\n)*│ 4 │ +1 │ +6 │", output)  # m, random_seed, epochs of the table
+    assert re.search(r"│ 0 │ +1 │ +4 │(.|\n)*│ 4 │ +1 │ +4 │", output)  # m, random_seed, epochs of the table
     assert re.search(rf"^run {runs['main'].info.run_id}[:;] ", output, re.MULTILINE)
     _compare_the_demo(desk)
 

@@ -175,6 +175,18 @@ def test_a_run_is_made_once_the_server_answers_and_a_refusal_is_not_repeated(
     assert asked == ["asked"]
 
 
+def test_a_clock_that_is_set_back_sets_back_no_point(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last value of a metric is the one of the latest time, of a step."""
+    run = begin(store, {})
+    run.final_metrics({"trials_finished": 1})
+    later = time.time()
+    monkeypatch.setattr(time, "time", lambda: later - 3600)
+    run.final_metrics({"trials_finished": 2}, again=True)
+    run.epochs(1, [EPOCH])
+    assert reread(store, run)._run.data.metrics["trials_finished"] == 2
+    assert store.client.get_metric_history(run.id, "train_loss")[0].timestamp >= 1000 * (later - 60)
+
+
 def test_a_trial_reads_alike_from_memory_and_from_the_store(store: Store, tmp_path: Path) -> None:
     """Also one that an earlier start has begun, and one whose metrics are no finite numbers."""
     first = begin(store, {})
