@@ -23,7 +23,7 @@ import numpy as np
 import dlperf
 from dlperf.data.dataset import shuffled_order
 from dlperf.errors import EnvironmentMissing, TrialFailed, reason
-from dlperf.problems.scaling.worker_config import WorkerConfig
+from dlperf.problems.scaling.worker_config import PARENT, WorkerConfig
 
 # With any strategy a step spent half its time in page faults until glibc's allocator was told to keep its memory; it
 # reads this before Python starts.
@@ -109,7 +109,7 @@ class Job:
         fingerprint = _fingerprint(configs[0])
         self._workers = []
         for number, (config, log) in enumerate(zip(configs, self._logs, strict=True)):
-            environment = {**os.environ, **ALLOCATOR, "TF_CPP_MIN_LOG_LEVEL": "3"}
+            environment = {**os.environ, **ALLOCATOR, "TF_CPP_MIN_LOG_LEVEL": "3", PARENT: str(os.getpid())}
             environment.pop("TF_CONFIG", None)
             if cluster:
                 task = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": config.index}}

@@ -6,10 +6,12 @@ When standard input closes, the commanding process is gone, and the worker ends,
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import queue
 import resource
+import signal
 import sys
 import threading
 import time
@@ -17,13 +19,15 @@ from typing import Any
 
 from dlperf import onednn
 from dlperf.errors import one_line
-from dlperf.problems.scaling.worker_config import WorkerConfig
+from dlperf.problems.scaling.worker_config import PARENT, WorkerConfig
 
 _WARM_UP_STEPS = 2
+_SET_PARENT_DEATH_SIGNAL = 1  # of prctl(2)
 
 
 def main() -> None:
     """Serve commands until standard input closes."""
+    _end_with_parent()
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # keeps what libraries print out of the answers
     config = WorkerConfig.from_json(sys.stdin.readline())
@@ -44,6 +48,19 @@ def main() -> None:
         traceback.print_exc()
         _answer(answers, {"error": f"{type(error).__name__}: {one_line(error)}"})
         # Not `sys.exit`: a worker whose peers are gone would wait for them.
+        os._exit(1)
+
+
+def _end_with_parent() -> None:
+    """Let the kernel end this process with its parent, where it can.
+
+    The thread that reads standard input cannot while TensorFlow waits for a peer and holds the interpreter's lock, as
+    it does for minutes for one that was ended before it had come up.
+    """
+    if sys.platform != "linux":
+        return
+    ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
+    if os.getppid() != int(os.environ[PARENT]):  # it is gone already
         os._exit(1)
 
 

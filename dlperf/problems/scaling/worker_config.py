@@ -8,6 +8,9 @@ from typing import Any
 
 from dlperf.onednn import Choice
 
+PARENT = "DLPERF_WORKERS_PARENT"
+"""The variable that holds the process that commands a worker."""
+
 
 @dataclass(frozen=True)
 class WorkerConfig:

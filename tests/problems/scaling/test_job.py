@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -24,7 +26,7 @@ from dlperf.problems.scaling.job import Job, rows_of
 from dlperf.problems.scaling.parameters import ScalingParameters
 from dlperf.problems.scaling.worker_config import WorkerConfig
 from dlperf.processor import cores
-from tests.support.desk import Desk, port
+from tests.support.desk import Desk, eventually, port
 from tests.support.rounding import tolerance
 
 
@@ -159,6 +161,30 @@ def test_a_killed_worker_ends_the_job_and_is_named() -> None:
             job.command("train", first=0, steps=1000)
         assert time.monotonic() - begun < 30
     assert not any(psutil.pid_exists(pid) for pid in pids)
+
+
+COMMANDS = """
+import json, sys, time
+from dlperf.problems.scaling.job import Job
+from dlperf.problems.scaling.worker_config import WorkerConfig
+job = Job("job", [WorkerConfig.from_json(sys.argv[1])], cluster=True, hosts=sys.argv[2:])
+print(job._workers[0].pid, flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.mark.slow
+def test_a_worker_that_waits_for_a_peer_ends_with_its_parent() -> None:
+    """TensorFlow waits for minutes, and no thread of the worker's runs meanwhile."""
+    hosts = [f"127.0.0.1:{port()}", f"127.0.0.1:{port()}"]
+    command = [sys.executable, "-c", COMMANDS, config(0, "multi_worker").to_json(), *hosts]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        worker = psutil.Process(int(parent.stdout.readline()))
+        eventually(lambda: any(c.status == psutil.CONN_LISTEN for c in worker.net_connections()), 60)
+        time.sleep(2)  # into its waiting
+        parent.kill()
+    eventually(lambda: not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE, 5)
 
 
 @pytest.mark.slow
