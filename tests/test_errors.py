@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dlperf.errors import EnvironmentMissing, TrialFailed, in_one_line, one_line, reason
-from dlperf.problems.scaling.worker_config import WorkerConfig
+from dlperf.problems.scaling.worker_config import PARENT, WorkerConfig
 
 REASON = "no kernel image is available for execution on the device"
 LONG = "\n".join([*("a line of a long preamble" for _ in range(18)), REASON])  # it begins at character 468
@@ -114,7 +115,9 @@ def test_a_worker_of_scaling_tells_the_whole_of_its_error() -> None:
         f"def fail(config): raise RuntimeError({LONG!r})\n"
         "w._Worker = fail; w.main()"
     )
-    with subprocess.Popen([sys.executable, "-c", broken], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as worker:
+    own = {**os.environ, PARENT: str(os.getpid())}
+    command = [sys.executable, "-c", broken]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=own) as worker:
         assert worker.stdin is not None  # it stays open: the worker ends where that closes
         assert worker.stdout is not None
         worker.stdin.write(worker_config(cores=()).to_json().encode() + b"\n")
