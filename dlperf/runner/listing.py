@@ -18,8 +18,6 @@ from dlperf.training import checkpoint
 if TYPE_CHECKING:
     import pandas as pd
 
-_UNFINISHED = ("RUNNING", "SCHEDULED", "KILLED", "FAILED")
-
 
 @dataclass(frozen=True)
 class Unfinished:
@@ -30,7 +28,7 @@ class Unfinished:
         parent: The run above it; "" for none.
         name: Its name.
         problem: The entry point.
-        state: What became of it: "runs", "runs elsewhere", "killed", "failed".
+        state: What became of it: "runs", "runs elsewhere", "killed", "killed elsewhere", "failed".
         process: Its process, where it runs: a number here, a host elsewhere.
         epoch: The last epoch of the state on this machine's disk; None where there is no state.
         is_trial: Whether it is a trial, not a run above others.

@@ -18,9 +18,9 @@ from dlperf.interruption import signals_deferred
 from dlperf.metric_names import EPOCH_METRICS, SYSTEM_METRICS
 from dlperf.tracking.owner import this_process
 from dlperf.tracking.query import ORIGINAL
+from dlperf.tracking.run import PARENT
 from dlperf.tracking.run_source import StoreRuns
 
-_PARENT = "mlflow.parentRunId"
 _NAME = "mlflow.runName"
 _COMMIT = "mlflow.source.git.commit"
 _ENDED = "dlperf.ended"
@@ -89,7 +89,7 @@ def export(client: MlflowClient, archive: Archive, filter_string: str = "") -> t
         sweeps: dict[str, list[Any]] = {}
         for run in finished:
             if not {run.info.run_id, run.data.tags.get(ORIGINAL)} & there:
-                sweeps.setdefault(run.data.tags.get(_PARENT, run.info.run_id), []).append(run)
+                sweeps.setdefault(run.data.tags.get(PARENT, run.info.run_id), []).append(run)
         for sweep, runs in reversed(sweeps.items()):  # oldest first
             archive.add(sweep, _archived(source, problem, sweep, runs))
             written += len(runs)
