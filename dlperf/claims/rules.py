@@ -7,7 +7,7 @@ and what a further draw could contradict. Whatever else differs is averaged firs
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -73,14 +73,19 @@ class Spread:
     of: str
 
 
-def finding_on(claim: Claim, trials: Trials, closed_form: float | None = None, spread: Spread | None = None) -> Finding:
+def finding_on(
+    claim: Claim,
+    trials: Trials,
+    closed_form: float | None = None,
+    spread: Callable[[], Spread | None] = lambda: None,
+) -> Finding:
     """Test a claim.
 
     Args:
         claim: The claim.
         trials: The trials it is about, all of one setting.
         closed_form: The value of its formula, if it names one.
-        spread: Of a neighbouring kind of trial, for a published number beside a single run.
+        spread: Looks up that of a neighbouring kind of trial; asked for a published number beside a single run.
     """
     values = measured(trials, claim.measure)
     known = [trial for trial in trials if trial.run_id in values]
@@ -123,7 +128,7 @@ def _bound(
     trials: Trials,
     values: Mapping[str, float],
     closed_form: float | None,
-    spread: Spread | None,
+    spread: Callable[[], Spread | None],
 ) -> Finding:
     """A number beside the published one: a counted one is equal or not, how far a measured one varies seeds tell."""
     low, high, reference = _limits(rule, claim, closed_form)
@@ -137,8 +142,8 @@ def _bound(
         return replace(found, outcome=NOT_SHOWN, says=f"{says}; {_seeds(mean.n)}, all alike, show no spread")
     if mean.n > 1:
         half, whose = prediction_half_width(mean.n, mean.sd), ""
-    elif spread:
-        half, whose = prediction_half_width(spread.n, spread.sd), f" (spread of {spread.of})"
+    elif neighbour := spread():
+        half, whose = prediction_half_width(neighbour.n, neighbour.sd), f" (spread of {neighbour.of})"
     else:
         return replace(found, outcome=NOT_SHOWN, says=f"{says}; one random seed does not tell how far they vary")
     says = f"{says}; a further run lies within {cell(half)} of it{whose}"

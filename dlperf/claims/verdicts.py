@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from dlperf.analysis.inference import holm
 from dlperf.analysis.measures import epoch_of, fact, is_one_of, matches, measured, needs_curves, value_text
-from dlperf.analysis.settings import Setting
+from dlperf.analysis.settings import Setting, differing
 from dlperf.analysis.statistics import mean_of
 from dlperf.claims.closed_forms import closed_form
 from dlperf.claims.ledger import COMPUTED, Claim
@@ -23,21 +24,14 @@ if TYPE_CHECKING:
 NOT_COMPARABLE, NOT_MEASURED = "not comparable", "not measured"
 OUTCOMES = (SUPPORTED, CONTRADICTED, NOT_SHOWN, NOT_COMPARABLE, NOT_MEASURED)
 """What a verdict can be."""
-_COLUMNS = [
-    "claim",
-    "notebook",
-    "paper",
-    "closed_form",
-    "here",
-    "low",
-    "high",
-    "n",
-    "verdict",
-    "by",
-    "reason",
-    "source",
-    "id",
-]
+_DECIDED = (SUPPORTED, CONTRADICTED, NOT_SHOWN)
+_COLUMNS = {
+    **dict.fromkeys(("claim", "source"), str),
+    **dict.fromkeys(("published", "closed_form", "reference", "reference_low", "reference_high"), float),
+    **{"reference_n": int, "reference_verdict": str},
+    **dict.fromkeys(("here", "low", "high"), float),
+    **{"n": int, "verdict": str, "by": str, "reason": str, "place": str, "id": str},
+}
 _EMULATED = "dlperf.emulated"  # a tag: why a trial says nothing about as many real devices
 _EMBEDDED = {"digits", "synthetic"}  # data sets of the demo, which no source used
 
@@ -51,7 +45,9 @@ class Verdict:
         closed_form: The value of its formula, if it names one.
         finding: What the trials say, or, where they do not compare, what they would say.
         verdict: One of OUTCOMES.
-        reason: Why it does not compare, or was not measured; else the finding in words.
+        reason: Why it does not compare, or was not measured; else the finding in words, and which trials say otherwise.
+        facts: What the trials share that decided it: parameters, hardware, software, version and data, by name.
+        reference: The verdict of the trials that come with dlperf, where it stands beside this one.
     """
 
     claim: Claim
@@ -59,6 +55,8 @@ class Verdict:
     finding: Finding
     verdict: str
     reason: str
+    facts: Mapping[str, str] = field(default_factory=dict)
+    reference: Verdict | None = None
 
 
 def verdicts(claims: Iterable[Claim], settings: Sequence[Setting[Any]], *, curves: bool = True) -> list[Verdict]:
@@ -82,30 +80,40 @@ def verdicts(claims: Iterable[Claim], settings: Sequence[Setting[Any]], *, curve
     return [question.answered() for question in questions]
 
 
+def beside(judged: Sequence[Verdict], reference: Iterable[Verdict]) -> list[Verdict]:
+    """Put the verdicts of the reference beside others on the same claims, and say why they differ where they do."""
+    by_id = {verdict.claim.id: verdict for verdict in reference}
+    return [_beside(verdict, by_id[verdict.claim.id]) if verdict.claim.id in by_id else verdict for verdict in judged]
+
+
 def verdict_table(judged: Sequence[Verdict]) -> pd.DataFrame:
-    """Lay out verdicts: the published and the closed-form number beside ours, and what follows."""
+    """Lay out verdicts: the published and the closed-form number, the reference's and ours, and what follows.
+
+    Columns: claim; source, whose it is; published; closed_form; reference, with its 95 % interval, number of
+    independent values and verdict, if a reference stands beside; here, likewise; by, "arithmetic" or "experiment";
+    reason; place, in the source; id.
+    """
     import pandas as pd
 
-    rows = [
-        {
-            "claim": verdict.claim.says,
-            "notebook": verdict.claim.published if verdict.claim.source == "notebook" else None,
-            "paper": verdict.claim.published if verdict.claim.source != "notebook" else None,
-            "closed_form": verdict.closed_form,
-            "here": verdict.finding.value,
-            "low": verdict.finding.low,
-            "high": verdict.finding.high,
-            "n": verdict.finding.n,
-            "verdict": verdict.verdict,
-            "by": "arithmetic" if verdict.claim.arithmetic else "experiment",
-            "reason": verdict.reason,
-            "source": f"{verdict.claim.source}: {verdict.claim.place}",
-            "id": verdict.claim.id,
-        }
-        for verdict in judged
-    ]
-    numbers = dict.fromkeys(("notebook", "paper", "closed_form", "here", "low", "high"), float)
-    return pd.DataFrame(rows, columns=_COLUMNS).astype(numbers)
+    rows = []
+    for verdict in judged:
+        claim, finding, reference = verdict.claim, verdict.finding, verdict.reference
+        there = reference.finding if reference else Finding("")
+        rows.append(
+            {
+                **{"claim": claim.says, "source": claim.source},
+                **{"published": claim.published, "closed_form": verdict.closed_form},
+                **{"reference": there.value, "reference_low": there.low, "reference_high": there.high},
+                **{"reference_n": there.n, "reference_verdict": reference.verdict if reference else ""},
+                **{"here": finding.value, "low": finding.low, "high": finding.high, "n": finding.n},
+                **{"verdict": verdict.verdict, "by": "arithmetic" if claim.arithmetic else "experiment"},
+                **{"reason": verdict.reason, "place": claim.place, "id": claim.id},
+            }
+        )
+    table = pd.DataFrame(rows, columns=list(_COLUMNS)).astype(_COLUMNS)
+    if any(verdict.reference for verdict in judged):
+        return table
+    return table.drop(columns=[name for name in _COLUMNS if name.startswith("reference")])
 
 
 def short_table(judged: Sequence[Verdict]) -> pd.DataFrame:
@@ -118,8 +126,8 @@ def short_table(judged: Sequence[Verdict]) -> pd.DataFrame:
         cell(here) + (f" ({cell(low)} to {cell(high)})" if low == low else "")  # one value has no interval
         for here, low, high in intervals
     ]
-    table["source"] = [source.partition(":")[0] for source in table["source"]]
-    return table[["claim", "source", "notebook", "paper", "closed_form", "here", "verdict"]]
+    names = ("claim", "source", "published", "closed_form", "reference", "here", "verdict")
+    return table[[name for name in names if name in table]]
 
 
 def counted(judged: Iterable[Verdict]) -> dict[str, int]:
@@ -150,12 +158,14 @@ class _Question:
         formula: The value of its formula, if it names one.
         findings: By the number of the setting.
         instead: The verdict where no setting has an answer.
+        settings: The settings that were asked, by number.
     """
 
     claim: Claim
     formula: float | None
     findings: dict[int, Finding]
     instead: Verdict
+    settings: Mapping[int, Setting[Any]] = field(default_factory=dict)
 
     def answered(self) -> Verdict:
         """The answer of the setting with the most independent values, and which others say something else."""
@@ -165,8 +175,28 @@ class _Question:
         number = max(known, key=lambda number: (known[number].n, -number))
         first = known[number]
         assert first.outcome is not None
-        against = [f"setting {n}, {f.outcome}: {f.says}" for n, f in known.items() if f.outcome != first.outcome]
-        return Verdict(self.claim, self.formula, first, first.outcome, "; but ".join([first.says, *against]))
+        facts = self.settings[number].facts
+        against = [
+            f"setting {n}{_apart(self.settings[n].facts, facts)}, {other.outcome}: {other.says}"
+            for n, other in known.items()
+            if other.outcome != first.outcome
+        ]
+        reason = "; but ".join([first.says, *against])
+        return Verdict(self.claim, self.formula, first, first.outcome, reason, facts)
+
+
+def _beside(verdict: Verdict, reference: Verdict) -> Verdict:
+    reason = verdict.reason
+    if {verdict.verdict, reference.verdict} <= set(_DECIDED) and verdict.verdict != reference.verdict:
+        apart = _apart(reference.facts, verdict.facts)
+        reason = f"{reason}; but the reference{apart}, {reference.verdict}: {reference.finding.says}"
+    return replace(verdict, reason=reason, reference=reference)
+
+
+def _apart(facts: Mapping[str, str], others: Mapping[str, str]) -> str:
+    """Say in brackets what some trials ran on, or with, where others did not; "" if nothing is known to differ."""
+    names = [name for name in differing([facts, others]) if facts.get(name)]
+    return f" ({', '.join(f'{name} {facts[name]}' for name in names)})" if names else ""
 
 
 def _question(claim: Claim, settings: Sequence[Setting[Any]], *, curves: bool) -> _Question:
@@ -188,7 +218,8 @@ def _question(claim: Claim, settings: Sequence[Setting[Any]], *, curves: bool) -
     comparable = [(s, fit) for s, trials in spoken_of if (fit := [t for t in trials if not _unmet(claim, t)])]
     if comparable:
         findings = {s.number: _finding(claim, fit, formula, s) for s, fit in comparable}
-        return _Question(claim, formula, findings, not_measured(next(iter(findings.values())).says))
+        asked = {setting.number: setting for setting, _ in comparable}
+        return _Question(claim, formula, findings, not_measured(next(iter(findings.values())).says), asked)
     nearest = min((trials for _, trials in spoken_of), key=lambda trials: len(_reasons(claim, trials)))
     finding = finding_on(claim, nearest, formula)
     reason = "; ".join(_reasons(claim, nearest))
@@ -199,7 +230,7 @@ def _finding(claim: Claim, trials: Sequence[StoredTrial[Any]], formula: float | 
     kinds = _kinds(trials)
     if kinds < claim.kinds:
         return Finding(f"{kinds} of {claim.kinds} different trials are there")
-    return finding_on(claim, trials, formula, _spread(claim, trials, setting))
+    return finding_on(claim, trials, formula, partial(_spread, claim, trials, setting))
 
 
 def _spread(claim: Claim, trials: Sequence[StoredTrial[Any]], setting: Setting[Any]) -> Spread | None:

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 from dlperf.analysis.measures import fact
 from dlperf.analysis.settings import Setting, settings
 from dlperf.claims.ledger import claims
-from dlperf.claims.verdicts import Verdict, verdicts
+from dlperf.claims.verdicts import Verdict, beside, verdicts
 from dlperf.comparison import audit, groups
 from dlperf.errors import BadInput
 from dlperf.problem import Problem, Summary
 from dlperf.tracking.query import SearchResult
+from dlperf.tracking.reference import reference_verdicts
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,7 +49,7 @@ class Section:
         search: The result of the search.
         settings: Its settings, the one with the most trials first.
         overview: A row per setting.
-        verdicts: On all claims about the problem.
+        verdicts: On all claims about the problem, those of the reference beside them.
     """
 
     problem: Problem[Any]
@@ -74,7 +75,8 @@ def section(problem: Problem[Any], search: SearchResult[Any], asked: Sequence[Co
     """Compare the stored trials of a problem."""
     first = asked[0]
     sorted_out = settings(problem, search.trials)
-    made = Section(problem, search, verdicts=verdicts(claims(problem.name), sorted_out, curves=first.curves))
+    judged = verdicts(claims(problem.name), sorted_out, curves=first.curves)
+    made = Section(problem, search, verdicts=beside(judged, reference_verdicts(problem.name)))
     if search.trials:
         patiences = list(dict.fromkeys(parameters.patience for parameters in asked))
         made.settings = [_setting_section(problem, setting, first, patiences) for setting in sorted_out]

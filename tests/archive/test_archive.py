@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,13 +17,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyarrow import parquet
 
+from dlperf.analysis.settings import settings as sorted_out
 from dlperf.archive import folder as archive_folder
 from dlperf.archive import parts
 from dlperf.archive.folder import Archive, opened
 from dlperf.archive.parts import ArchivedTrial
+from dlperf.claims.ledger import claims
+from dlperf.claims.verdicts import Verdict, verdicts
 from dlperf.cli import main
-from dlperf.entry_points import PROBLEMS
+from dlperf.entry_points import PROBLEMS, load_problem
 from dlperf.errors import BadInput, EnvironmentMissing
+from dlperf.tracking import query
+from dlperf.tracking.archived import ArchivedRuns
 from tests.support.made_trials import log, made, new_store
 
 TEXTS = st.dictionaries(st.text(min_size=1, max_size=8), st.text(max_size=20), max_size=4)
@@ -261,6 +266,53 @@ def test_archives_stand_beside_a_store_in_settings_of_their_own(start: Start, tm
     assert "cutout: 2 finished trials in 2 settings" in output
     assert "theirs" in (tmp_path / "both" / "report.html").read_text()
     assert "cutout: 1 finished trial in 1 setting" in start(*asked, "--filter", "params.m = '0'")[1]
+
+
+def made_on(folder: Path, hardware: str, changes: Mapping[str, float]) -> Archive:
+    """An archive of five random seeds of the ten kinds of problem 1; the losses of some optimizers times a factor."""
+    folder.mkdir()
+    archive = Archive(folder.name, folder)
+    trials = []
+    for number in range(50):
+        one = made("optimizers", number, length=2)
+        factor = changes.get(one.params["optimizer"], 1.0)
+        metrics = {name: value * factor if name == "train_loss" else value for name, value in one.metrics.items()}
+        tags = {**one.tags, "dlperf.hardware": hardware}
+        run = f"{folder.name}{number:04d}"
+        trials.append(
+            ArchivedTrial(
+                run, one.name, one.problem, "5" * 32, one.started, one.started + 1, one.params, tags, metrics, {}
+            )
+        )
+    archive.add("5" * 32, trials)
+    return archive
+
+
+def judged(*archives: Archive) -> dict[str, Verdict]:
+    problem = load_problem("optimizers")
+    found = query.together([query.find_trials(ArchivedRuns(each, labelled=True), problem) for each in archives])
+    answers = verdicts(claims("optimizers"), sorted_out(problem, found.trials))
+    return {answer.claim.id: answer for answer in answers}
+
+
+def test_archives_of_two_kinds_of_machine_give_the_same_verdicts_or_say_why_not(tmp_path: Path) -> None:
+    wide = made_on(tmp_path / "wide", "made CPU, AVX-512 VNNI, 2 cores, 24 GiB", {})
+    narrow = made_on(tmp_path / "narrow", "made CPU, AVX2, 2 cores, 24 GiB", {"adagrad": 3.0})
+    same = made_on(tmp_path / "same", "made CPU, AVX2, 2 cores, 24 GiB", {})
+    one, other, both, alike = judged(wide), judged(narrow), judged(wide, narrow), judged(wide, same)
+    assert {name: answer.verdict for name, answer in one.items()} == {n: a.verdict for n, a in alike.items()}
+    assert not any("but" in answer.reason for answer in alike.values())
+    apart = {name for name in one if one[name].verdict != other[name].verdict}
+    assert {one[name].verdict for name in apart} | {other[name].verdict for name in apart} >= {
+        "supported",
+        "contradicted",
+    }
+    for name, answer in both.items():
+        decides, beside = (other, one) if "AVX2" in answer.facts.get("hardware", "") else (one, other)
+        assert answer.verdict == decides[name].verdict, name
+        machine = beside[name].facts.get("hardware", "-")
+        named = f" (hardware {machine}, archive " in answer.reason and f"), {beside[name].verdict}: " in answer.reason
+        assert named == (name in apart), name
 
 
 def test_an_archive_becomes_runs_and_overwrites_none(start: Start, store: str, tmp_path: Path) -> None:

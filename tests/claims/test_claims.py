@@ -19,7 +19,15 @@ from dlperf.claims import ledger
 from dlperf.claims.closed_forms import CLOSED_FORMS, closed_form
 from dlperf.claims.ledger import Bound, Claim, Extreme, Paired, Ratio, Trend
 from dlperf.claims.rules import CONTRADICTED, NOT_SHOWN, SUPPORTED, Spread, decided, finding_on
-from dlperf.claims.verdicts import NOT_COMPARABLE, NOT_MEASURED, counted, short_table, verdict_table, verdicts
+from dlperf.claims.verdicts import (
+    NOT_COMPARABLE,
+    NOT_MEASURED,
+    beside,
+    counted,
+    short_table,
+    verdict_table,
+    verdicts,
+)
 from dlperf.entry_points import PROBLEMS
 from dlperf.trial import StoredTrial
 from tests.support.trials import stored
@@ -180,7 +188,10 @@ def test_a_published_run_is_judged_by_how_far_our_own_lie_apart() -> None:
     assert outcome(far, seeds) == CONTRADICTED
     assert outcome(near, seeds[:1]) == NOT_SHOWN
     assert (outcome(near, of_seeds([2.2] * 4)), outcome(near, of_seeds([2.2] * 5))) == (NOT_SHOWN, SUPPORTED)
-    neighbour = Spread(0.1, 5, "m=4")
+
+    def neighbour() -> Spread:
+        return Spread(0.1, 5, "m=4")
+
     borrowed = finding_on(near, seeds[2:3], None, neighbour)
     assert (borrowed.outcome, "(spread of m=4)" in borrowed.says) == (SUPPORTED, True)
     assert outcome(far, seeds[2:3], spread=neighbour) == CONTRADICTED
@@ -424,7 +435,28 @@ def test_settings_that_contradict_each_other_are_told() -> None:
     elsewhere = [stored("cutout", n, another, metrics={"test_error": 1.0 + n / 1000}) for n in (1, 7, 13)]
     answer = verdict(one, [*here, *crowd, *elsewhere])
     assert (answer.verdict, answer.finding.n, answer.finding.value) == (SUPPORTED, 3, pytest.approx(1.007))
-    assert "; but setting 1, contradicted: 3.04 against 2 (+52.0%)" in answer.reason
+    machine = "hardware made CPU, 2 cores, 24 GiB"
+    assert f"; but setting 1 ({machine}), contradicted: 3.04 against 2 (+52.0%)" in answer.reason
+
+
+def test_the_reference_stands_beside_and_why_it_says_otherwise_is_told() -> None:
+    one = claim(where={"m": 2}, measure="test_error", rule={"at_most": "published"})
+    here, there = verdict(one, of_seeds([1.0, 1.01, 1.02])), verdict(one, of_seeds([3.0, 3.01, 3.02]))
+    there = replace(there, facts={**there.facts, "hardware": "another CPU, AVX2"})
+    (both,) = beside([here], [there])
+    assert both.reason == f"{here.reason}; but the reference (hardware another CPU, AVX2), contradicted: {there.reason}"
+    assert beside([here], [here])[0].reason == here.reason
+    assert beside([here], []) == [here]
+    row = verdict_table([both]).iloc[0]
+    assert (row["published"], row["here"], row["reference"]) == (2.0, pytest.approx(1.01), pytest.approx(3.01))
+    assert row["reference_low"] < row["reference"] < row["reference_high"]
+    assert (row["verdict"], row["reference_verdict"], row["reference_n"]) == (SUPPORTED, CONTRADICTED, 3)
+    assert not [name for name in verdict_table([here]) if name.startswith("reference")]
+    (unmeasured,) = beside([verdict(one, [])], [there])
+    assert (unmeasured.reason, verdict_table([unmeasured]).iloc[0]["reference_verdict"]) == (
+        "no such trial",
+        CONTRADICTED,
+    )
 
 
 def test_every_claim_gets_one_of_the_five_verdicts() -> None:

@@ -172,7 +172,9 @@ def test_groups_metrics_and_repeats(start: Start, tmp_path: Path) -> None:
     assert not (tmp_path / "newest" / "cutout" / "plots").exists()
 
 
-def test_claims_on_a_problem_without_trials_are_not_measured(start: Start, tmp_path: Path) -> None:
+def test_claims_on_a_problem_without_trials_are_not_measured_and_the_reference_stands_beside(
+    start: Start, tmp_path: Path
+) -> None:
     status, output, _ = start("--filter", "params.m = '8'", "--curves", "false", "--output", str(tmp_path))
     assert status == 0
     assert "optimizers: 0 finished trials in 0 settings" in output
@@ -180,6 +182,11 @@ def test_claims_on_a_problem_without_trials_are_not_measured(start: Start, tmp_p
     computed = claims["id"].isin([claim.id for claim in ledger.claims("optimizers") if claim.measure == "computed"])
     assert (len(claims) > 50, set(claims["verdict"][~computed])) == (True, {"not measured"})
     assert set(claims["verdict"][computed]) == {"supported", "contradicted"}
+    beside = pd.read_csv(tmp_path / "architectures" / "tables" / "claims.csv").set_index("id")
+    alexnet = beside.loc["architectures/alexnet-60-million"]
+    assert (alexnet["published"], alexnet["reference"], alexnet["reference_verdict"]) == (6e7, 60965224, "supported")
+    assert (alexnet["verdict"], pd.isna(alexnet["here"])) == ("not measured", True)
+    assert not (tmp_path / "architectures" / "tables" / "means.csv").exists()  # its trials are not the user's
 
 
 def test_a_filter_is_passed_on(start: Start, tmp_path: Path) -> None:
