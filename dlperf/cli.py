@@ -78,7 +78,13 @@ def remote(argv: Sequence[str] | None = None) -> int:
 
 
 class _Command(click.Command, abc.ABC):
-    """A command with an option per declared parameter; an option takes one value."""
+    """A command with an option per declared parameter; an option takes one value.
+
+    Attributes:
+        empty_is_default: Whether an empty text stands for a default that is empty. `mlflow run` hands such texts over.
+    """
+
+    empty_is_default = True
 
     def __init__(self, name: str, summary: str, example: str, *declarations: type[Parameters]) -> None:
         """Make the options from the declarations."""
@@ -149,7 +155,7 @@ class _Command(click.Command, abc.ABC):
                 raw[name] = values[0]
         for name, written in raw.items():
             # An unset shell variable (`--m "$M"`) must not start the default's hours of work.
-            if not written and self.descriptions[name].default != "":
+            if not written and not (self.empty_is_default and self.descriptions[name].default == ""):
                 raise self._no_value(name)
             # `--m --depth 8`: click takes the next option for the value of the first.
             if written.startswith("--") and written[2:].partition("=")[0] in self.descriptions:
@@ -220,6 +226,8 @@ class _EntryPoint(_Command):
 
 class _ProgramCommand(_Command):
     """One of the commands that are no entry points: `runs`, `archive`."""
+
+    empty_is_default = False
 
     def __init__(self, name: str) -> None:
         """Make the options from the declarations."""

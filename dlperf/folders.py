@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from pathlib import Path
@@ -25,7 +26,7 @@ def writable_folder(parameter: str, folder: Path) -> Path:
         BadInput: It cannot be written to, with the system's reason.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_lasting(folder)
         tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
         raise BadInput(parameter, folder, f"must be a folder that can be written to ({error.strerror})") from error
@@ -36,3 +37,31 @@ def state_folder(asked_for: str = "") -> Path:
     """Return the folder of states and journals: the one that is asked for, else DLPERF_STATE_DIR, else the cache's."""
     default = Path(platformdirs.user_cache_dir("dlperf")) / "state"
     return Path(asked_for or os.environ.get("DLPERF_STATE_DIR") or default).expanduser()
+
+
+def make_lasting(folder: Path) -> None:
+    """Make a folder, and those above it, unless they are there; what is in it is found after a power failure too.
+
+    Raises:
+        OSError: If it cannot be made.
+    """
+    new = [each for each in (folder, *folder.parents) if not each.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for each in reversed(new):
+        sync(each.parent)
+
+
+def sync(path: Path) -> None:
+    """Wait until the disk has a file, or which names a folder has.
+
+    Raises:
+        OSError: If it cannot be written.
+    """
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # a file system on which folders cannot be waited for
+            raise
+    finally:
+        os.close(descriptor)

@@ -129,6 +129,16 @@ def test_bad_input_is_one_line_and_status_2(
     assert (sweep.started, sweep.refused) == ([], [])
 
 
+@pytest.mark.parametrize("argument", ["--resume", "--send", "--state_dir", "--tracking_uri"])
+def test_an_empty_value_of_a_command_of_the_program_is_refused(
+    capsys: pytest.CaptureFixture[str], argument: str
+) -> None:
+    """`dlperf runs --send "$ID"` with the variable unset is not to list, nor to look elsewhere."""
+    for arguments in ([argument, ""], [f"{argument}="]):
+        assert cli.main(["runs", *arguments]) == 2
+        assert capsys.readouterr().err == f"dlperf runs: {argument[2:]}=: {argument} needs a value: text\n"
+
+
 def test_bad_input_ends_the_run_that_mlflow_made(
     sweep: Sweep, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

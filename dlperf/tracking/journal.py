@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from dlperf.errors import EnvironmentMissing, one_line
+from dlperf.folders import make_lasting, sync
 from dlperf.interruption import signals_deferred
 
 FOLDERS = {"files", "model"}
@@ -101,8 +102,9 @@ class Journal:
         self._complained = False
         self._synced = 0.0
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            make_lasting(folder)
             self._file = (folder / _ENTRIES).open("ab", buffering=0)
+            sync(folder)
             _lock(self._file)
             there, entries, self._size = _read(folder)
         except OSError as error:
@@ -142,10 +144,10 @@ class Journal:
         """
         own = self.folder / _FILES / str(time.time_ns())
         try:
-            shutil.copytree(folder, own)
-            for file in own.rglob("*"):
-                if file.is_file():
-                    _sync(file)
+            make_lasting(own)
+            shutil.copytree(folder, own, dirs_exist_ok=True)
+            for path in (own, *own.rglob("*")):
+                sync(path)
         except OSError:
             shutil.rmtree(own, ignore_errors=True)
             return str(folder)
@@ -312,11 +314,6 @@ def _sent(folder: Path) -> int:
         return int((folder / _SENT).read_text())
     except (OSError, ValueError):
         return 0
-
-
-def _sync(file: Path) -> None:
-    with file.open("rb") as opened:
-        os.fsync(opened.fileno())
 
 
 def _lock(file: Any) -> None:

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from dlperf.errors import TrialFailed
+from dlperf.folders import make_lasting, sync
 from dlperf.interruption import signals_deferred
 
 _RECORD = "record.json"
@@ -44,7 +45,7 @@ def save(path: Path, arrays: Mapping[str, np.ndarray], record: Mapping[str, Any]
     """
     # A signal amid this would leave an archive that closes itself half written, which is another error.
     with signals_deferred():
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_lasting(path.parent)
         partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
         encoded = np.frombuffer(json.dumps(record).encode(), np.uint8)
         content = io.BytesIO()
@@ -61,12 +62,8 @@ def save(path: Path, arrays: Mapping[str, np.ndarray], record: Mapping[str, Any]
             partial.replace(path)
         finally:
             partial.unlink(missing_ok=True)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            # Without this the renaming itself may be lost when the machine, not only the process, goes down.
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        # Without this the renaming itself may be lost when the machine, not only the process, goes down.
+        sync(path.parent)
 
 
 def load(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
