@@ -56,6 +56,12 @@ class TrialFailed(DlperfError):
     """A trial could not be finished (a loss that is not finite, a failed child): exit status 1."""
 
 
+class OutOfMemory(TrialFailed):
+    """A trial needed more memory than it may use: exit status 1; its run's tag `dlperf.failure` is FAILURE."""
+
+    FAILURE = "memory"
+
+
 class NothingFound(DlperfError):
     """There is no trial to compare: exit status 1."""
 

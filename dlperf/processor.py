@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import re
@@ -75,6 +76,52 @@ def memory_bytes() -> int:
         if limit not in ("", "max"):
             limits.append(int(limit))
     return min(limits)
+
+
+def memory_kills() -> tuple[Path, int] | None:
+    """Return where the kernel counts the processes of this control group that it ends for want of memory, and how many.
+
+    A limit that is reached (v1: memory.failcnt) is no such end: the kernel may have found memory in its caches. None
+    where nothing counts: outside Linux, before Linux 4.13, in the root group.
+    """
+    for group in _control_groups("memory"):
+        file = group.folder / ("memory.events" if group.version == 2 else "memory.oom_control")
+        # Of the groups above, which count others too, none holds this process's memory if its own has the file.
+        if (count := memory_kills_in(file)) is not None:
+            return file, count
+    return None
+
+
+def memory_kills_in(file: Path) -> int | None:
+    """Return what such a file counts; None where it is gone, or counts nothing."""
+    counts = [line.split()[1] for line in _lines(file) if line.startswith("oom_kill ")]
+    return int(counts[0]) if counts else None
+
+
+def end_first(process: int) -> None:
+    """Let the kernel end a child process rather than this one where memory is full: this one can say what happened."""
+    with contextlib.suppress(OSError):  # outside Linux, or it has ended
+        Path(f"/proc/{process}/oom_score_adj").write_text("500")
+
+
+class MemoryKills:
+    """Tells of the deaths of child processes which of them the kernel was, for want of memory."""
+
+    def __init__(self) -> None:
+        """Count from here on."""
+        self._explained = self._count()
+
+    def one_more(self) -> bool:
+        """Whether there was one that has explained no death so far; it explains one now."""
+        if self._count() <= self._explained:
+            return False
+        self._explained += 1
+        return True
+
+    @staticmethod
+    def _count() -> int:
+        found = memory_kills()
+        return found[1] if found else 0
 
 
 def cpu_model() -> str:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -19,6 +18,7 @@ from dlperf.errors import BadInput
 from dlperf.problems.approximators.parameters import ApproximatorsParameters
 from dlperf.problems.cutout.parameters import CutoutParameters
 from dlperf.problems.scaling.parameters import ScalingParameters
+from tests.support.control_groups import real_group
 from tests.support.desk import ROOT
 
 SIXTEEN = list(range(16))
@@ -164,31 +164,33 @@ def test_affinity_counts() -> None:
         os.sched_setaffinity(0, allowed)
 
 
-@contextlib.contextmanager
-def real_group(version: int) -> Iterator[tuple[Path, str]]:
-    """A control group of this machine that a process may be put in, and the name of its controller's hierarchy."""
-    if os.geteuid() != 0:
-        pytest.skip("needs root, to make a control group")
-    mounted = next((mount for v, mount, _ in processor._hierarchies("cpu") if v == version), None)
-    limit = "cpu.max" if version == 2 else "cpu.cfs_quota_us"
-    if mounted is None:
-        pytest.skip(f"this machine has no control groups of version {version} with CPU quotas")
-    group = mounted / f"dlperf-test-{os.getpid()}"
-    try:
-        group.mkdir()
-    except OSError as error:
-        pytest.skip(f"no control group can be made here: {error.strerror}")
-    try:
-        if not (group / limit).exists():
-            pytest.skip(f"this machine has no CPU quotas in control groups of version {version}")
-        yield group, limit
-    finally:
-        group.rmdir()
+@pytest.mark.parametrize(
+    ("version", "files", "count"),
+    [
+        (2, {"a/b/memory.events": "low 0\nmax 9\noom 3\noom_kill 2\noom_group_kill 0\n"}, 2),
+        (2, {"a/b/cpu.max": "max 100000", "a/memory.events": "oom_kill 1\n"}, 1),  # which holds the memory of b
+        (1, {"a/b/memory.oom_control": "oom_kill_disable 0\nunder_oom 0\noom_kill 4\n"}, 4),
+        (1, {"a/b/memory.oom_control": "oom_kill_disable 0\nunder_oom 0\n", "a/b/memory.failcnt": "7"}, None),
+        (2, {}, None),
+    ],
+)
+def test_kills_for_want_of_memory(made: Made, version: int, files: dict[str, str], count: int | None) -> None:
+    made(version, "/a/b", files)
+    found = processor.memory_kills()
+    assert (found[1] if found else None) == count
+
+
+def test_each_of_the_kernels_kills_explains_one_death(made: Made) -> None:
+    file = made(2, "/a", {"a/memory.events": "oom_kill 5\n"}) / "a" / "memory.events"
+    kills = processor.MemoryKills()
+    assert not kills.one_more()
+    file.write_text("oom_kill 7\n")
+    assert [kills.one_more() for _ in range(3)] == [True, True, False]
 
 
 @pytest.mark.parametrize("version", [1, 2])
 def test_a_real_control_group(version: int) -> None:
-    with real_group(version) as (group, limit):
+    with real_group("cpu", version) as (group, limit):
         (group / limit).write_text("150000 100000" if version == 2 else "150000")
         program = "import os; from dlperf import processor; print(processor.cpu_quota(), processor.cores())"
         joined = f"open({str(group / 'cgroup.procs')!r}, 'w').write(str(__import__('os').getpid())); {program}"

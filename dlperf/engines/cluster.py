@@ -22,7 +22,7 @@ from typing import Any
 import dlperf
 from dlperf import entry_points
 from dlperf.engines.execution import Listener, Outcome, RemoteReport, Task, execute, portable
-from dlperf.errors import BadInput, EnvironmentMissing, TrialFailed, one_line, reason
+from dlperf.errors import BadInput, EnvironmentMissing, OutOfMemory, TrialFailed, one_line, reason
 from dlperf.trial import Report
 
 _ADDRESS = re.compile(r"(ray://)?([\w.-]+|\[[0-9a-fA-F:]+\]):[0-9]{1,5}|auto")
@@ -161,7 +161,9 @@ def _room(ray: Any, cpus: float, gpus: float) -> int:
 def _outcome(ray: Any, reference: Any) -> Outcome | Exception:
     try:
         outcome: Outcome | Exception = ray.get(reference)
-    except (ray.exceptions.WorkerCrashedError, ray.exceptions.NodeDiedError, ray.exceptions.OutOfMemoryError) as error:
+    except ray.exceptions.OutOfMemoryError as error:
+        return OutOfMemory(f"its worker got no more memory: {one_line(error)}")
+    except (ray.exceptions.WorkerCrashedError, ray.exceptions.NodeDiedError) as error:
         return TrialFailed(f"its worker died {_RETRIES + 1} times: {one_line(error)}")
     except ray.exceptions.RayError as error:
         return TrialFailed(one_line(error))

@@ -12,10 +12,12 @@ from typing import Any, Protocol
 from dlperf import environment, onednn
 from dlperf.clock import Clock
 from dlperf.engines import xla_cache
-from dlperf.errors import DlperfError, TrialFailed, one_line
+from dlperf.errors import DlperfError, OutOfMemory, TrialFailed, one_line
 from dlperf.parameters import Parameters
 from dlperf.problem import Problem
 from dlperf.trial import Context, DataUsed, Report, TrialResult
+
+_MOST_OF_A_REASON = 300  # TensorFlow tells what every operation above had
 
 
 @dataclass
@@ -89,6 +91,7 @@ def execute(problem: Problem[Any], task: Task, report: Report) -> Outcome:
 
     Raises:
         DlperfError: What the problem raises.
+        OutOfMemory: If Python, NumPy or TensorFlow gets no memory.
     """
     clock = Clock()
     clock.carry(task.accounts)
@@ -100,8 +103,18 @@ def execute(problem: Problem[Any], task: Task, report: Report) -> Outcome:
             xla_cache.use(getattr(task.parameters, "threads", 0))
     follows_from = problem.curve_follows_from(task.parameters)
     context = Context(task.name, report, clock, task.state_file, task.show_progress, follows_from)
-    result = problem.run_trial(task.parameters, context)
+    try:
+        result = problem.run_trial(task.parameters, context)
+    except Exception as error:
+        if is_for_memory(error):
+            raise OutOfMemory(f"it got no more memory ({one_line(error, _MOST_OF_A_REASON)})") from error
+        raise
     return Outcome(result, clock.snapshot(), environment.peak_memory_mb())
+
+
+def is_for_memory(error: Exception) -> bool:
+    """Whether an error says that there was no memory; TensorFlow, and with it its class of such, may not be loaded."""
+    return isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError"
 
 
 def portable(error: Exception) -> DlperfError:

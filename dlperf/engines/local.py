@@ -20,7 +20,8 @@ from typing import Any
 
 from dlperf import entry_points
 from dlperf.engines.execution import Listener, RemoteReport, Task, execute, portable
-from dlperf.errors import DlperfError, TrialFailed
+from dlperf.errors import DlperfError, OutOfMemory, TrialFailed
+from dlperf.processor import MemoryKills, end_first, memory_bytes
 from dlperf.trial import Report
 
 _ATTEMPTS = 2
@@ -40,6 +41,7 @@ class _Attempt:
 def run(tasks: Sequence[Task], listener: Listener, processes: int) -> None:
     """Run the tasks, begun in their order, in `processes` workers."""
     waiting, again = deque(tasks), deque[_Attempt]()
+    kills = MemoryKills()
     workers: list[_Worker] = []
     try:
         while True:
@@ -55,7 +57,7 @@ def run(tasks: Sequence[Task], listener: Listener, processes: int) -> None:
                 ended = worker.attend(listener)
                 if ended == "died":
                     workers.remove(worker)
-                    again += _after_death(worker, listener)
+                    again += _after_death(worker, kills, listener)
                 elif not worker.attempt and worker.trials == _TRIALS_PER_WORKER:
                     workers.remove(worker)
                     worker.stop()
@@ -84,14 +86,18 @@ def _next(waiting: deque[Task], again: deque[_Attempt], listener: Listener) -> _
     return None
 
 
-def _after_death(worker: _Worker, listener: Listener) -> list[_Attempt]:
+def _after_death(worker: _Worker, kills: MemoryKills, listener: Listener) -> list[_Attempt]:
     """Return the attempt that a dead worker leaves to be made again, if it was not the last."""
     attempt, how = worker.attempt, worker.cause_of_death()
     assert attempt is not None
+    for_memory = worker.was_killed and kills.one_more()
+    if for_memory:
+        how = f"was killed by the kernel: the {memory_bytes() / 2**30:.1f} GiB of memory that it may use were full"
     if attempt.number < _ATTEMPTS:
         print(f"dlperf {attempt.task.name}: its worker process {how}: tried again", file=sys.stderr, flush=True)
         return [attempt]
-    listener.ended(attempt.task, TrialFailed(f"its worker process {how}, {attempt.number} times"))
+    failed = OutOfMemory if for_memory else TrialFailed
+    listener.ended(attempt.task, failed(f"its worker process {how}, {attempt.number} times"))
     return []
 
 
@@ -105,6 +111,8 @@ class _Worker:
         self.trials = 0
         self._process = context.Process(target=_serve, args=(far,), name="dlperf worker", daemon=True)
         self._process.start()
+        assert self._process.pid
+        end_first(self._process.pid)
         far.close()  # or a worker's death would not be seen as the end of the connection
 
     def give(self, attempt: _Attempt) -> None:
@@ -141,6 +149,11 @@ class _Worker:
         task, self.attempt = self.attempt.task, None
         listener.ended(task, content)
         return "ended"
+
+    @property
+    def was_killed(self) -> bool:
+        """Whether it was killed by SIGKILL, as the kernel kills for want of memory."""
+        return self._process.exitcode == -signal.SIGKILL
 
     def cause_of_death(self) -> str:
         """Say how the process ended."""

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from dlperf.errors import BadInput, Ended, EnvironmentMissing, TrialFailed
+from dlperf.errors import BadInput, Ended, EnvironmentMissing, OutOfMemory, TrialFailed
 from dlperf.remote import container as containers
 from dlperf.remote import docker_engine, image, logs
 from dlperf.remote.link import Link
@@ -231,7 +231,7 @@ def _follow(host: Host, store: Store, container: Any, run_id: str, opening: str 
         reason = f"its container on {host.name} ended with status {status}{memory}"
         if memory:
             say(reason)
-        settled = _settle(store, run_id, "FAILED", reason)
+        settled = _settle(store, run_id, "FAILED", OutOfMemory.FAILURE if memory else reason)
     # One that could end its run had its tracking server, and lacked something else.
     if settled and status == _TRACKING_GONE and containers.tunnel_port(container):
         say(_where(host, container, run_id, "is kept"))

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dlperf.errors import OutOfMemory
 from dlperf.tracking.journal import JournalOnDisk
-from dlperf.tracking.owner import host_of, is_gone, is_here
+from dlperf.tracking.owner import ended_for_memory, host_of, is_gone, is_here
 from dlperf.tracking.run import PARENT
 from dlperf.tracking.run_source import runs
 from dlperf.tracking.store import Store
@@ -29,6 +30,7 @@ class Unfinished:
         name: Its name.
         problem: The entry point.
         state: What became of it: "runs", "runs elsewhere", "killed", "killed elsewhere", "failed".
+        for_memory: Whether it failed, or was killed, for want of memory, where that is known.
         process: Its process, where it runs: a number here, a host elsewhere.
         epoch: The last epoch of the state on this machine's disk; None where there is no state.
         is_trial: Whether it is a trial, not a run above others.
@@ -42,6 +44,7 @@ class Unfinished:
     process: str
     epoch: int | None
     is_trial: bool
+    for_memory: bool
 
     @property
     def can_go_on(self) -> bool:
@@ -86,8 +89,9 @@ def _in_words(run: Unfinished) -> str:
     if run.state == "runs elsewhere":
         return f"runs on {run.process}"
     if run.state == "killed":
-        return "killed, can go on from the start" if run.is_trial and not run.epoch else "killed, can go on"
-    return run.state
+        killed = "killed for want of memory" if run.for_memory else "killed"
+        return f"{killed}, can go on from the start" if run.is_trial and not run.epoch else f"{killed}, can go on"
+    return f"{run.state} for want of memory" if run.for_memory else run.state
 
 
 def _read(run: Any, state_dir: Path) -> Unfinished:
@@ -111,7 +115,15 @@ def _read(run: Any, state_dir: Path) -> Unfinished:
         process=process,
         epoch=_epoch((Path(given) if given else state_dir) / run.info.run_id / "state.npz"),
         is_trial=tags.get("dlperf.role") == "trial",
+        for_memory=_is_for_memory(tags),
     )
+
+
+def _is_for_memory(tags: Mapping[str, str]) -> bool:
+    if "dlperf.ended" in tags:
+        return tags.get("dlperf.failure") == OutOfMemory.FAILURE
+    # `mlflow run` says FAILED of a run whose process was killed, and that is all.
+    return is_gone(tags.get("dlperf.process", "")) and ended_for_memory(tags)
 
 
 def _epoch(state_file: Path) -> int | None:

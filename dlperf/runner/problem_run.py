@@ -12,6 +12,7 @@ from dlperf.errors import BadInput
 from dlperf.parameters import Arguments, P, parse
 from dlperf.problem import Demo, Problem, Summary
 from dlperf.runner import trial_run
+from dlperf.runner.memory import advised
 from dlperf.runner.resume import original_arguments, was_started
 from dlperf.runner.sweep import SweepFailed, run_sweep
 from dlperf.tracking.run import Run
@@ -64,8 +65,8 @@ def run_problem(store: Store, run: Run, problem: Problem[P], raw: Mapping[str, s
 class _Single:
     """Listens to the one trial of a start."""
 
-    def __init__(self, run: Run) -> None:
-        self._run = run
+    def __init__(self, run: Run, problem: Problem[Any]) -> None:
+        self._run, self._problem = run, problem
         self.outcome: Outcome | None = None
 
     def started(self, task: Task) -> Run:
@@ -73,7 +74,7 @@ class _Single:
 
     def ended(self, task: Task, outcome: Outcome | Exception) -> None:
         if isinstance(outcome, Exception):
-            raise outcome
+            raise advised(self._problem, task.parameters, outcome)
         self.outcome = outcome
 
 
@@ -81,7 +82,7 @@ def _run_single(store: Store, run: Run, problem: Problem[P], arguments: Argument
     trial = arguments.trials[0]
     state_file = trial_run.begin(run, problem, arguments, clock)
     task = Task(problem.name, trial, problem.trial_name(trial), state_file, True, clock.snapshot())
-    listener = _Single(run)
+    listener = _Single(run, problem)
     engines.run(problem, [task], listener, alone=True)
     assert listener.outcome is not None
     return trial_run.finish(run, problem, listener.outcome, show_tables=True)

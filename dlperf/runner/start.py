@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ from dlperf import terminal
 from dlperf.errors import BadInput
 from dlperf.parameters import P, parse
 from dlperf.problem import Demo, Problem
-from dlperf.runner import dry_run, trial_run
+from dlperf.runner import dry_run, memory, trial_run
 from dlperf.runner.demo import run_demo
 from dlperf.runner.problem_run import run_problem
 from dlperf.runner.resume import is_finished, original_arguments, was_started
@@ -50,7 +51,9 @@ def start(problem: Problem[Any] | Demo, raw: Mapping[str, str]) -> int:
     asked_for: Any = parse(problem.parameters, raw).trials[0]
     store.patience = asked_for.finish_seconds
     with store.sender.finishing(asked_for.finish_seconds), tracking_errors(store.uri):
-        store.end_stale_runs()  # which sends what they still had to say: before a run is read
+        # Which sends what they still had to say: before a run is read.
+        for stale in store.end_stale_runs():
+            print(f"dlperf: {memory.of_a_stale_run(stale)}", file=sys.stderr)
         run = store.adopted() or store.create(problem.name)
         if isinstance(problem, Demo):
             run_demo(store, run, problem, raw)

@@ -21,6 +21,7 @@ from dlperf.interruption import signals_deferred
 from dlperf.parameters import Arguments, P, describe, sweep_texts, texts
 from dlperf.problem import Problem, Summary
 from dlperf.runner import trial_run
+from dlperf.runner.memory import advised
 from dlperf.runner.resume import identity_tags, is_finished
 from dlperf.tracking.query import said_trial
 from dlperf.tracking.run import Run
@@ -182,7 +183,7 @@ class SweepRuns(Generic[P]):
             EnvironmentMissing: The next trial would meet the same.
         """
         if isinstance(outcome, Exception):
-            self._failed(task, outcome)
+            self._failed(task, advised(self._problem, task.parameters, outcome))
             return
         run = self._runs[task.name]
         try:

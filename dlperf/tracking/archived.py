@@ -25,7 +25,7 @@ _NAME = "mlflow.runName"
 _COMMIT = "mlflow.source.git.commit"
 _ENDED = "dlperf.ended"
 # Tags of dlperf's that name a process or what a user typed, and with it hosts and folders.
-_PRIVATE = {"dlperf.process", "dlperf.given", "dlperf.failure"}
+_PRIVATE = {"dlperf.process", "dlperf.memory_kills", "dlperf.given", "dlperf.failure"}
 _PRIVATE_PARAMS = {"data_dir", "state_dir", "hosts"}
 _MOST_IN_A_BATCH = 900  # MLflow takes 1000 metrics at once
 

@@ -4,10 +4,34 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Mapping
+from pathlib import Path
 
 import psutil
 
+from dlperf.processor import memory_kills, memory_kills_in
+
 _FIRST_NAMESPACE = "pid:[4026531836]"  # the kernel's number for the one that is no container
+
+
+_MEMORY_KILLS = "dlperf.memory_kills"
+
+
+def process_tags() -> dict[str, str]:
+    """Return what a run says of the process that runs it, so that it can be told later what became of that."""
+    counted = memory_kills()
+    return {"dlperf.process": this_process(), **({_MEMORY_KILLS: f"{counted[1]} {counted[0]}"} if counted else {})}
+
+
+def ended_for_memory(tags: Mapping[str, str]) -> bool:
+    """Whether the kernel has ended processes of a run's control group for want of memory since its process began.
+
+    Of a run whose process is gone, and did not end it, that says why. A group that is gone, as that of a container that
+    was removed, says nothing.
+    """
+    began, _, file = tags.get(_MEMORY_KILLS, "").partition(" ")
+    now = memory_kills_in(Path(file)) if file and is_here(tags.get("dlperf.process", "")) else None
+    return now is not None and began.isdigit() and now > int(began)
 
 
 def this_process() -> str:

@@ -17,7 +17,7 @@ import mlflow
 import dlperf
 from dlperf import tables
 from dlperf.environment import command
-from dlperf.errors import BadInput, Ended, EnvironmentMissing, in_one_line, one_line, without_logins
+from dlperf.errors import BadInput, Ended, EnvironmentMissing, OutOfMemory, in_one_line, one_line, without_logins
 from dlperf.interruption import signals_deferred
 from dlperf.metric_names import EPOCH_METRICS
 from dlperf.parameters import describe, same_value, unquoted
@@ -26,7 +26,7 @@ from dlperf.tracking import artifacts
 from dlperf.tracking.delivery import deliver, now
 from dlperf.tracking.experiment import artifact_failures
 from dlperf.tracking.journal import FOLDERS, Entry, Header, Journal
-from dlperf.tracking.owner import is_another, this_process
+from dlperf.tracking.owner import is_another, process_tags
 from dlperf.tracking.said import Said
 from dlperf.tracking.sender import Sender
 from dlperf.tracking.server import tracking_errors
@@ -153,7 +153,7 @@ class Run:
         """Let the run stand as RUNNING, owned by this process."""
         try:
             with signals_deferred():
-                self.set_tags({"dlperf.version": dlperf.__version__, "dlperf.process": this_process()})
+                self.set_tags({"dlperf.version": dlperf.__version__, **process_tags()})
                 if of_its_end := {"dlperf.ended", "dlperf.failure"} & self.tags.keys():
                     self._say("no_tags", sorted(of_its_end))
                 self._say("running", None)
@@ -172,7 +172,8 @@ class Run:
                 if error is None:
                     self.end("FINISHED")
                 else:
-                    self.end("KILLED" if killed else "FAILED", one_line(error, _TAG_CHARACTERS))
+                    reason = OutOfMemory.FAILURE if isinstance(error, OutOfMemory) else one_line(error, _TAG_CHARACTERS)
+                    self.end("KILLED" if killed else "FAILED", reason)
         except Exception as unreachable:
             message = f"run {self.id} could not be ended: {one_line(unreachable)}"
             if error is None:

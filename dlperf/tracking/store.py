@@ -13,7 +13,7 @@ from typing import Any
 import mlflow
 from mlflow.tracking.context.registry import resolve_tags
 
-from dlperf.errors import BadInput, EnvironmentMissing, one_line
+from dlperf.errors import BadInput, EnvironmentMissing, OutOfMemory, one_line
 from dlperf.folders import state_folder
 from dlperf.interruption import signals_deferred
 from dlperf.parameters import P
@@ -21,7 +21,7 @@ from dlperf.problem import Problem
 from dlperf.tracking import query, schema
 from dlperf.tracking.experiment import check_active, check_artifacts, experiment_of_environment
 from dlperf.tracking.journal import JournalHeld, journals
-from dlperf.tracking.owner import is_gone, this_process
+from dlperf.tracking.owner import ended_for_memory, is_gone, this_process
 from dlperf.tracking.run import PARENT, Run, still_run
 from dlperf.tracking.run_source import pages, runs
 from dlperf.tracking.sender import NO_USE_TO_WAIT, Sender
@@ -169,8 +169,13 @@ class Store:
                 children[key] = Run(self.client, self.uri, run)
         return children
 
-    def end_stale_runs(self) -> None:
-        """End the runs of this machine, in all experiments, that stand as RUNNING though their process is gone."""
+    def end_stale_runs(self) -> list[Run]:
+        """End the runs of this machine, in all experiments, that stand as RUNNING though their process is gone.
+
+        Returns:
+            Those whose process the kernel has ended for want of memory.
+        """
+        for_memory = []
         stale = "attributes.status = 'RUNNING' and tags.`dlperf.process` LIKE '%'"
         # All of them before any is changed: what no longer matches would move those after it to earlier pages.
         for running in list(runs(self.client, stale)):
@@ -188,8 +193,12 @@ class Store:
                 continue
             if run.finished:
                 run.end("FINISHED")
+            elif ended_for_memory(run.tags):
+                run.end("FAILED", OutOfMemory.FAILURE)
+                for_memory.append(run)
             else:
                 run.end("KILLED", "its process was killed")
+        return for_memory
 
     def caught_up(self, run: Run, state_dir: str = "") -> Run:
         """Send what earlier programs said of a run, and of those below it, and could not send.

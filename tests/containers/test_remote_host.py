@@ -264,7 +264,8 @@ def test_the_memory_limit_ends_the_run_failed(caller: Caller) -> None:
     assert status == 137, output
     assert "ended with status 137, at its memory limit" in output
     (run_id,) = set(re.findall(r"run (\w{32}) is in", output))
-    assert caller.run(run_id).info.status == "FAILED"
+    run = caller.run(run_id)
+    assert (run.info.status, run.data.tags["dlperf.failure"]) == ("FAILED", "memory")
     assert caller.host.containers() == []
 
 

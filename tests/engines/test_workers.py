@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shlex
 import signal
 import sys
 
@@ -10,7 +12,8 @@ import psutil
 import pytest
 
 from tests.support.approximators import finish, rmse_curve, start
-from tests.support.desk import Desk, Started, eventually, wait_for_line
+from tests.support.control_groups import real_group
+from tests.support.desk import SMALL, Desk, Started, eventually, wait_for_line
 
 
 @pytest.mark.slow
@@ -24,7 +27,11 @@ def test_a_problem_without_estimated_work_runs_in_workers_too(desk: Desk) -> Non
 
 def workers(process: Started) -> list[psutil.Process]:
     """Worker processes, oldest first."""
-    found = [p for p in psutil.Process(process.pid).children() if "spawn_main" in " ".join(p.cmdline())]
+    found = []
+    for child in psutil.Process(process.pid).children():
+        with contextlib.suppress(psutil.NoSuchProcess):  # a program that was asked for something
+            if "spawn_main" in " ".join(child.cmdline()):
+                found.append(child)
     return sorted(found, key=lambda p: p.create_time())
 
 
@@ -54,6 +61,29 @@ def test_a_killed_worker_loses_no_network(desk: Desk) -> None:
     assert output.count("finished before, skipped") == 3
     again = desk.runs()["approximators units=256,128 random_seed=0"]
     assert (again.info.run_id, again.info.status, len(rmse_curve(desk, again))) == (failed.info.run_id, "FINISHED", 60)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_worker_that_is_killed_for_want_of_memory_fails_as_that(desk: Desk, version: int) -> None:
+    with real_group("memory", version) as (group, limit):
+        command = [sys.executable, "entrypoints/cutout.py", *SMALL, "--m", "0,1", "--processes", "2"]
+        joined = f"echo $$ > {group}/cgroup.procs && exec {shlex.join(command)}"
+        process = desk.cold(["sh", "-c", joined], MLFLOW_RUN_ID="")
+        eventually(lambda: len(workers(process)) == 2, 60)
+        used = group / ("memory.current" if version == 2 else "memory.usage_in_bytes")
+        (group / limit).write_text(str(int(used.read_text()) + 200_000_000))  # TensorFlow takes more
+        output, _ = process.communicate(timeout=200)
+    assert process.returncode == 1, output
+    for m in (0, 1):
+        run = desk.runs()[f"cutout m={m} random_seed=0"]
+        assert (run.info.status, run.data.tags["dlperf.failure"]) == ("FAILED", "memory")
+        line = next(line for line in output.splitlines() if f"m={m} random_seed=0: failed: " in line)
+        assert "its worker process was killed by the kernel: the 0." in line
+        smaller = (
+            f"dlperf cutout --processes 2 --dataset digits --train_examples 320 --m {m} --depth 8 --micro_batch 32"
+        )
+        assert f"; with half the micro_batch, which is another trial: {smaller}, or fewer at a time" in line
 
 
 @pytest.mark.slow

@@ -17,6 +17,8 @@ from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 from dlperf import entry_points
 from dlperf.errors import BadInput, Ended, EnvironmentMissing
 from dlperf.parameters import parse, texts
+from dlperf.runner import memory
+from dlperf.runner.listing import table, unfinished
 from dlperf.runner.resume import identity_tags, original_arguments, was_started
 from dlperf.tracking.journal import Header, Journal
 from dlperf.tracking.owner import this_process
@@ -323,6 +325,33 @@ def test_only_runs_whose_process_is_gone_are_stale(store: Store) -> None:
     store.end_stale_runs()
     statuses = [store.client.get_run(run.id).info.status for run in (gone, alive, elsewhere, foreign)]
     assert statuses == ["KILLED", "RUNNING", "RUNNING", "RUNNING"]
+
+
+def test_a_stale_run_whose_group_ran_out_of_memory_has_failed_for_that(store: Store, tmp_path: Path) -> None:
+    """`dlperf runs` says so before a start ends it, and after."""
+    counted = tmp_path / "memory.events"
+    counted.write_text("oom 9\noom_kill 3\n")
+    gone = this_process().replace(" ", " 9999999", 1)
+    stale = []
+    for kills in (f"2 {counted}", f"3 {counted}", f"0 {tmp_path}/gone", "?"):
+        run = begin(store, {})
+        run.__enter__()
+        run.set_tags({"dlperf.process": gone, "dlperf.memory_kills": kills})
+        stale.append(run)
+
+    def states() -> list[str]:
+        listed = table(unfinished(store, tmp_path), {}).set_index("run")["state"]
+        return [listed[run.id] for run in stale]
+
+    killed = "killed, can go on from the start"
+    assert states() == ["killed for want of memory, can go on from the start", killed, killed, killed]
+    (failed,) = store.end_stale_runs()
+    assert memory.of_a_stale_run(failed) == (
+        f"run {stale[0].id} has failed: the kernel ended its program for want of memory; with half the micro_batch, "
+        "which is another trial: dlperf cutout --dataset digits --micro_batch 32"
+    )
+    assert states() == ["failed for want of memory", killed, killed, killed]
+    assert reread(store, failed).tags["dlperf.failure"] == "memory"
 
 
 def another_process() -> str:

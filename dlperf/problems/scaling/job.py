@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import selectors
 import signal
 import socket
@@ -22,8 +23,9 @@ import numpy as np
 
 import dlperf
 from dlperf.data.dataset import shuffled_order
-from dlperf.errors import EnvironmentMissing, TrialFailed, reason
+from dlperf.errors import EnvironmentMissing, OutOfMemory, TrialFailed, reason
 from dlperf.problems.scaling.worker_config import PARENT, WorkerConfig
+from dlperf.processor import MemoryKills, end_first, memory_bytes
 
 # With any strategy a step spent half its time in page faults until glibc's allocator was told to keep its memory; it
 # reads this before Python starts.
@@ -42,6 +44,7 @@ _TRAINED_BY = (
 _START_SECONDS = 180.0
 # Types of the errors that a collective raises when a peer has died.
 _PEER_GONE = ("UnavailableError", "InternalError", "AbortedError", "CancelledError")
+_NO_MEMORY = re.compile("(MemoryError|ResourceExhaustedError): ")
 _HOST_SECONDS = 60.0
 _END_SECONDS = 5.0
 
@@ -101,6 +104,7 @@ class Job:
             EnvironmentMissing: If this host's port is in use.
         """
         self._name = name
+        self._kills = MemoryKills()
         self._logs = [tempfile.TemporaryFile() for _ in configs]  # noqa: SIM115 - closed in `end`
         self._hosts, self._local_indices = hosts, [config.index for config in configs]
         addresses = list(hosts) or [f"127.0.0.1:{port}" for port in free_ports(len(configs) if cluster else 0)]
@@ -124,6 +128,7 @@ class Job:
                 cwd=_PACKAGE.parent,
             )
             self._workers.append(process)
+            end_first(process.pid)
             self._send(number, replace(config, fingerprint=fingerprint).to_json())
 
     def __enter__(self) -> Job:
@@ -208,12 +213,23 @@ class Job:
                 for key, _ in selector.select(left):
                     line = key.fileobj.readline()  # type: ignore[union-attr]
                     if not line:
-                        raise TrialFailed(f"{self._name}: {self._called(key.data)} {self._fate(key.data)}")
+                        raise self._failure(f"{self._called(key.data)} {self._fate(key.data)}")
                     answer = json.loads(line)
                     if "error" in answer:
-                        raise TrialFailed(f"{self._name}: {self._blamed(key.data, answer['error'])}")
+                        raise self._failure(self._blamed(key.data, answer["error"]))
                     answers[key.data] = answer
         return [answers[index] for index in indices]
+
+    def _failure(self, what: str) -> TrialFailed:
+        """Return what to raise; a worker that was killed may have been so for want of memory."""
+        killed = any(worker.poll() == -signal.SIGKILL for worker in self._workers)
+        if killed and self._kills.one_more():
+            return OutOfMemory(
+                f"{self._name}: {what}, by the kernel: the {memory_bytes() / 2**30:.1f} GiB of memory that it may use "
+                "were full"
+            )
+        failed = OutOfMemory if _NO_MEMORY.search(what) else TrialFailed
+        return failed(f"{self._name}: {what}")
 
     def _blamed(self, index: int, error: str) -> str:
         """Say which worker failed: one whose peer has died reports only an aborted collective."""

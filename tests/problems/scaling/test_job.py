@@ -7,10 +7,12 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,12 +22,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dlperf import onednn
-from dlperf.errors import BadInput, TrialFailed
+from dlperf.errors import BadInput, OutOfMemory, TrialFailed
 from dlperf.parameters import parse
 from dlperf.problems.scaling.job import Job, rows_of
 from dlperf.problems.scaling.parameters import ScalingParameters
 from dlperf.problems.scaling.worker_config import WorkerConfig
-from dlperf.processor import cores
+from dlperf.processor import MemoryKills, cores
 from tests.support.desk import Desk, eventually, port
 from tests.support.rounding import tolerance
 
@@ -151,14 +153,14 @@ def _with_fingerprints(*fingerprints: int) -> None:
 
 
 @pytest.mark.slow
-def test_a_killed_worker_ends_the_job_and_is_named() -> None:
+def test_a_worker_that_is_killed_amid_an_all_reduce_ends_the_job_and_is_named() -> None:
     with Job("job", [config(index, "multi_worker") for index in range(2)], cluster=True) as job:
         job.command("warm_up")
         pids = [worker.pid for worker in job._workers]
-        os.kill(pids[1], signal.SIGKILL)
+        threading.Timer(1, os.kill, (pids[1], signal.SIGKILL)).start()
         begun = time.monotonic()
         with pytest.raises(TrialFailed, match=r"job: worker 1 of 2 was killed by SIGKILL"):
-            job.command("train", first=0, steps=1000)
+            job.command("reduce", repeats=10**6)
         assert time.monotonic() - begun < 30
     assert not any(psutil.pid_exists(pid) for pid in pids)
 
@@ -171,6 +173,22 @@ job = Job("job", [WorkerConfig.from_json(sys.argv[1])], cluster=True, hosts=sys.
 print(job._workers[0].pid, flush=True)
 time.sleep(600)
 """
+
+
+def test_a_worker_that_the_kernel_killed_for_want_of_memory_is_told_from_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kills = 0
+    monkeypatch.setattr(MemoryKills, "_count", staticmethod(lambda: kills))
+    job: Any = Job.__new__(Job)
+    job._name, job._kills = "a job", MemoryKills()
+    job._workers = [SimpleNamespace(poll=lambda: None), SimpleNamespace(poll=lambda: -signal.SIGKILL)]
+    assert type(job._failure("worker 1 of 2 was killed by SIGKILL")) is TrialFailed
+    kills = 1
+    failure = job._failure("worker 1 of 2 was killed by SIGKILL")
+    assert isinstance(failure, OutOfMemory)
+    assert str(failure).startswith("a job: worker 1 of 2 was killed by SIGKILL, by the kernel: the ")
+    assert isinstance(job._failure("worker 0 of 2 failed: ResourceExhaustedError: OOM"), OutOfMemory)
 
 
 @pytest.mark.slow
