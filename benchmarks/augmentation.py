@@ -156,7 +156,7 @@ def sample_images(count: int) -> tuple[np.ndarray, str]:
 
     if os.environ.get("DLPERF_DATA_DIR"):
         try:
-            return np.asarray(data.load("cifar10").train_images[:count]), "CIFAR-10"
+            return np.asarray(data.load("cifar10").train_inputs[:count]), "CIFAR-10"
         except DlperfError as error:
             print(error, file=sys.stderr)
     return np.random.default_rng(0).integers(0, 256, (count, 32, 32, 3), dtype=np.uint8), "random images"

@@ -84,7 +84,7 @@ def our_epoch(optimizer: str, dropout: bool, images: int, steps: int | None) -> 
     parameters = OptimizersParameters.resolve({"optimizer": optimizer, "dropout": dropout, "l2": L2})
     updates = rule(optimizer, "notebook")(0.001)
     compiled = DenseGraphEpoch(
-        network(parameters, updates),
+        network(parameters, pixels.shape[1], 10, updates),
         updates,
         pixels,
         labels,

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from decimal import Decimal
+from pathlib import PurePath
 from typing import Any, Literal, TypeAlias, get_args, get_origin
 
 from pydantic import Field
@@ -43,6 +44,7 @@ def parameter(
     selects: bool = False,
     derived_from: str = "",
     absent: Any = None,
+    names_file: Callable[[str], str] | None = None,
     ge: float | None = None,
     gt: float | None = None,
     le: float | None = None,
@@ -66,6 +68,8 @@ def parameter(
             `derived_defaults` computes it; the values of a grid come from `default_grid`.
         absent: What a stored run that lacks the parameter was run with, where that is not today's default; a trial with
             this value has the key that it had before there was the parameter.
+        names_file: Returns the path that a text ends with, "" if it names no file: what is logged has the file's name
+            only, and a trial's identity neither, because the file's content is part of it.
         ge: The value is at least this.
         gt: The value is above this.
         le: The value is at most this.
@@ -98,6 +102,7 @@ def parameter(
             "selects": selects,
             "derived_from": derived_from,
             "absent": absent,
+            "names_file": names_file,
             "defaults": defaults,
         },
     )
@@ -122,6 +127,7 @@ class Description:
         is_one_value: Whether a user's text is one value as it stands; None where a separator always separates.
         operational: It does not define the result.
         selects: It says which trials there are.
+        names_file: Returns the path that a text ends with; None where no text names a file.
     """
 
     name: str
@@ -138,6 +144,7 @@ class Description:
     is_one_value: Callable[[str], bool] | None
     operational: bool
     selects: bool
+    names_file: Callable[[str], str] | None
 
     @classmethod
     def of(cls, field: FieldInfo, name: str, owner: str) -> Description:
@@ -181,6 +188,7 @@ class Description:
             is_one_value=settings["is_one_value"],
             operational=settings["operational"],
             selects=settings["selects"],
+            names_file=settings["names_file"],
         )
 
     @property
@@ -213,6 +221,19 @@ class Description:
         """Write one value as the text that `read` reads back: its `text`, separators in it marked."""
         written = text(value)
         return written.replace(self.separator, f"\\{self.separator}") if self._marks_separators else written
+
+    def logged(self, value: Value) -> str:
+        """Write one value as it is logged: of a path the file's name."""
+        path = self._path(value)
+        return self.write(f"{str(value).removesuffix(path)}{PurePath(path).name}" if path else value)
+
+    def identity(self, value: Value) -> str:
+        """Write one value as it defines a trial: without its path, since the file's content does."""
+        path = self._path(value)
+        return self.write(str(value).removesuffix(path) if path else value)
+
+    def _path(self, value: Value) -> str:
+        return self.names_file(value) if self.names_file and isinstance(value, str) else ""
 
     @property
     def _marks_separators(self) -> bool:

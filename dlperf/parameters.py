@@ -214,6 +214,20 @@ def texts(params: Parameters) -> dict[str, str]:
     Returns:
         Texts by name, in the order of declaration.
     """
+    return {
+        name: description.logged(getattr(params, name)) for name, description in _descriptions(type(params)).items()
+    }
+
+
+def written(params: Parameters) -> dict[str, str]:
+    """The text of every parameter of an instance, as a user writes it, with the paths of files.
+
+    Args:
+        params: The instance.
+
+    Returns:
+        Texts by name, in the order of declaration.
+    """
     return {name: description.write(getattr(params, name)) for name, description in _descriptions(type(params)).items()}
 
 
@@ -227,14 +241,14 @@ def defining(params: Parameters) -> dict[str, str]:
         Texts by name, in the order of declaration.
     """
     return {
-        name: description.write(getattr(params, name))
+        name: description.logged(getattr(params, name))
         for name, description in _descriptions(type(params)).items()
         if not (description.operational or description.selects)
     }
 
 
 def identity(params: Parameters) -> dict[str, str]:
-    """The texts of the defining parameters, less those that say what there was before they were declared.
+    """The texts of the defining parameters without paths, less those that say what there was before they were declared.
 
     Args:
         params: The instance.
@@ -244,7 +258,7 @@ def identity(params: Parameters) -> dict[str, str]:
     """
     descriptions = _descriptions(type(params))
     return {
-        name: written
+        name: descriptions[name].identity(getattr(params, name))
         for name, written in defining(params).items()
         if (absent := descriptions[name].absent) is None or written != text(absent)
     }
@@ -278,16 +292,21 @@ def same_value(cls: type[Parameters], name: str, a: str, b: str) -> bool:
         b: The other.
 
     Returns:
-        True if they are equal, or are read to equal values.
+        True if they are equal, or are read to equal values; of a path the file's name is compared.
 
     Raises:
         KeyError: There is no such parameter.
     """
     description = _descriptions(cls)[name]
     try:
-        return a == b or description.read_list(a) == description.read_list(b)
+        return a == b or _compared(description, a) == _compared(description, b)
     except BadInput:
         return False
+
+
+def _compared(description: Description, listed: str) -> list[Value]:
+    values = description.read_list(listed)
+    return [description.logged(value) if isinstance(value, str) else value for value in values]
 
 
 def unquoted(params: Mapping[str, str]) -> dict[str, str]:

@@ -123,7 +123,7 @@ class Problem(Generic[P]):
         verify: Verifies before any run exists that trials can be run: the data is there and well formed. Raises
             BadInput or EnvironmentMissing.
         data_digest: Hash of the data a trial uses.
-        data_drawn: The data follow from the random seed, and their hash with it.
+        data_drawn: Whether a trial's data follow from the random seed, and their hash with it.
         run_trial: Runs one trial.
         summarize: Tables and figures of finished trials; a pure function of what is stored.
         work: Estimated scalar multiplications a trial takes, for `dry_run`.
@@ -151,7 +151,7 @@ class Problem(Generic[P]):
     demo: Mapping[str, str]
     example: str
     varying_rarely: tuple[str, ...] = ()
-    data_drawn: bool = False
+    data_drawn: Callable[[P], bool] = lambda parameters: False
     grouped_by: tuple[str, ...] = ()
     monitor: str = ""
     distributed: Distributed[P] | None = None

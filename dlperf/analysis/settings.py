@@ -53,7 +53,7 @@ def settings(problem: Problem[P], trials: Sequence[StoredTrial[P]]) -> list[Sett
         circumstances = {name: trial.tags.get(tag, "unknown") for tag, name in CIRCUMSTANCES.items()}
         parameters = _fixed(trial.parameters, varying)
         digest = trial.tags.get("dlperf.data_digest", "none")
-        circumstances["data"] = "drawn from random_seed" if problem.data_drawn else digest
+        circumstances["data"] = "drawn from random_seed" if problem.data_drawn(trial.parameters) else digest
         if any_archived:
             circumstances["archive"] = trial.tags.get(ARCHIVE, "")
         key = (*circumstances.items(), *parameters.items())

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from dlperf.data.dataset import ImageDataset
+    from dlperf.data.dataset import Dataset
 
 LABEL_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 FOLDER = "cifar-10-batches-bin"
@@ -126,7 +126,7 @@ def verify(folder: Path) -> None:
         read_records(folder / file)
 
 
-def load(folder: Path) -> ImageDataset:
+def load(folder: Path) -> Dataset:
     """Load both splits in the order of the files.
 
     Args:
@@ -138,15 +138,15 @@ def load(folder: Path) -> ImageDataset:
     Raises:
         BadInput: As `read_records`.
     """
-    from dlperf.data.dataset import ImageDataset
+    from dlperf.data.dataset import Dataset
 
     train_images, train_labels = _split(folder, TRAIN_FILES)
     test_images, test_labels = _split(folder, (TEST_FILE,))
-    return ImageDataset.build(
+    return Dataset.build(
         name="cifar10",
-        train_images=train_images,
+        train_inputs=train_images,
         train_labels=train_labels,
-        test_images=test_images,
+        test_inputs=test_images,
         test_labels=test_labels,
         label_names=LABEL_NAMES,
         source=str(folder),

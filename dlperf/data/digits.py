@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from dlperf.data.dataset import ImageDataset
+    from dlperf.data.dataset import Dataset
 
 TRAIN_SIZE = 1_437
 TEST_SIZE = 360
@@ -22,7 +22,12 @@ SCALE = 4
 LARGEST_VALUE = 16
 
 
-def load() -> ImageDataset:
+def train_size() -> int:
+    """Number of training images: 1,437."""
+    return TRAIN_SIZE
+
+
+def load() -> Dataset:
     """Load the scans with their fixed split.
 
     The scans are numbered in the order of (digit, position in scikit-learn's file); numbers 0, 5, 10, ... are the test
@@ -36,17 +41,17 @@ def load() -> ImageDataset:
     import numpy as np
     from sklearn.datasets import load_digits
 
-    from dlperf.data.dataset import ImageDataset
+    from dlperf.data.dataset import Dataset
 
     scans = load_digits()
     images, labels = enlarge(scans.images), scans.target.astype(np.int32)
     is_test = np.zeros(len(labels), bool)
     is_test[np.argsort(labels, kind="stable")[::5]] = True
-    return ImageDataset.build(
+    return Dataset.build(
         name="digits",
-        train_images=images[~is_test],
+        train_inputs=images[~is_test],
         train_labels=labels[~is_test],
-        test_images=images[is_test],
+        test_inputs=images[is_test],
         test_labels=labels[is_test],
         label_names=LABEL_NAMES,
         source="sklearn.datasets.load_digits",

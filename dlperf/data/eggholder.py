@@ -6,45 +6,16 @@ NumPy only: neither TensorFlow nor MLflow.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from dlperf.data.dataset import Points, Samples
+
 BOUND = 512
 NOISE_STD = 0.3
 EXAMPLES = 100_000
-
-
-@dataclass(frozen=True, eq=False)
-class Points:
-    """Points of the plane and noisy values there, read-only.
-
-    Attributes:
-        inputs: float64 (N, 2), the two coordinates.
-        targets: float64 (N,).
-    """
-
-    inputs: NDArray[np.float64]
-    targets: NDArray[np.float64]
-
-
-@dataclass(frozen=True, eq=False)
-class Samples:
-    """Three splits that share no sample.
-
-    Attributes:
-        train: What is trained on.
-        validation: What training is steered by; may be empty.
-        test: What is read once, at the end.
-        digest: 16 hexadecimal characters of the SHA-256 over inputs and targets of the three, in this order.
-    """
-
-    train: Points
-    validation: Points
-    test: Points
-    digest: str
 
 
 def eggholder(x1: ArrayLike, x2: ArrayLike) -> NDArray[np.float64]:
@@ -84,4 +55,4 @@ def draw(random_seed: int, *, continuous: bool, examples: int = EXAMPLES, valida
             array.setflags(write=False)
         splits.append(split)
     train, validation, test = splits
-    return Samples(train, validation, test, content.hexdigest()[:16])
+    return Samples("eggholder", train, validation, test, content.hexdigest()[:16], "drawn from random_seed")

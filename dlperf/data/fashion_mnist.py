@@ -20,7 +20,7 @@ from dlperf.data import download
 from dlperf.errors import BadInput, EnvironmentMissing
 
 if TYPE_CHECKING:
-    from dlperf.data.dataset import ImageDataset
+    from dlperf.data.dataset import Dataset
 
 LABEL_NAMES = ("T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
 TRAIN_SIZE, TEST_SIZE = 60_000, 10_000
@@ -111,7 +111,7 @@ def verify(folder: Path) -> None:
             raise BadInput("data_dir", folder / file.name, f"has label {max(content)}, must be 0 to 9")
 
 
-def load(folder: Path) -> ImageDataset:
+def load(folder: Path) -> Dataset:
     """Load both splits: 28 x 28 grey pixels in the middle of 32 x 32, in three equal channels.
 
     Args:
@@ -122,7 +122,7 @@ def load(folder: Path) -> ImageDataset:
     """
     import numpy as np
 
-    from dlperf.data.dataset import ImageDataset, aligned_empty
+    from dlperf.data.dataset import Dataset, aligned_empty
 
     arrays = [
         np.frombuffer(read(folder / file.name, shape), np.uint8).reshape(shape)
@@ -132,11 +132,11 @@ def load(folder: Path) -> ImageDataset:
     for images, pixels in ((train_images, arrays[0]), (test_images, arrays[2])):
         images[:] = 0
         images[:, 2:-2, 2:-2] = pixels[..., None]
-    return ImageDataset.build(
+    return Dataset.build(
         name="fashion_mnist",
-        train_images=train_images,
+        train_inputs=train_images,
         train_labels=arrays[1].astype(np.int32),
-        test_images=test_images,
+        test_inputs=test_images,
         test_labels=arrays[3].astype(np.int32),
         label_names=LABEL_NAMES,
         source=str(folder),

@@ -22,10 +22,10 @@ def resnet(
     batch_norm_momentum: float = 0.99,
     batch_norm_epsilon: float = 1e-3,
     fused_batch_norm: bool = True,
-    input_shape: tuple[int, int, int] = (32, 32, 3),
+    input_shape: tuple[int, ...] = (32, 32, 3),
     classes: int = 10,
 ) -> keras.Model:
-    """Build a ResNet v1 of 6n + 2 layers that maps float32 (batch, 32, 32, 3) to logits, float32 (batch, classes).
+    """Build a ResNet v1 of 6n + 2 layers that maps float32 (batch, H, W, C) to logits, float32 (batch, classes).
 
     With the defaults and depth 44 it is the notebook's network: 665,994 parameters, 662,826 of them trainable. Option A
     of the paper (`projection=False`, `conv_bias=False`) has 661,754 and 658,586.

@@ -42,11 +42,11 @@ def epoch_curves(epochs: pd.DataFrame, metric: str, group: str, *, title: str, l
 
 
 def image_grid(rows: Sequence[Sequence[tuple[str, np.ndarray]]]) -> Figure:
-    """Show titled images, float32 (H, W, 3) in [0, 1], in rows."""
+    """Show titled images, float32 (H, W, 3) or (H, W, 1) in [0, 1], in rows."""
     figure = Figure(figsize=(3 * len(rows[0]), 3.2 * len(rows)), layout="constrained")
     grid = figure.subplots(len(rows), len(rows[0]), squeeze=False)
     for axes, (title, image) in zip(grid.flat, (cell for row in rows for cell in row), strict=True):
-        axes.imshow(image, interpolation="nearest")
+        axes.imshow(image, interpolation="nearest", cmap="gray", vmin=0, vmax=1)
         axes.set_title(title, fontsize=10)
         axes.axis("off")
     return figure

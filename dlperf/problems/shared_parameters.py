@@ -12,7 +12,10 @@ from dlperf.parameters import MAX_RANDOM_SEED, Parameters
 from dlperf.problem import TrackedParameters
 from dlperf.processor import cores
 
-_VALIDATION_SHARE = 0.1
+VALIDATION_SHARE = 0.1
+"""Of the training set, where the data have nothing to validate on."""
+
+COURSE_DATA = ("cifar10", "cifar100", "digits")
 
 
 class EngineParameters(Parameters):
@@ -71,30 +74,86 @@ class TrainingParameters(EngineParameters, RunParameters):
         return self.protocol == "notebook"
 
 
-class ImageParameters(TrainingParameters):
-    """Parameters of the image problems."""
+class UserDataParameters(Parameters):
+    """Parameters of the problems that read labelled examples, the user's own among them."""
 
-    dataset: Literal["cifar10", "digits"] = parameter(
-        "cifar10", help="images: cifar10 is read from data_dir or downloaded, digits is embedded"
+    image_size: int = parameter(
+        0,
+        ge=0,
+        le=4096,
+        absent=0,
+        unit="pixels",
+        help="side of the square that the images of images:FOLDER and parquet:FILE are brought to; 0 leaves them as "
+        "they are, which then have to be of one size",
+    )
+    skip_broken: bool = parameter(
+        False, operational=True, help="leave out what cannot be read as an image, instead of refusing all"
+    )
+    split_seed: int = parameter(
+        0,
+        ge=0,
+        le=MAX_RANDOM_SEED,
+        absent=0,
+        help="which fifth of the user's own data is tested on follows from it, where they do not say that themselves",
+    )
+
+    @property
+    def reading(self) -> data.Reading:
+        """How data of the user's own are read."""
+        return data.Reading(self.image_size, self.skip_broken, self.split_seed)
+
+
+class ImageParameters(UserDataParameters, TrainingParameters):
+    """Parameters of the problems that train classifiers."""
+
+    dataset: str = parameter(
+        "cifar10",
+        names_file=data.path_in,
+        help="what is trained on: cifar10 and cifar100 are read from data_dir or downloaded, digits is embedded; data "
+        "of your own are npz:FILE, images:FOLDER or parquet:FILE",
     )
     data_dir: str = parameter(
         "",
         operational=True,
-        help="folder that holds cifar-10-batches-bin/, or that folder itself; else DLPERF_DATA_DIR, else the user's "
-        "cache directory, else a download",
+        help="folder in or up to three levels below which CIFAR lies, in any of its published forms; else "
+        "DLPERF_DATA_DIR, else the user's cache directory, else a download",
     )
     train_examples: int = parameter(0, ge=0, unit="images", help="images to train on; 0 takes all")
     batch_size: int = parameter(64, ge=1, le=8192, unit="images", help="distinct images per step")
 
+    def check(self) -> None:
+        """Refuse a data set that there is not, and the course's flaws on data of the user's own.
+
+        Raises:
+            BadInput: Naming what is allowed.
+        """
+        data.check_kind(self.dataset, COURSE_DATA)
+        refuse_notebook(self.dataset, self.protocol)
+
+    @property
+    def facts(self) -> data.Facts:
+        """Number, shape and classes of the examples; data of the user's own are read for it."""
+        return data.facts(self.dataset, self.data_dir, self.reading)
+
     @property
     def validation_size(self) -> int:
-        """Images split off the training set to validate on: a tenth, none in the notebook's protocol."""
-        return 0 if self.notebook else int(data.train_size(self.dataset) * _VALIDATION_SHARE)
+        """Examples to validate on: those that are there for it, else a tenth of the training set, split off.
+
+        There are none in the notebook's protocol.
+        """
+        facts = self.facts
+        return 0 if self.notebook else facts.validation or int(facts.train * VALIDATION_SHARE)
+
+    @property
+    def available(self) -> int:
+        """Examples that can be trained on: all that are not validated on."""
+        facts = self.facts
+        return facts.train if facts.validation else facts.train - self.validation_size
 
     @property
     def train_size(self) -> int:
-        """Images to train on."""
-        return self.train_examples or data.train_size(self.dataset) - self.validation_size
+        """Examples to train on."""
+        return self.train_examples or self.available
 
 
 class OneDnnParameters(Parameters):
@@ -113,18 +172,63 @@ class OneDnnParameters(Parameters):
         return {**super().derived_defaults(known), "onednn": onednn.default()}
 
 
-def verify_images(trials: Sequence[ImageParameters]) -> None:
+def refuse_notebook(dataset: str, protocol: str) -> None:
+    """Refuse the notebook's protocol on data of the user's own.
+
+    Raises:
+        BadInput: Saying which protocol takes them.
+    """
+    if protocol == "notebook" and data.kind(dataset):
+        raise BadInput(
+            "protocol",
+            protocol,
+            f"repeats the notebook on its own data: give protocol=corrected with dataset={dataset}",
+        )
+
+
+def verify_examples(trials: Sequence[ImageParameters]) -> None:
     """Verify the data before a run exists.
 
     Raises:
-        BadInput: If data_dir, a file in it or train_examples cannot be used.
+        BadInput: If the data, or train_examples or batch_size with them, cannot be used.
         EnvironmentMissing: If there is no data and it cannot be downloaded.
     """
-    for parameters in {(p.dataset, p.data_dir, p.train_examples, p.protocol): p for p in trials}.values():
-        available = data.train_size(parameters.dataset) - parameters.validation_size
-        if parameters.train_examples > available:
+    for parameters in {(p.dataset, p.data_dir, p.reading, p.train_examples, p.protocol): p for p in trials}.values():
+        data.check_kind(parameters.dataset, COURSE_DATA)
+        if parameters.train_examples > parameters.available:
             allowed = (
-                f"at most {available} with dataset={parameters.dataset} and protocol={parameters.protocol}; 0 takes all"
+                f"at most {parameters.available} with dataset={parameters.dataset} and "
+                f"protocol={parameters.protocol}; 0 takes all"
             )
             raise BadInput("train_examples", parameters.train_examples, allowed)
-        data.check(parameters.dataset, parameters.data_dir, parameters.train_examples)
+        data.check(parameters.dataset, parameters.data_dir, parameters.train_examples, parameters.reading)
+        refuse_less_than_a_batch(parameters.dataset, parameters.train_size, "batch_size", parameters.batch_size)
+
+
+def refuse_less_than_a_batch(dataset: str, examples: int, name: str, batch_size: int) -> None:
+    """Refuse data of the user's own that do not fill a batch.
+
+    Args:
+        dataset: The data.
+        examples: Those to train on.
+        name: The parameter that says the size of a batch.
+        batch_size: Its value.
+
+    Raises:
+        BadInput: Saying how many there are.
+    """
+    if data.kind(dataset) and examples < batch_size:
+        raise BadInput(name, batch_size, f"must be at most {examples}, the examples of {dataset} to train on")
+
+
+def refuse_other_than_images(dataset: str, reading: data.Reading) -> None:
+    """Refuse data of the user's own that are no images.
+
+    Raises:
+        BadInput: Saying what they are.
+    """
+    if data.kind(dataset):
+        loaded = data.load(dataset, reading=reading)
+        if not loaded.holds_images:
+            is_a = f"{loaded.train_inputs.dtype} {loaded.input_shape}"
+            raise BadInput("dataset", dataset, f"an example is {is_a}, must be pixels, uint8 (height, width, channels)")

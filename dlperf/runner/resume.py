@@ -45,6 +45,8 @@ def original_arguments(problem: Problem[Any] | Demo, run: Run, raw: Mapping[str,
             arguments[name] = now
         elif not same_value(problem.parameters, name, now, logged):
             raise BadInput(name, now, f"run {run.id} has {name}={logged}, and a resumed run keeps its parameters")
+        elif description.names_file:  # the file may have moved
+            arguments[name] = now
     return arguments
 
 

@@ -18,7 +18,7 @@ from dlperf.clock import Clock
 from dlperf.engines.execution import Outcome, Task
 from dlperf.errors import DlperfError, EnvironmentMissing, TrialFailed, one_line
 from dlperf.interruption import signals_deferred
-from dlperf.parameters import Arguments, P, describe, sweep_texts, texts
+from dlperf.parameters import Arguments, P, describe, sweep_texts, written
 from dlperf.problem import Problem, Summary
 from dlperf.runner import trial_run
 from dlperf.runner.memory import advised
@@ -233,11 +233,11 @@ def report_failure(name: str, error: Exception) -> Exception:
 
 def own_arguments(arguments: Arguments[P], trial: P) -> Arguments[P]:
     """Return a sweep's arguments as they apply to one trial, so that its run can be resumed by itself."""
-    values = texts(trial)
+    values = written(trial)
     spanned = (parameter.name for parameter in describe(type(trial)) if parameter.grid and parameter.derived_from)
     given = dict.fromkeys([*arguments.explicit, *spanned])
     explicit = {name: values[name] for name in given}
     # A trial of an earlier round may differ from what was asked for in further parameters.
-    asked = texts(type(trial).resolve({name: getattr(trial, name) for name in given}))
+    asked = written(type(trial).resolve({name: getattr(trial, name) for name in given}))
     differing = {name: value for name, value in values.items() if asked[name] != value}
     return Arguments((trial,), {**explicit, **differing})

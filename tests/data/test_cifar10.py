@@ -66,16 +66,16 @@ class TestLayout:
             write(Path(folder, cifar10.FOLDER), images, labels)
             data.check("cifar10", folder, 0)
             dataset = data.load("cifar10", folder)
-        np.testing.assert_array_equal(dataset.train_images, images[: 5 * per_file])
+        np.testing.assert_array_equal(dataset.train_inputs, images[: 5 * per_file])
         np.testing.assert_array_equal(dataset.train_labels, labels[: 5 * per_file])
-        np.testing.assert_array_equal(dataset.test_images, images[5 * per_file :])
+        np.testing.assert_array_equal(dataset.test_inputs, images[5 * per_file :])
         np.testing.assert_array_equal(dataset.test_labels, labels[5 * per_file :])
 
     def test_keeps_the_contract(self, tiny_cifar10):
         dataset = data.load("cifar10", tiny_cifar10(records=3))
-        assert (dataset.train_images.shape, dataset.train_images.dtype) == ((15, 32, 32, 3), np.uint8)
+        assert (dataset.train_inputs.shape, dataset.train_inputs.dtype) == ((15, 32, 32, 3), np.uint8)
         assert (dataset.train_labels.shape, dataset.train_labels.dtype) == ((15,), np.int32)
-        assert (dataset.test_images.shape, dataset.test_labels.shape) == ((3, 32, 32, 3), (3,))
+        assert (dataset.test_inputs.shape, dataset.test_labels.shape) == ((3, 32, 32, 3), (3,))
         assert dataset.name == "cifar10"
         assert dataset.label_names[0] == "airplane"
         assert len(dataset.label_names) == 10
@@ -87,7 +87,7 @@ class TestLayout:
         dataset = data.load("cifar10", folder)
         assert data.load("cifar10", str(folder / cifar10.FOLDER)) is dataset
         with pytest.raises(ValueError, match="read-only"):
-            dataset.train_images[0] = 0
+            dataset.train_inputs[0] = 0
 
     def test_digest_follows_the_content_alone(self, tiny_cifar10, tmp_path):
         folder = tiny_cifar10(records=2)
@@ -221,14 +221,14 @@ class TestLookup:
 class TestCheck:
     @pytest.mark.parametrize("name", ["", "CIFAR10", "mnist"])
     def test_an_unknown_name_is_refused(self, name):
-        for call in (data.train_size, data.load, lambda name: data.check(name, "", 0)):
+        for call in (data.facts, data.load, lambda name: data.check(name, "", 0)):
             with pytest.raises(BadInput, match="must be one of cifar10, fashion_mnist, digits") as caught:
                 call(name)
             assert caught.value.parameter == "dataset"
 
     def test_train_size(self):
         sizes = {"cifar10": 50_000, "fashion_mnist": 60_000, "digits": 1_437}
-        assert {name: data.train_size(name) for name in data.NAMES} == sizes
+        assert {name: data.facts(name).train for name in data.NAMES} == sizes
 
     @pytest.mark.parametrize(("asked", "fits"), [(-1, False), (0, True), (1, True), (100, True), (101, False)])
     def test_train_examples_must_be_within_the_data(self, tiny_cifar10, asked, fits):
@@ -244,7 +244,7 @@ class TestCheck:
         program = """
 import sys
 from dlperf import data
-data.train_size("cifar10"), data.train_size("digits")
+data.facts("cifar10").train, data.facts("digits").train
 assert not {"urllib.request", "rich", "platformdirs"} & set(sys.modules), "imported before they are needed"
 data.cifar10.RECORDS_PER_FILE = 20
 data.check("cifar10", sys.argv[1], 100)
@@ -261,19 +261,19 @@ class TestRealData:
     def test_the_full_data_set(self):
         data.check("cifar10", "", 50_000)
         dataset = data.load("cifar10")
-        assert dataset.train_images.shape == (50_000, 32, 32, 3)
-        assert dataset.test_images.shape == (10_000, 32, 32, 3)
+        assert dataset.train_inputs.shape == (50_000, 32, 32, 3)
+        assert dataset.test_inputs.shape == (10_000, 32, 32, 3)
         assert np.bincount(dataset.train_labels).tolist() == [5_000] * 10
         assert np.bincount(dataset.test_labels).tolist() == [1_000] * 10
 
     def test_they_are_photographs_with_the_channels_last(self):
         """Neighbouring pixels of a photograph are alike in each colour; a wrong order of the axes breaks that."""
         dataset = data.load("cifar10")
-        images = dataset.train_images[:2000].astype(np.float64)
+        images = dataset.train_inputs[:2000].astype(np.float64)
         for axis in (1, 2):
             step = np.abs(np.diff(images, axis=axis)).mean()
             assert step < 0.3 * images.std()
         # Published per-channel means of the training set, red, green, blue, times 255.
         np.testing.assert_allclose(images.mean(axis=(0, 1, 2)), [125.3, 123.0, 113.9], atol=4)
-        planes = dataset.train_images[dataset.train_labels == 0].astype(np.float64)
+        planes = dataset.train_inputs[dataset.train_labels == 0].astype(np.float64)
         assert planes[..., 2].mean() > planes[..., 0].mean(), "aeroplanes fly in a blue sky"

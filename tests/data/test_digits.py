@@ -13,7 +13,7 @@ from sklearn.datasets import load_digits
 
 from dlperf import data
 from dlperf.data import digits
-from dlperf.data.dataset import ImageDataset, digest_of
+from dlperf.data.dataset import Dataset, digest_of
 from dlperf.errors import BadInput
 
 GOLDEN_DIGEST = "a5ae55ac2daa77ab"
@@ -54,10 +54,10 @@ def test_enlarge_uses_the_whole_range():
 
 def test_contract_and_sizes():
     dataset = data.load("digits")
-    assert (dataset.train_images.shape, dataset.train_images.dtype) == ((1_437, 32, 32, 3), np.uint8)
+    assert (dataset.train_inputs.shape, dataset.train_inputs.dtype) == ((1_437, 32, 32, 3), np.uint8)
     assert (dataset.train_labels.shape, dataset.train_labels.dtype) == ((1_437,), np.int32)
-    assert (dataset.test_images.shape, dataset.test_labels.shape) == ((360, 32, 32, 3), (360,))
-    assert data.train_size("digits") == len(dataset.train_labels)
+    assert (dataset.test_inputs.shape, dataset.test_labels.shape) == ((360, 32, 32, 3), (360,))
+    assert data.facts("digits").train == len(dataset.train_labels)
     assert len(dataset.test_labels) == digits.TEST_SIZE
     assert dataset.label_names == tuple("0123456789")
     assert data.load("digits") is dataset
@@ -72,11 +72,11 @@ def test_every_scan_is_in_one_split_in_its_order():
     for index, image in enumerate(digits.enlarge(scans.images)):
         if index in tested:
             at = next(test)
-            np.testing.assert_array_equal(dataset.test_images[at], image)
+            np.testing.assert_array_equal(dataset.test_inputs[at], image)
             assert dataset.test_labels[at] == scans.target[index]
         else:
             at = next(train)
-            np.testing.assert_array_equal(dataset.train_images[at], image)
+            np.testing.assert_array_equal(dataset.train_inputs[at], image)
             assert dataset.train_labels[at] == scans.target[index]
 
 
@@ -100,17 +100,18 @@ def test_check():
     assert caught.value.parameter == "data_dir"
 
 
-class TestImageDataset:
+class TestDataset:
     def parts(self, **changed):
         images, labels = np.zeros((2, 32, 32, 3), np.uint8), np.zeros(2, np.int32)
-        parts = {"train_images": images, "train_labels": labels, "test_images": images, "test_labels": labels}
+        parts = {"train_inputs": images, "train_labels": labels, "test_inputs": images, "test_labels": labels}
         return {"name": "x", "label_names": ("a", "b"), "source": "here"} | parts | changed
 
     @pytest.mark.parametrize(
         ("changed", "message"),
         [
-            ({"train_images": np.zeros((2, 3, 32, 32), np.uint8)}, "train_images is uint8"),
-            ({"test_images": np.zeros((2, 32, 32, 3), np.float32)}, "test_images is float32"),
+            ({"train_inputs": np.zeros((2, 32, 32, 3))}, "train_inputs is float64"),
+            ({"test_inputs": np.zeros((2, 3, 32, 32), np.uint8)}, "test_inputs is "),
+            ({"test_inputs": np.zeros((2, 32, 32, 3), np.float32)}, "test_inputs is float32"),
             ({"test_labels": np.zeros(2, np.int64)}, "test_labels is int64"),
             ({"train_labels": np.zeros(3, np.int32)}, "train_labels is int32"),
             ({"train_labels": np.array([0, 2], np.int32)}, "train_labels must be 0 to 1"),
@@ -119,7 +120,7 @@ class TestImageDataset:
     )
     def test_arrays_outside_the_contract_are_refused(self, changed, message):
         with pytest.raises(ValueError, match=message):
-            ImageDataset.build(**self.parts(**changed))
+            Dataset.build(**self.parts(**changed))
 
     def test_the_digest_sees_shapes_order_and_content_but_no_byte_order(self):
         zeros, ones = np.zeros((2, 3), np.int32), np.ones((2, 3), np.int32)

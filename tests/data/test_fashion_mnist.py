@@ -40,13 +40,13 @@ def test_reads_what_was_written(folder: Path, given: str) -> None:
     place = folder if given == "itself" else folder.parent
     data.check("fashion_mnist", str(place), 60_000)
     found = data.load("fashion_mnist", str(place))
-    assert (found.train_images.shape, found.test_images.shape) == ((60_000, 32, 32, 3), (10_000, 32, 32, 3))
-    assert np.all(found.train_images[260, 2:30, 2:30] == 260 % 251)
-    border = found.train_images[260].copy()
+    assert (found.train_inputs.shape, found.test_inputs.shape) == ((60_000, 32, 32, 3), (10_000, 32, 32, 3))
+    assert np.all(found.train_inputs[260, 2:30, 2:30] == 260 % 251)
+    border = found.train_inputs[260].copy()
     border[2:30, 2:30] = 0
     assert not border.any()
     assert list(found.test_labels[:12]) == [*range(10), 0, 1]
-    assert data.train_size("fashion_mnist") == 60_000
+    assert data.facts("fashion_mnist").train == 60_000
 
 
 @pytest.mark.parametrize(

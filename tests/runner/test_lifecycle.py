@@ -52,7 +52,7 @@ def _the_saved_model_predicts_what_was_measured(desk: Desk, run: Any) -> None:
     (model,) = run.outputs.model_outputs
     digits = data.load("digits")
     predict = mlflow.pyfunc.load_model(f"models:/{model.model_id}").predict
-    answers = np.asarray(predict(digits.test_images.astype("float32"))).argmax(1)
+    answers = np.asarray(predict(digits.test_inputs.astype("float32"))).argmax(1)
     assert (answers == digits.test_labels).mean() == pytest.approx(run.data.metrics["test_accuracy"], abs=0.003)
 
 

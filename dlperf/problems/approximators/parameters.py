@@ -7,12 +7,14 @@ import re
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from dlperf import data
 from dlperf.accounting.mlp import networks
 from dlperf.declaration import parameter
 from dlperf.errors import BadInput
-from dlperf.problems.shared_parameters import TrainingParameters
+from dlperf.problems.shared_parameters import TrainingParameters, refuse_notebook
 from dlperf.processor import cores
 
+EGGHOLDER = "eggholder"
 _SMALLEST = 16
 _WARM_UP_EPOCHS = 5
 
@@ -28,6 +30,13 @@ class ApproximatorsParameters(TrainingParameters):
         derived_from="the machine", ge=1, le=1024,
         help="threads that compute a network: 1 unless given; results are equal to the bit only for the same number",
     )  # fmt: skip
+    dataset: str = parameter(
+        EGGHOLDER,
+        absent=EGGHOLDER,
+        names_file=data.path_in,
+        help="the function: eggholder is drawn from random_seed; samples of one of your own are npz:FILE with x_train, "
+        "y_train, x_test and y_test",
+    )
     units: str = parameter(
         derived_from="max_units and max_layers",
         grid=True,
@@ -83,11 +92,13 @@ class ApproximatorsParameters(TrainingParameters):
         return {"units": tuple(",".join(map(str, units)) for units in layouts)}
 
     def check(self) -> None:
-        """Refuse `units` that describe no network, or one outside the bounds.
+        """Refuse `units` that describe no network, or one outside the bounds, and a function that there is not.
 
         Raises:
             BadInput: Naming what is allowed.
         """
+        data.check_kind(self.dataset, (EGGHOLDER,), ("npz",))
+        refuse_notebook(self.dataset, self.protocol)
         if not re.fullmatch(r"[1-9]\d{0,6}(,[1-9]\d{0,6})*", self.units):
             allowed = "must be the units of each hidden layer, at least 1, as 64,128; several networks as 64,128;256"
             raise BadInput("units", self.units, allowed)

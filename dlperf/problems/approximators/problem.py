@@ -15,27 +15,70 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from dlperf import data
 from dlperf.accounting.mlp import multiplications
 from dlperf.problem import Problem, Summary
-from dlperf.problems.approximators.parameters import ApproximatorsParameters
+from dlperf.problems.approximators.parameters import EGGHOLDER, ApproximatorsParameters
+from dlperf.problems.shared_parameters import VALIDATION_SHARE, refuse_less_than_a_batch
 from dlperf.training.early_stopping import Schedule
 from dlperf.trial import Context, StoredTrial, TrialResult
 
 if TYPE_CHECKING:
-    from dlperf.data.eggholder import Samples
+    from dlperf.data.dataset import Samples
 
-_VALIDATION_SHARE = 0.1
+_DRAWN = 80_000  # to train on, of the eggholder function
+
+
+def verify(trials: Sequence[ApproximatorsParameters]) -> None:
+    """Verify the user's samples before a run exists.
+
+    Raises:
+        BadInput: If the file cannot be used, or does not fill a batch.
+    """
+    first = trials[0]
+    if data.kind(first.dataset):
+        examples = len(samples(first).train.targets)
+        refuse_less_than_a_batch(first.dataset, examples, "batch_size", first.batch_size)
+
+
+def samples(parameters: ApproximatorsParameters) -> Samples:
+    """Return the samples of a trial.
+
+    Raises:
+        BadInput: If the user's file cannot be used.
+    """
+    if data.kind(parameters.dataset):
+        return _split(parameters.dataset, parameters.random_seed)
+    return _drawn(parameters.random_seed, parameters.notebook)
 
 
 @functools.lru_cache(maxsize=4)
-def samples(random_seed: int, notebook: bool) -> Samples:
+def _drawn(random_seed: int, notebook: bool) -> Samples:
     """Draw the protocol's samples."""
     from dlperf.data import eggholder
 
-    share = 0.0 if notebook else _VALIDATION_SHARE
+    share = 0.0 if notebook else VALIDATION_SHARE
     return eggholder.draw(random_seed, continuous=not notebook, validation_share=share)
+
+
+@functools.lru_cache(maxsize=4)
+def _split(dataset: str, random_seed: int) -> Samples:
+    """Return the user's samples, with those to validate on chosen by the random seed where the file has none."""
+    from dlperf.data.dataset import Points, split_rows
+
+    there = data.load_samples(dataset)
+    if len(there.validation.targets):
+        return there
+    total = len(there.train.targets)
+    held_out = max(1, int(total * VALIDATION_SHARE))
+    train, validation = (
+        Points(there.train.inputs[rows], there.train.targets[rows])
+        for rows in split_rows(total, held_out, total - held_out, random_seed)
+    )
+    return replace(there, train=train, validation=validation)
 
 
 def run_trial(parameters: ApproximatorsParameters, context: Context) -> TrialResult:
@@ -49,8 +92,8 @@ def run_trial(parameters: ApproximatorsParameters, context: Context) -> TrialRes
         from dlperf.problems.approximators.recipe import prepare
         from dlperf.training.loop import Target, train_and_test
 
-        drawn = samples(parameters.random_seed, parameters.notebook)
-        prepared = prepare(parameters, drawn)
+        used = samples(parameters)
+        prepared = prepare(parameters, used)
     schedule = Schedule(
         epochs=parameters.epochs,
         learning_rate=parameters.learning_rate_at,
@@ -67,7 +110,7 @@ def run_trial(parameters: ApproximatorsParameters, context: Context) -> TrialRes
         validation="test" if parameters.notebook else "split",
         save_model=parameters.save_model,
     )
-    result.metrics["r_squared"] = 1.0 - (result.metrics["test_rmse"] / float(drawn.test.targets.std())) ** 2
+    result.metrics["r_squared"] = 1.0 - (result.metrics["test_rmse"] / float(used.test.targets.std())) ** 2
     return result
 
 
@@ -80,7 +123,10 @@ def summarize(trials: Sequence[StoredTrial[ApproximatorsParameters]]) -> Summary
 
 def work(parameters: ApproximatorsParameters) -> float:
     """Estimate the multiplications of a trial that is not stopped early: three forward passes per example."""
-    return float(multiplications(parameters.layers) * 3 * 80_000 * parameters.epochs)
+    features, examples = 2, _DRAWN
+    if data.kind(parameters.dataset):
+        examples, features = samples(parameters).train.inputs.shape
+    return float(multiplications(parameters.layers, features) * 3 * examples * parameters.epochs)
 
 
 PROBLEM = Problem(
@@ -101,9 +147,9 @@ PROBLEM = Problem(
     ),
     monitor="validation_rmse",
     grouped_by=("num_layers",),
-    verify=lambda trials: None,
-    data_digest=lambda parameters: samples(parameters.random_seed, parameters.notebook).digest,
-    data_drawn=True,
+    verify=verify,
+    data_digest=lambda parameters: samples(parameters).digest,
+    data_drawn=lambda parameters: parameters.dataset == EGGHOLDER,
     run_trial=run_trial,
     summarize=summarize,
     work=work,

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
-from dlperf.data.eggholder import BOUND, Points, Samples
+from dlperf.data.dataset import Points, Samples
+from dlperf.data.eggholder import BOUND
 from dlperf.models.mlp import regression_mlp
+from dlperf.problems.approximators.parameters import EGGHOLDER
 from dlperf.training.compiled_epoch import fresh_runtime
 from dlperf.training.dense_epoch import DenseEpoch
 from dlperf.training.loop import Prepared
@@ -30,13 +32,17 @@ def prepare(parameters: ApproximatorsParameters, samples: Samples) -> Prepared:
     """
     fresh_runtime(parameters.threads)
     mean, unit = (0.0, 1.0) if parameters.notebook else (samples.train.targets.mean(), samples.train.targets.std())
-    bound = 1.0 if parameters.notebook else float(BOUND)
+    unit = unit or 1.0  # values that do not vary
+    centre, reach = _scale(parameters, samples.train.inputs)
+    features = samples.train.inputs.shape[1]
 
     def scaled(points: Points) -> tuple[np.ndarray, np.ndarray]:
-        return (points.inputs / bound).astype("float32"), ((points.targets - mean) / unit).astype("float32")
+        inputs = points.inputs / reach if centre is None else (points.inputs - centre) / reach
+        return inputs.astype("float32"), ((points.targets - mean) / unit).astype("float32")
 
     def network(*, fast_gradient: bool) -> keras.Model:
         settings: Any = {"random_seed": parameters.random_seed, "batch_norm": parameters.batch_norm}
+        settings["features"] = features
         return regression_mlp(parameters.layers, **settings, fast_gradient=fast_gradient)
 
     model = network(fast_gradient=True)
@@ -55,15 +61,26 @@ def prepare(parameters: ApproximatorsParameters, samples: Samples) -> Prepared:
         layers = keras.layers
         plain = network(fast_gradient=False)  # loads without dlperf
         plain.set_weights(model.get_weights())
-        before, after = layers.Rescaling(1.0 / bound), layers.Rescaling(float(unit), offset=float(mean))
-        whole = keras.Sequential([keras.Input((2,)), before, plain, after])
+        before = layers.Rescaling(1.0 / reach)
+        if centre is not None:
+            before = layers.Normalization(mean=centre, variance=np.square(reach))
+        after = layers.Rescaling(float(unit), offset=float(mean))
+        whole = keras.Sequential([keras.Input((features,)), before, plain, after])
         return SavedModel(whole, samples.test.inputs[:2].astype("float32"))
 
     counts = {name: len(getattr(samples, name).targets) for name in ("train", "validation", "test")}
     if parameters.notebook:
         del counts["validation"]  # the notebook validates on its test set
-    used = DataUsed("eggholder", samples.digest, "drawn from random_seed", counts)
+    used = DataUsed(samples.name, samples.digest, samples.source, counts)
     return Prepared(compiled, {"validation": validation}, test, used, save=in_original_units)
+
+
+def _scale(parameters: ApproximatorsParameters, inputs: np.ndarray) -> tuple[np.ndarray | None, Any]:
+    """Return what inputs are lessened and divided by: the course's by their bound, others to standard deviation 1."""
+    if parameters.dataset == EGGHOLDER:
+        return None, 1.0 if parameters.notebook else float(BOUND)
+    deviations = inputs.std(axis=0)
+    return inputs.mean(axis=0), np.where(deviations > 0, deviations, 1.0)
 
 
 def _optimizer(parameters: ApproximatorsParameters) -> keras.optimizers.Optimizer:

@@ -13,7 +13,7 @@ from dlperf.problems import plots
 from dlperf.problems.cutout.parameters import CutoutParameters
 
 if TYPE_CHECKING:
-    from dlperf.data.dataset import ImageDataset
+    from dlperf.data.dataset import Dataset
 
 
 def curve_figures(epochs: Callable[..., pd.DataFrame], title: str) -> dict[str, Callable[[], Figure]]:
@@ -33,17 +33,19 @@ def curve_figures(epochs: Callable[..., pd.DataFrame], title: str) -> dict[str, 
     }
 
 
-def example_figure(parameters: CutoutParameters, dataset: ImageDataset) -> Figure:
+def example_figure(parameters: CutoutParameters, dataset: Dataset) -> Figure:
     """Show two images before and after cutout, as the notebook does (its images 7 and 3)."""
     # This imports TensorFlow, for which a summary of stored trials should not wait.
     from dlperf.training.augment import cutout
 
-    images = dataset.train_images[[7, 3]].astype("float32") / 255
+    chosen = [number % len(dataset.train_labels) for number in (7, 3)]
+    images = dataset.train_inputs[chosen].astype("float32") / 255
     rng = np.random.default_rng(parameters.random_seed)
     centres = rng.integers(0, images.shape[1:3], (2, 2))
     masked = np.asarray(cutout(images, centres, parameters.cutout_length))
-    names = [dataset.label_names[dataset.train_labels[i]] for i in (7, 3)]
-    pairs = zip(names, images, masked, strict=True)
+    names = [dataset.label_names[dataset.train_labels[i]] for i in chosen]
+    colours = 3 if images.shape[-1] >= 3 else 1
+    pairs = zip(names, images[..., :colours], masked[..., :colours], strict=True)
     return plots.image_grid(
         [
             [(name, before), (f"{name}, {parameters.cutout_length} x {parameters.cutout_length} cut out", after)]

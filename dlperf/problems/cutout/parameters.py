@@ -78,11 +78,12 @@ class CutoutParameters(OneDnnParameters, ImageParameters):
         }
 
     def check(self) -> None:
-        """Refuse a depth that is not 6n + 2.
+        """Refuse a depth that is not 6n + 2, and data that there are not.
 
         Raises:
-            BadInput: Naming the nearest depths.
+            BadInput: Naming the nearest depths, or what is allowed.
         """
+        super().check()
         try:
             blocks_per_stage(self.depth)
         except ValueError as error:

@@ -14,15 +14,27 @@ flip).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from dlperf import data
 from dlperf.accounting.resnet import count_resnet
 from dlperf.problem import Problem, Summary
 from dlperf.problems.cutout.parameters import CutoutParameters
-from dlperf.problems.shared_parameters import verify_images
+from dlperf.problems.shared_parameters import refuse_other_than_images, verify_examples
 from dlperf.training.early_stopping import Schedule
 from dlperf.trial import Context, StoredTrial, TrialResult
+
+
+def verify(trials: Sequence[CutoutParameters]) -> None:
+    """Verify the data before a run exists.
+
+    Raises:
+        BadInput: If the data cannot be used, or are no images.
+        EnvironmentMissing: If there is no data and it cannot be downloaded.
+    """
+    verify_examples(trials)
+    refuse_other_than_images(trials[0].dataset, trials[0].reading)
 
 
 def run_trial(parameters: CutoutParameters, context: Context) -> TrialResult:
@@ -37,7 +49,7 @@ def run_trial(parameters: CutoutParameters, context: Context) -> TrialResult:
         from dlperf.problems.cutout.recipe import prepare
         from dlperf.training.loop import Target, train_and_test
 
-        dataset = data.load(parameters.dataset, parameters.data_dir)
+        dataset = data.load(parameters.dataset, parameters.data_dir, parameters.reading)
         prepared = prepare(parameters, dataset)
     result = train_and_test(
         prepared,
@@ -74,8 +86,12 @@ def summarize(trials: Sequence[StoredTrial[CutoutParameters]]) -> Summary:
 def work(parameters: CutoutParameters) -> float:
     """Estimate the multiplications of a trial: three forward passes per training example, one per validation."""
     examples = parameters.copies * parameters.train_size
-    evaluated = data.train_size(parameters.dataset) // 5 if parameters.notebook else parameters.validation_size
-    forward = count_resnet(parameters.depth).multiplications
+    facts = parameters.facts
+    evaluated = facts.train // 5 if parameters.notebook else parameters.validation_size
+    height, width, channels = facts.input_shape
+    forward = count_resnet(
+        parameters.depth, size=round(math.sqrt(height * width)), channels=channels, classes=facts.classes
+    ).multiplications
     return float(forward * (3 * examples + evaluated) * parameters.epochs)
 
 
@@ -95,8 +111,8 @@ PROBLEM = Problem(
         "test_error",
     ),
     monitor="validation_accuracy",
-    verify=verify_images,
-    data_digest=lambda parameters: data.load(parameters.dataset, parameters.data_dir).digest,
+    verify=verify,
+    data_digest=lambda parameters: data.load(parameters.dataset, parameters.data_dir, parameters.reading).digest,
     run_trial=run_trial,
     summarize=summarize,
     work=work,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,6 @@ import keras
 import numpy as np
 from keras import ops
 
-from dlperf.data.dataset import split_rows
 from dlperf.models.resnet import resnet
 from dlperf.training import augment
 from dlperf.training.compiled_epoch import fresh_runtime
@@ -19,27 +19,28 @@ from dlperf.training.objectives import Classification
 from dlperf.trial import DataUsed, SavedModel
 
 if TYPE_CHECKING:
-    from dlperf.data.dataset import ImageDataset
+    from dlperf.data.dataset import Dataset
     from dlperf.problems.cutout.parameters import CutoutParameters
 
 _MOMENTUM = 0.9
 # Published means and standard deviations of CIFAR-10's channels, as Hoffer's and DeVries' code normalises with.
-_CHANNEL_MEAN, _CHANNEL_STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
+_CIFAR_CHANNELS = ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616))
+_NORMALISED_AS_CIFAR = ("cifar10", "digits")
 _SHIFT_SHARE = 0.1
 _CROP_PADDING = 4
-# Images, uint8 (N, 32, 32, 3), and labels, int32 (N,).
+# Images, uint8 (N, H, W, C), and labels, int32 (N,).
 Split = tuple[np.ndarray, np.ndarray]
 
 
-def prepare(parameters: CutoutParameters, dataset: ImageDataset) -> Prepared:
+def prepare(parameters: CutoutParameters, dataset: Dataset) -> Prepared:
     """Prepare the protocol's network, optimizer and augmentation on the images.
 
     Raises:
         TrialFailed: If this process already computes with another number of threads.
     """
     train, validation = split(dataset, parameters)
-    compiled = compiled_epoch(parameters, *train)
-    test = compiled.to_device(dataset.test_images, dataset.test_labels)
+    compiled = compiled_epoch(parameters, *train, classes=len(dataset.label_names))
+    test = compiled.to_device(dataset.test_inputs, dataset.test_labels)
     counts = {"train": len(train[0]), "validation": len(validation[0]), "test": test.examples}
     if parameters.notebook:
         del counts["validation"]  # the notebook validates on its test set
@@ -52,18 +53,20 @@ def prepare(parameters: CutoutParameters, dataset: ImageDataset) -> Prepared:
     )
 
 
-def split(dataset: ImageDataset, parameters: CutoutParameters) -> tuple[Split, Split]:
+def split(dataset: Dataset, parameters: CutoutParameters) -> tuple[Split, Split]:
     """Return training and validation images and labels."""
-    images, labels = dataset.train_images, dataset.train_labels
+    images, labels = dataset.train_inputs, dataset.train_labels
     size = parameters.train_size
     if parameters.notebook:  # views: the images are not copied
-        return (images[:size], labels[:size]), (dataset.test_images, dataset.test_labels)
-    chosen, held_out = split_rows(len(images), parameters.validation_size, size, parameters.random_seed)
-    return (images[chosen], labels[chosen]), (images[held_out], labels[held_out])
+        return (images[:size], labels[:size]), (dataset.test_inputs, dataset.test_labels)
+    chosen, *held_out = dataset.choose(parameters.validation_size, size, parameters.random_seed)
+    return (images[chosen], labels[chosen]), (held_out[0], held_out[1])
 
 
-def compiled_epoch(parameters: CutoutParameters, images: np.ndarray, labels: np.ndarray) -> ImageEpoch:
-    """Put the protocol's network, optimizer and augmentation together on training images, uint8 (N, 32, 32, 3).
+def compiled_epoch(
+    parameters: CutoutParameters, images: np.ndarray, labels: np.ndarray, *, classes: int = 10
+) -> ImageEpoch:
+    """Put the protocol's network, optimizer and augmentation together on training images, uint8 (N, H, W, C).
 
     Raises:
         TrialFailed: If this process already computes with another number of threads.
@@ -71,7 +74,7 @@ def compiled_epoch(parameters: CutoutParameters, images: np.ndarray, labels: np.
     fresh_runtime(parameters.threads)
     augmentation, preparation = pipelines(parameters, images)
     return ImageEpoch(
-        network(parameters),
+        network(parameters, images.shape[1:], classes),
         _optimizer(parameters),
         images,
         labels,
@@ -86,7 +89,13 @@ def compiled_epoch(parameters: CutoutParameters, images: np.ndarray, labels: np.
     )
 
 
-def network(parameters: CutoutParameters, *, fused_batch_norm: bool = True) -> keras.Model:
+def network(
+    parameters: CutoutParameters,
+    input_shape: tuple[int, ...] = (32, 32, 3),
+    classes: int = 10,
+    *,
+    fused_batch_norm: bool = True,
+) -> keras.Model:
     """Build the protocol's ResNet."""
     if parameters.notebook:
         return resnet(
@@ -94,6 +103,8 @@ def network(parameters: CutoutParameters, *, fused_batch_norm: bool = True) -> k
             random_seed=parameters.random_seed,
             weight_decay=parameters.weight_decay,
             fused_batch_norm=fused_batch_norm,
+            input_shape=input_shape,
+            classes=classes,
         )
     return resnet(
         parameters.depth,
@@ -105,6 +116,8 @@ def network(parameters: CutoutParameters, *, fused_batch_norm: bool = True) -> k
         batch_norm_momentum=0.9,
         batch_norm_epsilon=1e-5,
         fused_batch_norm=fused_batch_norm,
+        input_shape=input_shape,
+        classes=classes,
     )
 
 
@@ -119,15 +132,16 @@ def pipelines(
     """
     _, height, width, _ = train_images.shape
     if not parameters.notebook:
+        channel_mean, channel_std = channels(parameters, train_images)
 
         def corrected(images: Any, image: Any, copy: Any, draws: Any) -> Any:
             offsets = ops.cast(draws[:, 0:2] * (2 * _CROP_PADDING + 1), "int32")
             centres = ops.cast(draws[:, 3:5] * ops.array([height, width], "float32"), "int32") if parameters.m else None
             return augment.corrected_pipeline(
-                images, _CHANNEL_MEAN, _CHANNEL_STD, offsets, draws[:, 2] < 0.5, centres, parameters.cutout_length
+                images, channel_mean, channel_std, offsets, draws[:, 2] < 0.5, centres, parameters.cutout_length
             )
 
-        return corrected, lambda images: augment.normalise(images, _CHANNEL_MEAN, _CHANNEL_STD)
+        return corrected, lambda images: augment.normalise(images, channel_mean, channel_std)
 
     mean = None if parameters.m else (train_images.mean(axis=0) / 255).astype("float32")
 
@@ -140,23 +154,35 @@ def pipelines(
     return notebook, lambda images: augment.scale(images, mean)
 
 
+def channels(parameters: CutoutParameters, train_images: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return mean and standard deviation of the channels of training images, on the scale from 0 to 1."""
+    if parameters.dataset in _NORMALISED_AS_CIFAR:
+        return _CIFAR_CHANNELS
+    pixels, values = train_images[..., 0].size, np.arange(256)
+    counts = [np.bincount(train_images[..., c].reshape(-1), minlength=256) for c in range(train_images.shape[-1])]
+    means = [float(count @ values) / pixels for count in counts]
+    deviations = [
+        math.sqrt(float(count @ np.square(values - mean)) / pixels) for count, mean in zip(counts, means, strict=True)
+    ]
+    return tuple(mean / 255 for mean in means), tuple((deviation or 255.0) / 255 for deviation in deviations)
+
+
 def _optimizer(parameters: CutoutParameters) -> keras.optimizers.Optimizer:
     if parameters.notebook:
         return keras.optimizers.Adam(parameters.learning_rate)
     return keras.optimizers.SGD(parameters.learning_rate, momentum=_MOMENTUM)
 
 
-def saved_model(
-    parameters: CutoutParameters, trained: Any, train_images: np.ndarray, dataset: ImageDataset
-) -> SavedModel:
+def saved_model(parameters: CutoutParameters, trained: Any, train_images: np.ndarray, dataset: Dataset) -> SavedModel:
     """Make a model of plain Keras layers that takes pixels from 0 to 255, so that it loads without dlperf."""
-    plain = network(parameters, fused_batch_norm=False)
+    plain = network(parameters, train_images.shape[1:], len(dataset.label_names), fused_batch_norm=False)
     plain.set_weights(trained.get_weights())
     if parameters.notebook:
         mean = np.zeros(train_images.shape[1:]) if parameters.m else train_images.mean(axis=0)
         normalise = keras.layers.Normalization(axis=(1, 2, 3), mean=mean, variance=np.full(mean.shape, 255.0**2))
     else:
-        variance = np.square(np.multiply(_CHANNEL_STD, 255))
-        normalise = keras.layers.Normalization(axis=-1, mean=np.multiply(_CHANNEL_MEAN, 255), variance=variance)
+        channel_mean, channel_std = channels(parameters, train_images)
+        variance = np.square(np.multiply(channel_std, 255))
+        normalise = keras.layers.Normalization(axis=-1, mean=np.multiply(channel_mean, 255), variance=variance)
     model = keras.Sequential([keras.Input(train_images.shape[1:]), normalise, plain])
-    return SavedModel(model, dataset.test_images[:2].astype("float32"))
+    return SavedModel(model, dataset.test_inputs[:2].astype("float32"))

@@ -11,7 +11,6 @@ from dlperf.problems.shared_parameters import ImageParameters, OneDnnParameters
 
 UNITS = (1000, 1000)
 DROPOUT = (0.2, 0.5)
-FEATURES, CLASSES = 3072, 10
 _SUBSET = 5000
 _NOTEBOOK_OPTIMIZERS = ("adagrad", "rmsprop", "nadam", "adadelta", "adam")
 _KERAS_LEARNING_RATE = 0.001

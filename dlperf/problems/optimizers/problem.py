@@ -24,9 +24,9 @@ from dlperf import data
 from dlperf.accounting.mlp import multiplications
 from dlperf.errors import BadInput
 from dlperf.problem import Problem, Summary
-from dlperf.problems.optimizers.parameters import CLASSES, FEATURES, UNITS, OptimizersParameters
+from dlperf.problems.optimizers.parameters import UNITS, OptimizersParameters
 from dlperf.problems.optimizers.search import next_trials
-from dlperf.problems.shared_parameters import verify_images
+from dlperf.problems.shared_parameters import verify_examples
 from dlperf.training.early_stopping import Schedule
 from dlperf.trial import Context, StoredTrial, TrialResult
 
@@ -40,7 +40,7 @@ def verify(trials: Sequence[OptimizersParameters]) -> None:
     """
     if trials[0].notebook and {"nadam", "rmsprop_nesterov"} <= {trial.optimizer for trial in trials}:
         raise BadInput("optimizer", "nadam,rmsprop_nesterov", "both are Nadam with protocol=notebook: give one of them")
-    verify_images(trials)
+    verify_examples(trials)
     first = trials[0]
     if first.search_examples > first.train_size:
         allowed = f"must be at most {first.train_size}, the images to train on; 0 takes train_examples"
@@ -58,7 +58,7 @@ def run_trial(parameters: OptimizersParameters, context: Context) -> TrialResult
         from dlperf.problems.optimizers.recipe import prepare
         from dlperf.training.loop import Target, train_and_test
 
-        prepared = prepare(parameters, data.load(parameters.dataset, parameters.data_dir))
+        prepared = prepare(parameters, data.load(parameters.dataset, parameters.data_dir, parameters.reading))
     schedule = Schedule(
         epochs=parameters.epochs,
         learning_rate=lambda epoch: parameters.learning_rate,
@@ -84,13 +84,14 @@ def summarize(trials: Sequence[StoredTrial[OptimizersParameters]]) -> Summary:
 
 def work(parameters: OptimizersParameters) -> float:
     """Estimate the multiplications of a trial: three forward passes per training example, less the input's."""
-    forward = multiplications(UNITS, FEATURES, CLASSES)
+    features = math.prod(parameters.facts.input_shape)
+    forward = multiplications(UNITS, features, parameters.facts.classes)
     steps = math.ceil(parameters.train_size / parameters.batch_size)
     # An update reads and writes every weight and its averages, which takes as long as some 20 multiplications a weight.
     updates = steps * forward * 20
     evaluated = parameters.subset_size + parameters.validation_size
     return float(
-        (parameters.train_size * (3 * forward - FEATURES * UNITS[0]) + updates + evaluated * forward)
+        (parameters.train_size * (3 * forward - features * UNITS[0]) + updates + evaluated * forward)
         * parameters.epochs
     )
 
@@ -109,7 +110,7 @@ PROBLEM = Problem(
     monitor="validation_cross_entropy",
     varying_rarely=("stage",),
     verify=verify,
-    data_digest=lambda parameters: data.load(parameters.dataset, parameters.data_dir).digest,
+    data_digest=lambda parameters: data.load(parameters.dataset, parameters.data_dir, parameters.reading).digest,
     run_trial=run_trial,
     next_trials=next_trials,
     summarize=summarize,

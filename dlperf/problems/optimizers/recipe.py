@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import keras
-from keras import ops
+import numpy as np
 
-from dlperf.data.dataset import split_rows
 from dlperf.models.mlp import classifying_mlp
-from dlperf.problems.optimizers.parameters import CLASSES, DROPOUT, FEATURES, UNITS
+from dlperf.problems.optimizers.parameters import DROPOUT, UNITS
 from dlperf.problems.optimizers.update_rules import rule
 from dlperf.training.compiled_epoch import DeviceSplit, fresh_runtime
 from dlperf.training.dense_epoch import DenseEpoch
 from dlperf.training.dense_graph_epoch import DenseGraphEpoch
+from dlperf.training.input_scaling import InputScaling, scaling_of
 from dlperf.training.loop import Prepared
 from dlperf.training.objectives import Classification, Split
 from dlperf.trial import DataUsed, SavedModel
 
 if TYPE_CHECKING:
-    from dlperf.data.dataset import ImageDataset
+    from dlperf.data.dataset import Dataset
     from dlperf.problems.optimizers.parameters import OptimizersParameters
 
 
-def prepare(parameters: OptimizersParameters, dataset: ImageDataset) -> Prepared:
-    """Prepare network and update rule on the uint8 images, which the compiled program reads in place.
+def prepare(parameters: OptimizersParameters, dataset: Dataset) -> Prepared:
+    """Prepare network and update rule on the examples; uint8 ones the compiled program reads in place.
 
     A trial that only tries its learning rate has no test set.
 
@@ -33,49 +34,62 @@ def prepare(parameters: OptimizersParameters, dataset: ImageDataset) -> Prepared
     """
     fresh_runtime(parameters.threads)
     optimizer = rule(parameters.update_rule, parameters.update_rules)(parameters.learning_rate)
-    images, labels = dataset.train_images.reshape(-1, FEATURES), dataset.train_labels
-    train, validation = split_rows(
-        len(images), parameters.validation_size, parameters.train_size, parameters.random_seed
+    inputs, labels = vectors(dataset.train_inputs), dataset.train_labels
+    train, validation_inputs, validation_labels = dataset.choose(
+        parameters.validation_size, parameters.train_size, parameters.random_seed
     )
+    scaling = scaling_of(inputs, train)
     epoch = DenseEpoch if parameters.xla == "all" else DenseGraphEpoch
     compiled = epoch(
-        network(parameters, optimizer),
+        network(parameters, inputs.shape[1], len(dataset.label_names), optimizer),
         optimizer,
-        images,
+        inputs,
         labels,
         objective=Classification(),
         batch_size=parameters.batch_size,
         random_seed=parameters.random_seed,
-        prepare=lambda pixels: ops.cast(pixels, "float32") / 255.0,
+        prepare=scaling.apply,
         rows=train,
     )
     subset = train[: parameters.subset_size]
-    evaluated: dict[Split, DeviceSplit] = {"train_subset": compiled.to_device(images[subset], labels[subset])}
+    evaluated: dict[Split, DeviceSplit] = {"train_subset": compiled.to_device(inputs[subset], labels[subset])}
     if parameters.validation_size:
-        evaluated["validation"] = compiled.to_device(images[validation], labels[validation])
+        evaluated["validation"] = compiled.to_device(vectors(validation_inputs), validation_labels)
     counts = {"train": parameters.train_size}
     if not parameters.notebook:
         counts["validation"] = parameters.validation_size
     test = None
     if parameters.stage != "search":
-        test = compiled.to_device(dataset.test_images.reshape(-1, FEATURES), dataset.test_labels)
+        test = compiled.to_device(vectors(dataset.test_inputs), dataset.test_labels)
         counts["test"] = test.examples
     return Prepared(
         compiled,
         evaluated,
         test,
         DataUsed(dataset.name, dataset.digest, dataset.source, counts),
-        save=lambda: SavedModel(saved_model(parameters, compiled.model), dataset.test_images[:2].astype("float32")),
+        save=lambda: SavedModel(
+            saved_model(parameters, compiled.model, dataset, scaling), dataset.test_inputs[:2].astype("float32")
+        ),
     )
 
 
-def network(parameters: OptimizersParameters, optimizer: keras.optimizers.Optimizer | None = None) -> keras.Model:
-    """Build the network for pixels in [0, 1]; with an optimizer its dropout masks follow from the number of steps."""
+def vectors(inputs: np.ndarray) -> np.ndarray:
+    """Return inputs (N, ...) as vectors (N, features), without a copy."""
+    return inputs.reshape(len(inputs), -1)
+
+
+def network(
+    parameters: OptimizersParameters,
+    features: int,
+    classes: int,
+    optimizer: keras.optimizers.Optimizer | None = None,
+) -> keras.Model:
+    """Build the network for scaled inputs; with an optimizer its dropout masks follow from the number of steps."""
     return classifying_mlp(
         UNITS,
         random_seed=parameters.random_seed,
-        features=FEATURES,
-        classes=CLASSES,
+        features=features,
+        classes=classes,
         l2=parameters.l2,
         dropout=DROPOUT if parameters.dropout else None,
         dropout_after=parameters.dropout_after,
@@ -83,9 +97,11 @@ def network(parameters: OptimizersParameters, optimizer: keras.optimizers.Optimi
     )
 
 
-def saved_model(parameters: OptimizersParameters, trained: keras.Model) -> Any:
-    """Make a model of plain Keras layers that takes images with pixels 0 to 255, so that it loads without dlperf."""
-    plain = network(parameters.model_copy(update={"l2": 0.0}))
+def saved_model(parameters: OptimizersParameters, trained: keras.Model, dataset: Dataset, scaling: InputScaling) -> Any:
+    """Make a model of plain Keras layers that takes inputs as the data have them, so that it loads without dlperf."""
+    plain = network(parameters.model_copy(update={"l2": 0.0}), math.prod(dataset.input_shape), len(dataset.label_names))
     plain.set_weights(trained.get_weights())
-    layers = keras.layers
-    return keras.Sequential([keras.Input((32, 32, 3)), layers.Rescaling(1.0 / 255.0), layers.Flatten(), plain])
+    layers = [keras.layers.Flatten(), scaling.layer(), plain]
+    if scaling.mean is None:  # pixels are scaled as an image
+        layers = [scaling.layer(), keras.layers.Flatten(), plain]
+    return keras.Sequential([keras.Input(dataset.input_shape), *layers])

@@ -6,26 +6,27 @@ import numpy as np
 
 from dlperf import data
 from dlperf.data.dataset import aligned_empty
-from dlperf.problems.scaling.parameters import ScalingParameters
+from dlperf.data.user_data import Reading
+from dlperf.problems.scaling.parameters import SYNTHETIC, ScalingParameters
 from dlperf.trial import DataUsed
 
-CLASSES = 10
+_SYNTHETIC_CLASSES = 10
 
 
 def data_used(parameters: ScalingParameters) -> DataUsed:
     """Return the data set as the tracking store shows it; synthetic images follow from their number alone."""
     splits = {"train": parameters.examples}
-    if parameters.dataset == "synthetic":
+    if parameters.dataset == SYNTHETIC:
         return DataUsed("synthetic", f"synthetic-{parameters.examples}", "drawn at random", splits)
-    loaded = data.load(parameters.dataset, parameters.data_dir)
+    loaded = data.load(parameters.dataset, parameters.data_dir, parameters.reading)
     return DataUsed(loaded.name, loaded.digest, loaded.source, splits)
 
 
-def examples(dataset: str, data_dir: str, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the first `count` training images, uint8 (count, 32, 32, 3), and labels, int32 (count,)."""
-    if dataset == "synthetic":
+def examples(dataset: str, data_dir: str, reading: Reading, count: int) -> tuple[np.ndarray, np.ndarray, int]:
+    """Return the first `count` training images, uint8 (count, H, W, C), their labels, int32 (count,), and classes."""
+    if dataset == SYNTHETIC:
         rng, images = np.random.default_rng(0), aligned_empty((count, 32, 32, 3))
         images[:] = rng.integers(0, 256, images.shape, np.uint8)
-        return images, rng.integers(0, CLASSES, count).astype(np.int32)
-    loaded = data.load(dataset, data_dir)
-    return loaded.train_images[:count], loaded.train_labels[:count]
+        return images, rng.integers(0, _SYNTHETIC_CLASSES, count).astype(np.int32), _SYNTHETIC_CLASSES
+    loaded = data.load(dataset, data_dir, reading)
+    return loaded.train_inputs[:count], loaded.train_labels[:count], len(loaded.label_names)

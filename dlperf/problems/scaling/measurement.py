@@ -133,6 +133,7 @@ class Measurement:
                 model=p.model,
                 dataset=p.dataset,
                 data_dir=p.data_dir,
+                reading=p.reading,
                 train_examples=p.examples,
                 batch_size=p.global_batch // p.workers if independent else p.global_batch,
                 learning_rate=p.learning_rate,

@@ -11,14 +11,15 @@ from dlperf.declaration import parameter
 from dlperf.environment import gpu_count
 from dlperf.errors import BadInput
 from dlperf.problems.scaling import tf_config
-from dlperf.problems.shared_parameters import OneDnnParameters, RunParameters
+from dlperf.problems.shared_parameters import OneDnnParameters, RunParameters, UserDataParameters
 from dlperf.processor import cores
 
 SYNTHETIC_IMAGES = 10_000
 ASSIGNED_EPOCHS = 10
+SYNTHETIC = "synthetic"
 
 
-class ScalingParameters(OneDnnParameters, RunParameters):
+class ScalingParameters(UserDataParameters, OneDnnParameters, RunParameters):
     """Parameters of the scaling problem."""
 
     mode: Literal["strong", "weak"] = parameter(
@@ -49,8 +50,11 @@ class ScalingParameters(OneDnnParameters, RunParameters):
     model: Literal["resnet20", "resnet44", "resnet50", "convnet"] = parameter(
         "resnet20", help="network; convnet has no batch normalisation, so that its losses do not depend on workers"
     )
-    dataset: Literal["synthetic", "cifar10", "fashion_mnist", "digits"] = parameter(
-        "synthetic", help="images of 32 x 32 x 3; synthetic and digits need no files"
+    dataset: str = parameter(
+        "synthetic",
+        names_file=data.path_in,
+        help="images of 32 x 32 x 3: synthetic and digits need no files, cifar10, cifar100 and fashion_mnist are read "
+        "from data_dir or downloaded; images of your own are npz:FILE, images:FOLDER or parquet:FILE",
     )
     data_dir: str = parameter("", operational=True, help="folder of the data set, as for the other problems")
     train_examples: int = parameter(0, ge=0, unit="images", help="images to train on; 0 takes all")
@@ -101,6 +105,7 @@ class ScalingParameters(OneDnnParameters, RunParameters):
         Raises:
             BadInput: Naming what is allowed.
         """
+        data.check_kind(self.dataset, (SYNTHETIC, *data.NAMES))
         if self.mode == "strong" and self.batch_size % self.workers:
             raise BadInput("workers", self.workers, f"must divide batch_size={self.batch_size} in strong scaling")
         if self.all_reduce == "nccl" and self.device == "cpu":
@@ -124,11 +129,16 @@ class ScalingParameters(OneDnnParameters, RunParameters):
         return self.batch_size if self.mode == "strong" else self.batch_size_per_worker * self.workers
 
     @property
+    def facts(self) -> data.Facts:
+        """Number, shape and classes of the images; data of the user's own are read for it."""
+        if self.dataset == SYNTHETIC:
+            return data.Facts(SYNTHETIC_IMAGES, 0, (32, 32, 3), 10)
+        return data.facts(self.dataset, self.data_dir, self.reading)
+
+    @property
     def examples(self) -> int:
         """Images to train on."""
-        return self.train_examples or (
-            SYNTHETIC_IMAGES if self.dataset == "synthetic" else data.train_size(self.dataset)
-        )
+        return self.train_examples or self.facts.train
 
     @property
     def emulated(self) -> str:

@@ -20,12 +20,18 @@ from typing import Any
 from dlperf import data
 from dlperf.accounting.resnet import count_resnet
 from dlperf.environment import gpu_count
-from dlperf.errors import EnvironmentMissing
+from dlperf.errors import BadInput, EnvironmentMissing
 from dlperf.problem import Distributed, Problem, Summary
-from dlperf.problems.scaling.parameters import ScalingParameters, addresses
+from dlperf.problems.scaling.parameters import SYNTHETIC, ScalingParameters, addresses
+from dlperf.problems.shared_parameters import refuse_less_than_a_batch, refuse_other_than_images
 from dlperf.trial import Context, DataUsed, StoredTrial, TrialResult
 
-_MULTIPLICATIONS = {"resnet50": 79e6, "convnet": 1.4e6}  # of an image, roughly; ResNets of 6n + 2 are counted
+_MULTIPLICATIONS = {
+    "resnet50": 79e6,
+    "convnet": 1.4e6,
+}  # of an image of 32 x 32, roughly; ResNets of 6n + 2 are counted
+
+_RESNET50_LEAST = 32  # pixels a side, of keras.applications
 
 
 def logged_elsewhere(trials: Sequence[ScalingParameters]) -> bool:
@@ -77,9 +83,19 @@ def verify(trials: Sequence[ScalingParameters]) -> None:
         wanted, there = max(trial.workers for trial in trials) // max(1, len(addresses(first.hosts))), gpu_count()
         if wanted > there:
             raise EnvironmentMissing(f"workers={wanted} with device=gpu: this machine has {there} GPUs")
-    if first.dataset == "synthetic":
+    if first.dataset == SYNTHETIC:
         return
-    data.check(first.dataset, first.data_dir, first.train_examples)
+    data.check(first.dataset, first.data_dir, first.train_examples, first.reading)
+    refuse_other_than_images(first.dataset, first.reading)
+    height, width, _ = first.facts.input_shape
+    if first.model == "resnet50" and min(height, width) < _RESNET50_LEAST:
+        least = f"{_RESNET50_LEAST} x {_RESNET50_LEAST}"
+        raise BadInput(
+            "model", first.model, f"takes images of at least {least}, {first.dataset} has {height} x {width}"
+        )
+    largest = max(trials, key=lambda trial: trial.global_batch)
+    name = "batch_size" if largest.mode == "strong" else "batch_size_per_worker"
+    refuse_less_than_a_batch(first.dataset, first.examples, name, largest.global_batch)
 
 
 def measure(parameters: ScalingParameters, context: Context) -> Generator[None, None, TrialResult]:
@@ -138,8 +154,12 @@ def work(parameters: ScalingParameters) -> float:
     steps = parameters.steps * parameters.repeats
     if parameters.epochs:
         steps = math.ceil(parameters.examples / parameters.global_batch) * parameters.epochs
-    known = _MULTIPLICATIONS.get(parameters.model)
-    forward = known or count_resnet(int(parameters.model.removeprefix("resnet"))).multiplications
+    height, width, channels = parameters.facts.input_shape
+    if parameters.model in _MULTIPLICATIONS:
+        forward = _MULTIPLICATIONS[parameters.model] * height * width / 32**2
+    else:
+        depth, side = int(parameters.model.removeprefix("resnet")), round(math.sqrt(height * width))
+        forward = count_resnet(depth, size=side, channels=channels, classes=parameters.facts.classes).multiplications
     return float(3 * forward * parameters.global_batch * steps)
 
 

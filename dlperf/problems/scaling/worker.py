@@ -105,11 +105,11 @@ class _Worker:
         )
         if config.strategy == "multi_worker":
             agree(strategy, config.fingerprint)
-        images, labels = examples(config.dataset, config.data_dir, config.train_examples)
+        images, labels, classes = examples(config.dataset, config.data_dir, config.reading, config.train_examples)
         self.config = config
         self.step = DistributedStep(
             strategy,
-            lambda: network(config.model, config.learning_rate, config.random_seed),
+            lambda: network(config.model, config.learning_rate, config.random_seed, images.shape[1:], classes),
             images,
             labels,
             objective=Classification(),

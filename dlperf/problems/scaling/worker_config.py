@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from dlperf.data.user_data import Reading
 from dlperf.onednn import Choice
 
 PARENT = "DLPERF_WORKERS_PARENT"
@@ -27,8 +28,9 @@ class WorkerConfig:
         collective: How the workers of multi_worker reduce.
         all_reduce: How the devices of mirrored reduce; "" leaves it to TensorFlow.
         model: The network's name.
-        dataset: The data set's name.
+        dataset: The data set's name, or KIND:PATH.
         data_dir: Its folder, "" for the usual places.
+        reading: How data of the user's own are read.
         train_examples: Images to train on.
         batch_size: Images per step over all replicas that train together.
         learning_rate: Of SGD.
@@ -48,6 +50,7 @@ class WorkerConfig:
     model: str
     dataset: str
     data_dir: str
+    reading: Reading
     train_examples: int
     batch_size: int
     learning_rate: float
@@ -66,4 +69,5 @@ class WorkerConfig:
     def from_json(cls, line: str) -> WorkerConfig:
         """Read the line."""
         values = json.loads(line)
-        return cls(**{**values, "cores": tuple(values["cores"]), "devices": tuple(values["devices"])})
+        typed = {"cores": tuple(values["cores"]), "devices": tuple(values["devices"])}
+        return cls(**{**values, **typed, "reading": Reading(**values["reading"])})

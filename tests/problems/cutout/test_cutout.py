@@ -10,7 +10,7 @@ from dlperf.errors import BadInput
 from dlperf.parameters import parse
 from dlperf.problems.cutout.parameters import CutoutParameters
 from dlperf.problems.cutout.problem import PROBLEM, summarize, work
-from dlperf.problems.shared_parameters import verify_images
+from dlperf.problems.shared_parameters import verify_examples
 from dlperf.trial import StoredTrial
 from tests.support.trials import told_at_the_end
 
@@ -77,10 +77,10 @@ def test_a_sweep_names_and_keys_its_trials() -> None:
 
 
 def test_train_examples_leave_room_for_the_validation_split() -> None:
-    verify_images([resolve(dataset="digits", train_examples=1437)])
-    verify_images([resolve(dataset="digits", train_examples=1294, protocol="corrected")])
+    verify_examples([resolve(dataset="digits", train_examples=1437)])
+    verify_examples([resolve(dataset="digits", train_examples=1294, protocol="corrected")])
     with pytest.raises(BadInput, match=r"train_examples=1295: at most 1294 with dataset=digits and protocol=corrected"):
-        verify_images([resolve(dataset="digits", train_examples=1295, protocol="corrected")])
+        verify_examples([resolve(dataset="digits", train_examples=1295, protocol="corrected")])
 
 
 @pytest.mark.parametrize("train_examples", [0, 100])
@@ -106,8 +106,8 @@ def test_the_notebook_validates_on_the_test_set() -> None:
 
     digits = data.load("digits")
     (images, _), (held, _) = split(digits, resolve(dataset="digits", train_examples=10))
-    np.testing.assert_array_equal(images, digits.train_images[:10])
-    assert held is digits.test_images
+    np.testing.assert_array_equal(images, digits.train_inputs[:10])
+    assert held is digits.test_inputs
 
 
 @pytest.mark.parametrize(("m", "mean_is_subtracted"), [(0, True), (2, False)])
@@ -115,10 +115,10 @@ def test_only_the_notebooks_baseline_subtracts_the_mean(m: int, mean_is_subtract
     from dlperf.problems.cutout.recipe import pipelines
 
     digits = data.load("digits")
-    _, prepare = pipelines(resolve(m=m, dataset="digits"), digits.train_images)
-    mean = digits.train_images.mean(axis=0) / 255 if mean_is_subtracted else 0
-    expected = digits.test_images[:5] / 255 - mean
-    np.testing.assert_allclose(prepare(digits.test_images[:5]), expected, atol=1e-6)
+    _, prepare = pipelines(resolve(m=m, dataset="digits"), digits.train_inputs)
+    mean = digits.train_inputs.mean(axis=0) / 255 if mean_is_subtracted else 0
+    expected = digits.test_inputs[:5] / 255 - mean
+    np.testing.assert_allclose(prepare(digits.test_inputs[:5]), expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("protocol", ["notebook", "corrected"])

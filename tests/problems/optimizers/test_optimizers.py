@@ -13,7 +13,7 @@ from dlperf.accounting.mlp import multiplications
 from dlperf.claims import ledger
 from dlperf.errors import BadInput
 from dlperf.parameters import from_texts, parse, texts
-from dlperf.problems.optimizers.parameters import CLASSES, FEATURES, UNITS, OptimizersParameters
+from dlperf.problems.optimizers.parameters import UNITS, OptimizersParameters
 from dlperf.problems.optimizers.problem import PROBLEM, summarize, verify
 from dlperf.trial import StoredTrial
 from tests.support.desk import Desk
@@ -30,7 +30,7 @@ def test_the_notebooks_ten_trials() -> None:
     published = [claim.where for claim in ledger.claims("optimizers") if claim.measure == "best_train_loss"]
     named = {(where.get("optimizer", where.get("update_rule")), where.get("dropout")) for where in published}
     assert {(t.optimizer, t.dropout) for t in trials} <= named
-    assert multiplications(UNITS, FEATURES, CLASSES) == 4_082_000
+    assert multiplications(UNITS, 3072, 10) == 4_082_000
     assert {(t.learning_rate, t.l2, t.batch_size, t.epochs, t.stage) for t in trials} == {
         (0.001, 0.01, 128, 200, "final")
     }
@@ -276,7 +276,7 @@ def test_one_training_with_dropout(desk: Desk) -> None:
     (saved,) = desk.client.search_logged_models(["0"])
     model = mlflow.tensorflow.load_model(f"models:/{saved.model_id}")
     held = digits.load()
-    answers = np.asarray(model(held.test_images.astype("float32"))).argmax(-1)
+    answers = np.asarray(model(held.test_inputs.astype("float32"))).argmax(-1)
     assert (answers == held.test_labels).mean() == pytest.approx(metrics["test_accuracy"])
 
 
@@ -336,7 +336,7 @@ def test_the_images_are_not_copied() -> None:
     from dlperf import data
     from dlperf.training.compiled_epoch import on_device
 
-    images = data.load("cifar10").train_images.reshape(-1, 3072)
+    images = data.load("cifar10").train_inputs.reshape(-1, 3072)
     tensor = on_device(images)
     assert memoryview(tensor).nbytes == images.nbytes
     assert np.frombuffer(memoryview(tensor), np.uint8).ctypes.data == images.ctypes.data
