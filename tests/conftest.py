@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from dlperf.data import cifar10
+from dlperf.data.cifar_layout import CIFAR10
 
 pytest.register_assert_rewrite("tests.support")  # before it is imported: a failure there shows its values
 
@@ -69,9 +69,9 @@ def why_no_real_cifar10() -> str:
     place = os.environ.get("DLPERF_DATA_DIR")
     if not place:
         return "needs the full CIFAR-10: set DLPERF_DATA_DIR to its folder"
-    for folder in (Path(place, cifar10.FOLDER), Path(place)):
-        sizes = [path.stat().st_size for file in cifar10.FILES if (path := folder / file).is_file()]
-        if sizes == [REAL_FILE_BYTES] * len(cifar10.FILES):
+    for folder in (Path(place, CIFAR10.binary_folder), Path(place)):
+        sizes = [path.stat().st_size for file in CIFAR10.binary_files if (path := folder / file).is_file()]
+        if sizes == [REAL_FILE_BYTES] * len(CIFAR10.binary_files):
             return ""
     return f"needs the full CIFAR-10: DLPERF_DATA_DIR={place} does not hold its six files of {REAL_FILE_BYTES:,} bytes"
 
@@ -110,11 +110,12 @@ def tiny_cifar10(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..
         import numpy as np
 
         draw = np.random.default_rng(random_seed)
-        monkeypatch.setattr(cifar10, "RECORDS_PER_FILE", records)
-        folder = tmp_path / f"tiny-{records}-{random_seed}" / cifar10.FOLDER
+        monkeypatch.setattr(CIFAR10, "train_examples", 5 * records)
+        monkeypatch.setattr(CIFAR10, "test_examples", records)
+        folder = tmp_path / f"tiny-{records}-{random_seed}" / CIFAR10.binary_folder
         folder.mkdir(parents=True)
-        for file in cifar10.FILES:
-            content = draw.integers(0, 256, (records, cifar10.RECORD_BYTES), dtype=np.uint8)
+        for file in CIFAR10.binary_files:
+            content = draw.integers(0, 256, (records, CIFAR10.record_bytes), dtype=np.uint8)
             content[:, 0] = draw.integers(0, 10, records)
             content.tofile(folder / file)
         return folder.parent

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dlperf.data import cifar10, digits, fashion_mnist, user_data
+from dlperf.data import digits, fashion_mnist, user_data
+from dlperf.data.cifar import Cifar
+from dlperf.data.cifar_layout import CIFAR10, CIFAR100
 from dlperf.data.user_data import AS_IT_IS, Reading, kind, path_in
 from dlperf.errors import BadInput, did_you_mean
 
@@ -23,8 +25,9 @@ if TYPE_CHECKING:
     from dlperf.data.dataset import Dataset, Samples
 
 # The sets that are files; digits come with a package.
-_FROM_FILES: dict[str, Any] = {"cifar10": cifar10, "fashion_mnist": fashion_mnist}
+_FROM_FILES: dict[str, Any] = {"cifar10": Cifar(CIFAR10), "cifar100": Cifar(CIFAR100), "fashion_mnist": fashion_mnist}
 NAMES = (*_FROM_FILES, "digits")
+_CLASSES = {name: 100 if name == "cifar100" else 10 for name in NAMES}
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,7 @@ def facts(name: str, data_dir: str | Path = "", reading: Reading = AS_IT_IS) -> 
         held_out = 0 if loaded.validation_labels is None else len(loaded.validation_labels)
         return Facts(len(loaded.train_labels), held_out, loaded.input_shape, len(loaded.label_names))
     module = _FROM_FILES.get(name, digits)
-    return Facts(module.train_size(), 0, (32, 32, 3), len(module.LABEL_NAMES))
+    return Facts(module.train_size(), 0, (32, 32, 3), _CLASSES[name])
 
 
 def check(name: str, data_dir: str | Path, train_examples: int, reading: Reading = AS_IT_IS) -> None:
@@ -69,7 +72,8 @@ def check(name: str, data_dir: str | Path, train_examples: int, reading: Reading
 
     Args:
         name: One of `NAMES`, or KIND:PATH.
-        data_dir: The folder that the user named, "" if none (see `cifar10.find`); digits are embedded and take none.
+        data_dir: The folder that the user named, "" if none (see `cifar_search.find`); for digits and the user's own
+            data there is none.
         train_examples: Number of training examples asked for, 0 for all.
         reading: As for `load`.
 
@@ -81,7 +85,9 @@ def check(name: str, data_dir: str | Path, train_examples: int, reading: Reading
     if not 0 <= train_examples <= available:
         raise BadInput("train_examples", train_examples, f"must be 0 (all) to {available}, which is all {name} has")
     if name in _FROM_FILES:
-        _FROM_FILES[name].verify(_FROM_FILES[name].find(data_dir))
+        found = _FROM_FILES[name].find(data_dir)
+        if not _FROM_FILES[name].verify(found):
+            _load(name, found)
     elif data_dir:
         raise BadInput("data_dir", data_dir, f"must be left out with dataset={name}, which needs no such folder")
 
@@ -120,15 +126,25 @@ def load_samples(name: str) -> Samples:
 
 
 @functools.lru_cache(maxsize=2)
-def _load(name: str, folder: Path | None) -> Dataset:
-    return digits.load() if folder is None else _FROM_FILES[name].load(folder)
+def _load(name: str, found: Any) -> Dataset:
+    return digits.load() if found is None else _FROM_FILES[name].load(found)
 
 
 @functools.lru_cache(maxsize=2)
 def _load_user_data(name: str, reading: Reading) -> Dataset:
-    from dlperf.data import npz
+    if kind(name) == "npz":
+        from dlperf.data import npz
 
-    return npz.classification(name)
+        if reading.image_size:
+            raise BadInput("image_size", reading.image_size, f"must be left out with dataset={name}")
+        return npz.classification(name)
+    if kind(name) == "images":
+        from dlperf.data import image_folder
+
+        return image_folder.classification(name, reading)
+    from dlperf.data import parquet_file
+
+    return parquet_file.classification(name, reading)
 
 
 def check_kind(name: str, names: tuple[str, ...], kinds: tuple[str, ...] = tuple(user_data.KINDS)) -> None:

@@ -95,7 +95,7 @@ def fetch(archive: Archive, folder: Path, timeout: float = 20.0) -> None:
         _receive(archive.url, archive.size, "sha256", archive.sha256, packed, timeout)
         _extract(archive, packed, complete)
 
-    _appear(folder, archive.files, produce)
+    appear(folder, archive.files, produce)
 
 
 def fetch_files(files: Sequence[File], folder: Path, timeout: float = 20.0) -> None:
@@ -115,11 +115,20 @@ def fetch_files(files: Sequence[File], folder: Path, timeout: float = 20.0) -> N
         for file in files:
             _receive(file.url, file.size, "md5", file.md5, complete / file.name, timeout)
 
-    _appear(folder, [file.name for file in files], produce)
+    appear(folder, [file.name for file in files], produce)
 
 
-def _appear(folder: Path, names: Sequence[str], produce: Callable[[Path, Path], None]) -> None:
-    """Let `folder` appear with what `produce` makes in a folder for work, unless it holds the names already."""
+def appear(folder: Path, names: Sequence[str], produce: Callable[[Path, Path], None]) -> None:
+    """Let `folder` appear in one rename, unless it holds the files already; of several processes one makes it.
+
+    Args:
+        folder: The folder to create; an incomplete one of that name is replaced.
+        names: The files it is to hold.
+        produce: Is called with a folder for work, and the path at which it is to make a folder with these files.
+
+    Raises:
+        EnvironmentMissing: The folder cannot be written; nothing is left behind but an empty lock file.
+    """
 
     def is_there() -> bool:
         return all((folder / name).is_file() for name in names)
@@ -152,7 +161,7 @@ def _lock(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            print(f"waiting for another process that is downloading into {folder}", file=sys.stderr)
+            print(f"waiting for another process that is filling {folder}", file=sys.stderr)
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:

@@ -54,7 +54,7 @@ def find(data_dir: str | Path = "") -> Path:
         BadInput: `data_dir` is set and has no data. (DLPERF_DATA_DIR may hold other data sets only.)
         EnvironmentMissing: There are no data on this machine and the download failed.
     """
-    from dlperf.data.cifar10 import ENVIRONMENT_VARIABLE
+    from dlperf.data.cifar_search import ENVIRONMENT_VARIABLE
 
     for value in (data_dir, os.environ.get(ENVIRONMENT_VARIABLE, "")):
         for folder in (Path(value).expanduser(), Path(value).expanduser() / FOLDER) if value else ():
@@ -99,8 +99,11 @@ def read(path: Path, shape: tuple[int, ...]) -> bytes:
     return blob[len(header) :]
 
 
-def verify(folder: Path) -> None:
+def verify(folder: Path) -> bool:
     """Read all four files once.
+
+    Returns:
+        True: they are verified.
 
     Raises:
         BadInput: As `read`, or for a label above 9.
@@ -109,6 +112,7 @@ def verify(folder: Path) -> None:
         content = read(folder / file.name, shape)
         if len(shape) == 1 and max(content) >= len(LABEL_NAMES):
             raise BadInput("data_dir", folder / file.name, f"has label {max(content)}, must be 0 to 9")
+    return True
 
 
 def load(folder: Path) -> Dataset:

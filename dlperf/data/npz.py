@@ -16,18 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dlperf.data import user_data
+from dlperf.data.arrays import called, class_names, finite, fitting_labels
 from dlperf.data.dataset import Dataset, Labels, Points, Samples, digest_of
+from dlperf.data.refusal import Refusal, refused
 from dlperf.errors import BadInput, one_line
 
 SPLITS = ("train", "test", "validation")
 _NEEDED = tuple(f"{axis}_{split}" for split in SPLITS[:2] for axis in "xy")
 _OPTIONAL = ("x_validation", "y_validation", "class_names")
-_CONVERTED_ROWS = 1 << 14
 _LOCAL_HEADER = struct.Struct("<26xHH")  # of a zip archive's member: lengths of its name and of further fields
-
-
-class Refusal(Exception):
-    """What is wrong with an array, as the end of a sentence."""
 
 
 def classification(dataset: str) -> Dataset:
@@ -45,17 +42,14 @@ def classification(dataset: str) -> Dataset:
         BadInput: The file cannot be used.
     """
     arrays = _read(dataset)
-    try:
+    with refused("dataset", dataset):
         inputs = {split: _inputs(arrays, f"x_{split}") for split in SPLITS if f"x_{split}" in arrays}
         labels = {split: _labels(arrays, f"y_{split}") for split in inputs}
-        names = class_names(labels["train"], arrays.get("class_names"))
+        names = class_names(labels["train"], "y_train", _names(arrays))
         for split, own in labels.items():
             _same_length(split, inputs[split], own)
             _alike(f"x_{split}", inputs[split], inputs["train"])
-            if own.max() >= len(names):
-                raise Refusal(f"y_{split} has label {own.max()}, must be 0 to {len(names) - 1}, the classes of y_train")
-    except Refusal as refusal:
-        raise BadInput("dataset", dataset, str(refusal)) from None
+            fitting_labels(own, f"y_{split}", len(names))
     return Dataset.build(
         name=user_data.name(dataset),
         train_inputs=inputs["train"],
@@ -82,13 +76,11 @@ def regression(dataset: str) -> Samples:
         BadInput: The file cannot be used.
     """
     arrays = _read(dataset)
-    try:
+    with refused("dataset", dataset):
         points = {split: _points(arrays, split) for split in SPLITS if f"x_{split}" in arrays}
         for split, own in points.items():
             _same_length(split, own.inputs, own.targets)
             _alike(f"x_{split}", own.inputs, points["train"].inputs)
-    except Refusal as refusal:
-        raise BadInput("dataset", dataset, str(refusal)) from None
     content = [array for own in points.values() for array in (own.inputs, own.targets)]
     for array in content:
         array.setflags(write=False)
@@ -97,26 +89,6 @@ def regression(dataset: str) -> Samples:
     return Samples(
         name, points["train"], points.get("validation", empty), points["test"], digest_of(*content), source=name
     )
-
-
-def class_names(labels: Labels, named: NDArray[Any] | None = None) -> tuple[str, ...]:
-    """Return what the classes are called, by default as their numbers; every one has an example in `labels`.
-
-    Raises:
-        Refusal: A class has none, or the names are not as many texts as there are classes.
-    """
-    classes = int(labels.max()) + 1
-    if named is not None and (named.dtype.kind != "U" or named.ndim != 1 or len(named) < classes):
-        raise Refusal(f"class_names is {_called(named)}, must be the texts of {classes} classes")
-    if named is not None:
-        classes = len(named)
-    # Not `bincount` of a label that is a billion by mistake.
-    present = np.unique(labels)
-    if len(present) < classes:
-        missing = int(np.setdiff1d(np.arange(min(classes, len(present) + 1)), present)[0])
-        allowed = f"labels must be 0 to classes - 1, and {int(labels.min())} to {int(labels.max())} stand there"
-        raise Refusal(f"y_train has no example of class {missing}: {allowed}")
-    return tuple(map(str, range(classes) if named is None else named.tolist()))
 
 
 def _read(dataset: str) -> dict[str, NDArray[Any]]:
@@ -173,23 +145,23 @@ def _inputs(arrays: Mapping[str, NDArray[Any]], name: str) -> NDArray[Any]:
         array = np.ascontiguousarray(array)
         return array[..., None] if array.ndim == 3 else array.reshape(len(array), -1) if array.ndim == 1 else array
     array = array[:, None] if array.ndim == 1 else array
-    return _finite(array, name, np.float32)
+    return finite(array, name, np.float32)
 
 
 def _points(arrays: Mapping[str, NDArray[Any]], split: str) -> Points:
     inputs, targets = (_numbers(arrays, f"{axis}_{split}") for axis in "xy")
     inputs = inputs[:, None] if inputs.ndim == 1 else inputs
     if inputs.ndim != 2:
-        raise Refusal(f"x_{split} is {_called(inputs)}, must be points (N, d)")
+        raise Refusal(f"x_{split} is {called(inputs)}, must be points (N, d)")
     if targets.ndim != 1 and targets.shape != (len(targets), 1):
-        raise Refusal(f"y_{split} is {_called(targets)}, must be values (N,) or (N, 1)")
-    return Points(_finite(inputs, f"x_{split}", np.float64), _finite(targets.reshape(-1), f"y_{split}", np.float64))
+        raise Refusal(f"y_{split} is {called(targets)}, must be values (N,) or (N, 1)")
+    return Points(finite(inputs, f"x_{split}", np.float64), finite(targets.reshape(-1), f"y_{split}", np.float64))
 
 
 def _labels(arrays: Mapping[str, NDArray[Any]], name: str) -> Labels:
     array = arrays[name]
     if array.dtype.kind not in "iu" or not (array.ndim == 1 or array.shape == (len(array), 1)):
-        raise Refusal(f"{name} is {_called(array)}, must be integers (N,), one label per example")
+        raise Refusal(f"{name} is {called(array)}, must be integers (N,), one label per example")
     if not array.size:
         raise Refusal(f"{name} is empty")
     if array.min() < 0 or array.max() > np.iinfo(np.int32).max:
@@ -197,30 +169,22 @@ def _labels(arrays: Mapping[str, NDArray[Any]], name: str) -> Labels:
     return np.ascontiguousarray(array.reshape(-1), np.int32)
 
 
+def _names(arrays: Mapping[str, NDArray[Any]]) -> tuple[str, ...]:
+    named = arrays.get("class_names")
+    if named is None:
+        return ()
+    if named.dtype.kind != "U" or named.ndim != 1:
+        raise Refusal(f"class_names is {called(named)}, must be texts (classes,)")
+    return tuple(map(str, named.tolist()))
+
+
 def _numbers(arrays: Mapping[str, NDArray[Any]], name: str) -> NDArray[Any]:
     array = arrays[name]
     if array.dtype.kind not in "biuf" or array.ndim == 0:
-        raise Refusal(f"{name} is {_called(array)}, must be numbers (N, ...)")
+        raise Refusal(f"{name} is {called(array)}, must be numbers (N, ...)")
     if not array.size:
-        raise Refusal(f"{name} is {_called(array)}, and has no examples")
+        raise Refusal(f"{name} is {called(array)}, and has no examples")
     return array
-
-
-def _finite(array: NDArray[Any], name: str, dtype: Any) -> NDArray[Any]:
-    """Convert an array, a part after the other, and refuse what is not finite."""
-    as_it_is = array.dtype == dtype and array.flags.c_contiguous
-    converted = array if as_it_is else np.empty(array.shape, dtype)
-    for begin in range(0, len(array), _CONVERTED_ROWS):
-        rows = slice(begin, begin + _CONVERTED_ROWS)
-        if converted is not array:
-            with np.errstate(over="ignore"):
-                converted[rows] = array[rows]
-        finite = np.isfinite(converted[rows]).reshape(len(converted[rows]), -1).all(axis=1)
-        if not finite.all():
-            row = begin + int(np.argmin(finite))
-            bad = array[row].reshape(-1)[~np.isfinite(converted[row].reshape(-1))][0]
-            raise Refusal(f"{name} has {bad} in example {row}, must be finite numbers of {np.dtype(dtype).name}")
-    return converted
 
 
 def _same_length(split: str, inputs: NDArray[Any], targets: NDArray[Any]) -> None:
@@ -235,7 +199,3 @@ def _alike(name: str, inputs: NDArray[Any], train: NDArray[Any]) -> None:
 
 def _of(inputs: NDArray[Any]) -> str:
     return f"{inputs.dtype} {inputs.shape[1:]}"
-
-
-def _called(array: NDArray[Any]) -> str:
-    return f"{array.dtype} {array.shape}"

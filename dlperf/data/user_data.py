@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import socket
 import sys
@@ -69,6 +70,12 @@ def existing(dataset: str) -> Path:
         found = "folder" if path.is_dir() else "file"
         raise BadInput("dataset", dataset, f"is a {found}, must be {KINDS[kind(dataset)]}")
     return path
+
+
+@functools.cache
+def say(line: str) -> None:
+    """Say a line once: a start verifies its data twice, before and in its run."""
+    print(f"dlperf: {line}", file=sys.stderr)
 
 
 def _elsewhere(path: Path) -> str:

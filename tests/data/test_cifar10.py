@@ -13,7 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dlperf import data
-from dlperf.data import cifar10, download
+from dlperf.data import cifar_search, download
+from dlperf.data.cifar import read_records
+from dlperf.data.cifar_layout import CIFAR10
 from dlperf.errors import BadInput, EnvironmentMissing
 
 
@@ -34,17 +36,27 @@ def no_network(monkeypatch):
 @pytest.fixture
 def one_file(tmp_path, monkeypatch):
     """A valid file of seven records whose labels are 0 to 6."""
-    monkeypatch.setattr(cifar10, "RECORDS_PER_FILE", 7)
+    resize(monkeypatch, 7)
     path = tmp_path / "data_batch_3.bin"
     path.write_bytes(b"".join(bytes([label]) + bytes([label * 30]) * 3072 for label in range(7)))
     return path
 
 
+def resize(patch: pytest.MonkeyPatch, per_file: int) -> None:
+    """Let files of few records be whole ones."""
+    patch.setattr(CIFAR10, "train_examples", 5 * per_file)
+    patch.setattr(CIFAR10, "test_examples", per_file)
+
+
+def find(data_dir: str | Path) -> Path:
+    return cifar_search.find(CIFAR10, data_dir).path
+
+
 def write(folder: Path, images: np.ndarray, labels: np.ndarray) -> None:
     """Write six files the slow way: pixel by pixel as the published page describes the layout."""
     folder.mkdir(parents=True)
-    per_file = len(images) // len(cifar10.FILES)
-    for number, file in enumerate(cifar10.FILES):
+    per_file = len(images) // len(CIFAR10.binary_files)
+    for number, file in enumerate(CIFAR10.binary_files):
         content = bytearray()
         for image, label in zip(images[number * per_file :][:per_file], labels[number * per_file :], strict=False):
             content.append(int(label))
@@ -62,8 +74,8 @@ class TestLayout:
         images = draw.integers(0, 256, (6 * per_file, 32, 32, 3), dtype=np.uint8)
         labels = draw.integers(0, 10, 6 * per_file).astype(np.int32)
         with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-            patch.setattr(cifar10, "RECORDS_PER_FILE", per_file)
-            write(Path(folder, cifar10.FOLDER), images, labels)
+            resize(patch, per_file)
+            write(Path(folder, CIFAR10.binary_folder), images, labels)
             data.check("cifar10", folder, 0)
             dataset = data.load("cifar10", folder)
         np.testing.assert_array_equal(dataset.train_inputs, images[: 5 * per_file])
@@ -85,7 +97,7 @@ class TestLayout:
     def test_is_loaded_once_and_cannot_be_written(self, tiny_cifar10):
         folder = tiny_cifar10()
         dataset = data.load("cifar10", folder)
-        assert data.load("cifar10", str(folder / cifar10.FOLDER)) is dataset
+        assert data.load("cifar10", str(folder / CIFAR10.binary_folder)) is dataset
         with pytest.raises(ValueError, match="read-only"):
             dataset.train_inputs[0] = 0
 
@@ -94,8 +106,8 @@ class TestLayout:
         digest = data.load("cifar10", folder).digest
         copy = tmp_path / "copy"
         copy.mkdir()
-        for file in cifar10.FILES:
-            (copy / file).write_bytes((folder / cifar10.FOLDER / file).read_bytes())
+        for file in CIFAR10.binary_files:
+            (copy / file).write_bytes((folder / CIFAR10.binary_folder / file).read_bytes())
         assert data.load("cifar10", copy).digest == digest
         changed = bytearray((copy / "test_batch.bin").read_bytes())
         changed[-1] ^= 1
@@ -109,11 +121,11 @@ class TestBadFiles:
     @given(removed=st.integers(1, 7 * 3073))
     def test_a_file_truncated_by_any_number_of_bytes_is_refused(self, removed):
         with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-            patch.setattr(cifar10, "RECORDS_PER_FILE", 7)
+            resize(patch, 7)
             path = Path(folder, "data_batch_1.bin")
             path.write_bytes(bytes(7 * 3073 - removed))
             with pytest.raises(BadInput) as caught:
-                cifar10.read_records(path)
+                read_records(CIFAR10, path)
         assert (caught.value.parameter, caught.value.value) == ("data_dir", path)
         assert f"has {7 * 3073 - removed:,} bytes" in caught.value.allowed
         assert "must be 7 records of 3,073 bytes = 21,511 bytes" in caught.value.allowed
@@ -122,28 +134,28 @@ class TestBadFiles:
     def test_a_file_that_is_too_long_is_refused(self, one_file, added):
         one_file.write_bytes(one_file.read_bytes() + bytes(added))
         with pytest.raises(BadInput, match="must be 7 records"):
-            cifar10.read_records(one_file)
+            read_records(CIFAR10, one_file)
 
     @given(label=st.integers(10, 255), record=st.integers(0, 6))
     def test_a_label_above_nine_is_refused(self, label, record):
         with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-            patch.setattr(cifar10, "RECORDS_PER_FILE", 7)
+            resize(patch, 7)
             content = bytearray(b"\xff" * (7 * 3073))
             content[::3073] = bytes(range(7))
             path = Path(folder, "test_batch.bin")
             path.write_bytes(content)
-            assert cifar10.read_records(path) == content
+            assert read_records(CIFAR10, path) == content
             content[record * 3073] = label
             path.write_bytes(content)
             with pytest.raises(BadInput) as caught:
-                cifar10.read_records(path)
+                read_records(CIFAR10, path)
         assert caught.value.value == path
         assert caught.value.allowed == f"has label {label} in record {record}, must be 0 to 9"
 
-    @pytest.mark.parametrize("file", cifar10.FILES)
+    @pytest.mark.parametrize("file", CIFAR10.binary_files)
     def test_check_looks_into_every_file(self, tiny_cifar10, file):
         folder = tiny_cifar10()
-        path = folder / cifar10.FOLDER / file
+        path = folder / CIFAR10.binary_folder / file
         path.write_bytes(path.read_bytes()[:-1])
         with pytest.raises(BadInput) as caught:
             data.check("cifar10", folder, 0)
@@ -153,33 +165,35 @@ class TestBadFiles:
     def test_a_file_that_cannot_be_read_is_refused(self, one_file):
         one_file.unlink()
         with pytest.raises(BadInput, match="cannot be read"):
-            cifar10.read_records(one_file)
+            read_records(CIFAR10, one_file)
 
 
 class TestLookup:
     def test_the_folder_itself_or_its_parent(self, tiny_cifar10):
         parent = tiny_cifar10()
-        assert cifar10.find(parent) == cifar10.find(str(parent / cifar10.FOLDER)) == parent / cifar10.FOLDER
+        assert find(parent) == find(str(parent / CIFAR10.binary_folder)) == parent / CIFAR10.binary_folder
 
     def test_a_path_relative_to_the_working_directory_or_home(self, tiny_cifar10, monkeypatch):
         parent = tiny_cifar10()
         monkeypatch.chdir(parent.parent)
         monkeypatch.setenv("HOME", str(parent.parent))
-        assert cifar10.find(parent.name) == cifar10.find(f"~/{parent.name}") == parent / cifar10.FOLDER
+        assert find(parent.name) == find(f"~/{parent.name}") == parent / CIFAR10.binary_folder
 
     @pytest.mark.usefixtures("no_network")
     def test_the_parameter_then_the_environment_then_the_cache(self, tiny_cifar10, tmp_path, monkeypatch):
-        by_parameter, by_environment, cached = (tiny_cifar10(random_seed=seed) / cifar10.FOLDER for seed in range(3))
+        by_parameter, by_environment, cached = (
+            tiny_cifar10(random_seed=seed) / CIFAR10.binary_folder for seed in range(3)
+        )
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
         monkeypatch.setenv("DLPERF_DATA_DIR", str(by_environment))
-        cifar10.cache_folder().parent.mkdir(parents=True)
-        cached.rename(cifar10.cache_folder())
-        assert cifar10.find(by_parameter) == by_parameter
-        assert cifar10.find("") == by_environment
+        cifar_search.cache_folder(CIFAR10).parent.mkdir(parents=True)
+        cached.rename(cifar_search.cache_folder(CIFAR10))
+        assert find(by_parameter) == by_parameter
+        assert find("") == by_environment
         monkeypatch.setenv("DLPERF_DATA_DIR", "")
-        assert cifar10.find("") == cifar10.cache_folder()
+        assert find("") == cifar_search.cache_folder(CIFAR10)
         monkeypatch.setenv("DLPERF_DOWNLOAD_DIR", str(by_environment.parent))
-        assert cifar10.find("") == cifar10.cache_folder() == by_environment
+        assert find("") == cifar_search.cache_folder(CIFAR10) == by_environment
 
     @pytest.mark.parametrize("given", ["missing", "empty", "a-file", "null\0byte", "x" * 5000])
     def test_a_data_dir_without_data_is_refused_whatever_else_there_is(
@@ -192,18 +206,21 @@ class TestLookup:
         with pytest.raises(BadInput) as caught:
             data.check("cifar10", given, 0)
         assert (caught.value.parameter, caught.value.value) == ("data_dir", given)
-        assert "must be the folder that holds cifar-10-batches-bin/ or that folder itself" in caught.value.allowed
+        assert (
+            "must be a folder that holds cifar-10-batches-bin/, cifar-10-batches-py/, one of their archives"
+            in caught.value.allowed
+        )
 
     def test_a_missing_file_is_named(self, tiny_cifar10):
         folder = tiny_cifar10()
-        (folder / cifar10.FOLDER / "data_batch_4.bin").unlink()
+        (folder / CIFAR10.binary_folder / "data_batch_4.bin").unlink()
         with pytest.raises(BadInput, match=r"lacks data_batch_4\.bin, must be"):
             data.check("cifar10", folder, 0)
 
     def test_an_environment_variable_without_data_is_refused_by_its_name(self, tmp_path, monkeypatch):
         monkeypatch.setenv("DLPERF_DATA_DIR", str(tmp_path))
         with pytest.raises(BadInput) as caught:
-            cifar10.find("")
+            find("")
         assert (caught.value.parameter, caught.value.value) == ("DLPERF_DATA_DIR", str(tmp_path))
 
     @pytest.mark.usefixtures("no_network")
@@ -214,7 +231,13 @@ class TestLookup:
         message = str(caught.value)
         assert caught.value.exit_status == 3
         assert len(message.splitlines()) == 1
-        for advice in ("there is no network", "dataset=digits", str(cifar10.cache_folder()), "data_dir", "DLPERF_DATA"):
+        for advice in (
+            "there is no network",
+            "dataset=digits",
+            str(cifar_search.cache_folder(CIFAR10)),
+            "data_dir",
+            "DLPERF_DATA",
+        ):
             assert advice in message
 
 
@@ -222,12 +245,12 @@ class TestCheck:
     @pytest.mark.parametrize("name", ["", "CIFAR10", "mnist"])
     def test_an_unknown_name_is_refused(self, name):
         for call in (data.facts, data.load, lambda name: data.check(name, "", 0)):
-            with pytest.raises(BadInput, match="must be one of cifar10, fashion_mnist, digits") as caught:
+            with pytest.raises(BadInput, match="must be one of cifar10, cifar100, fashion_mnist, digits") as caught:
                 call(name)
             assert caught.value.parameter == "dataset"
 
     def test_train_size(self):
-        sizes = {"cifar10": 50_000, "fashion_mnist": 60_000, "digits": 1_437}
+        sizes = {"cifar10": 50_000, "cifar100": 50_000, "fashion_mnist": 60_000, "digits": 1_437}
         assert {name: data.facts(name).train for name in data.NAMES} == sizes
 
     @pytest.mark.parametrize(("asked", "fits"), [(-1, False), (0, True), (1, True), (100, True), (101, False)])
@@ -246,7 +269,7 @@ import sys
 from dlperf import data
 data.facts("cifar10").train, data.facts("digits").train
 assert not {"urllib.request", "rich", "platformdirs"} & set(sys.modules), "imported before they are needed"
-data.cifar10.RECORDS_PER_FILE = 20
+data.CIFAR10.train_examples, data.CIFAR10.test_examples = 100, 20
 data.check("cifar10", sys.argv[1], 100)
 data.check("digits", "", 0)
 print(*sorted({"numpy", "tensorflow", "keras", "mlflow", "sklearn", "pandas"} & set(sys.modules)))

@@ -16,7 +16,9 @@ from dataclasses import replace
 
 import pytest
 
-from dlperf.data import cifar10, download
+from dlperf.data import cifar_search, download
+from dlperf.data.cifar import Cifar
+from dlperf.data.cifar_layout import CIFAR10
 from dlperf.errors import EnvironmentMissing
 
 CONTENT = {"one.bin": b"1" * 70_000, "two.bin": os.urandom(300_000)}
@@ -294,7 +296,7 @@ class TestAtOnce:
 
 
 class TestCifar10:
-    """The same through `cifar10.find`, as a user meets it."""
+    """The same through `cifar_search.find`, as a user meets it."""
 
     @pytest.fixture(autouse=True)
     def _empty_machine(self, tmp_path, monkeypatch):
@@ -302,25 +304,29 @@ class TestCifar10:
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
     def test_find_downloads_into_the_cache(self, serve, tiny_cifar10, monkeypatch):
-        source = tiny_cifar10() / cifar10.FOLDER
-        body = packed(*(entry(f"{cifar10.FOLDER}/{file}", (source / file).read_bytes()) for file in cifar10.FILES))
+        source = tiny_cifar10() / CIFAR10.binary_folder
+        body = packed(
+            *(entry(f"{CIFAR10.binary_folder}/{file}", (source / file).read_bytes()) for file in CIFAR10.binary_files)
+        )
         server = serve(body=body)
         sha256 = hashlib.sha256(body).hexdigest()
-        monkeypatch.setattr(cifar10, "ARCHIVE", replace(cifar10.ARCHIVE, url=server.url, size=len(body), sha256=sha256))
-        assert cifar10.find() == cifar10.find("") == cifar10.cache_folder()
+        monkeypatch.setattr(CIFAR10, "archive", replace(CIFAR10.archive, url=server.url, size=len(body), sha256=sha256))
+        found = Cifar(CIFAR10).find()
+        assert found.path == cifar_search.cache_folder(CIFAR10)
+        assert Cifar(CIFAR10).find("") == found
         assert server.requests == 1
-        cifar10.verify(cifar10.cache_folder())
-        assert content_of(cifar10.cache_folder()) == content_of(source)
+        assert Cifar(CIFAR10).verify(found)
+        assert content_of(found.path) == content_of(source)
 
     def test_a_failure_says_what_to_do(self, serve, monkeypatch):
         server = serve(body=b"")
         server.close()
-        monkeypatch.setattr(cifar10, "ARCHIVE", replace(cifar10.ARCHIVE, url=server.url))
+        monkeypatch.setattr(CIFAR10, "archive", replace(CIFAR10.archive, url=server.url))
         with pytest.raises(EnvironmentMissing) as caught:
-            cifar10.find("")
+            cifar_search.find(CIFAR10)
         assert caught.value.exit_status == 3
         assert "use dataset=digits, which needs no download" in str(caught.value)
-        assert str(cifar10.cache_folder()) in str(caught.value)
+        assert str(cifar_search.cache_folder(CIFAR10)) in str(caught.value)
 
     def test_the_published_archive(self):
         assert (
@@ -337,7 +343,7 @@ class TestCifar10:
                     "cifar-10-batches-bin/test_batch.bin",
                 ),
             )
-            == cifar10.ARCHIVE
+            == CIFAR10.archive
         )
 
 
