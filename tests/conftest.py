@@ -90,12 +90,18 @@ def own_tracking_server() -> Iterator[None]:
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
-    """A desk; nothing that a failed test has started there outlives it."""
+def bare_desk(tmp_path: Path) -> Iterator[Desk]:
+    """A desk without a store; nothing that a failed test has started there outlives it."""
     desk = Desk(tmp_path)
     yield desk
     for process in processes_of(desk):
         process.kill()
+
+
+@pytest.fixture
+def desk(bare_desk: Desk) -> Desk:
+    """A desk whose store is there, and empty."""
+    return bare_desk.with_store()
 
 
 @pytest.fixture

@@ -39,7 +39,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory: pytest.TempPathFactory) -> Desk:
     """A store in which every problem has logged."""
-    desk = Desk(tmp_path_factory.mktemp("logged"))
+    desk = Desk(tmp_path_factory.mktemp("logged")).with_store()
     for name, arguments in STARTS.items():
         process = desk.popen([sys.executable, f"entrypoints/{name}.py", *arguments])
         output, _ = process.communicate(timeout=600)

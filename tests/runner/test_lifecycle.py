@@ -329,11 +329,11 @@ def test_an_unreachable_tracking_server_is_status_3(desk: Desk) -> None:
 
 
 @pytest.mark.slow
-def test_dry_run_runs_nothing(desk: Desk) -> None:
-    status, output = desk.finish("--m", "0,4", "--dry_run", "true")
+def test_dry_run_runs_nothing(bare_desk: Desk) -> None:
+    status, output = bare_desk.finish("--m", "0,4", "--dry_run", "true")
     assert status == 0, output
     assert "cutout m=4 random_seed=0" in output
-    assert not (desk.folder / "mlflow.db").exists()
+    assert not (bare_desk.folder / "mlflow.db").exists()
 
 
 @pytest.mark.slow
@@ -354,11 +354,11 @@ def test_dry_run_runs_nothing(desk: Desk) -> None:
         (["--train_examples", "1437", "--protocol", "corrected"], "train_examples=1437: at most 1294 "),
     ],
 )
-def test_bad_input_is_one_line_and_status_2(desk: Desk, arguments: list[str], message: str) -> None:
+def test_bad_input_is_one_line_and_status_2(bare_desk: Desk, arguments: list[str], message: str) -> None:
     own = [a for i, a in enumerate(SMALL) if a not in arguments and SMALL[i - 1] not in arguments]
     command = [sys.executable, "entrypoints/cutout.py", *own, *arguments]
-    done = subprocess.run(command, cwd=ROOT, env=desk.environment, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, cwd=ROOT, env=bare_desk.environment, capture_output=True, text=True, timeout=60)
     assert done.returncode == 2, done.stderr
     assert done.stderr.startswith(f"dlperf cutout: {message}")
     assert done.stderr.count("\n") == 1
-    assert not (desk.folder / "mlflow.db").exists()
+    assert not (bare_desk.folder / "mlflow.db").exists()

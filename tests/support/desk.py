@@ -33,6 +33,13 @@ class Desk:
     def uri(self) -> str:
         return f"sqlite:///{self.folder}/mlflow.db"
 
+    def with_store(self) -> Desk:
+        """Let the store be there, with nothing logged to it."""
+        from tests.support.empty_store import make_store  # imports MLflow
+
+        make_store(self.folder / "mlflow.db")
+        return self
+
     @property
     def environment(self) -> dict[str, str]:
         own = {"MLFLOW_TRACKING_URI": self.uri, "DLPERF_STATE_DIR": str(self.folder / "state")}
@@ -54,10 +61,10 @@ class Desk:
         return self.popen(command, **environment)
 
     def popen(self, command: list[str], **environment: str) -> Started:
-        """Start a command; a script of ours as a warm start, where its environment allows it."""
+        """Start a command; a program of ours as a warm start, where its environment allows it."""
         whole = {**self.environment, **environment}
         if warm_start.can_start(command, whole):
-            self.warm.append(WarmProcess(ROOT / command[1], command[2:], ROOT, whole))
+            self.warm.append(WarmProcess(command, ROOT, whole))
             return self.warm[-1]
         return self.cold(command, **environment)
 

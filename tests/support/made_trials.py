@@ -95,7 +95,9 @@ def new_store(folder: Path) -> Iterator[tuple[str, Any]]:
     """Make a store in a folder, which is the working directory meanwhile: yield its address and MLflow's client."""
     import mlflow
 
-    uri = f"sqlite:///{folder}/mlflow.db"
+    from tests.support.empty_store import make_store
+
+    uri = make_store(folder / "mlflow.db")
     with contextlib.chdir(folder):  # where MLflow puts the artifacts of such a store
         yield uri, mlflow.MlflowClient(uri)
 

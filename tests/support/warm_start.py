@@ -11,18 +11,25 @@ import atexit
 import io
 import multiprocessing
 import os
+import re
 import runpy
 import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Mapping, Sequence
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from pathlib import Path
+from types import SimpleNamespace
+from unittest import mock
 
-_IMPORTED = ["tensorflow", "keras", "mlflow", "pandas", "sklearn.datasets", "scipy.stats", "seaborn"]
+_IMPORTED = [
+    *("tensorflow", "keras", "pandas", "sklearn.datasets", "scipy.stats", "seaborn", "pyarrow", "git", "rich.table"),
+    *("mlflow", "mlflow.store.tracking.sqlalchemy_store", "mlflow.store.tracking.sqlalchemy_workspace_store"),
+]
 # Read by what has been imported when it is imported, or by Python itself when it starts.
-_READ_ONCE = ("TF_", "XLA_", "KERAS_", "CUDA_", "OMP_", "OPENBLAS_", "MPL", "LD_", "GRPC_")
+_READ_ONCE = ("TF_", "XLA_", "KERAS_", "OMP_", "OPENBLAS_", "MPL", "LD_", "GRPC_")
 _PYTHON = {"PYTHONUNBUFFERED"}  # of Python's variables those that are answered here
 
 _context = multiprocessing.get_context("forkserver")
@@ -38,13 +45,23 @@ class WarmProcess:
         returncode: Its exit status once it is known.
     """
 
-    def __init__(self, script: Path, arguments: Sequence[str], folder: Path, environment: Mapping[str, str]) -> None:
-        """Start it."""
+    def __init__(
+        self, command: Sequence[str], folder: Path, environment: Mapping[str, str], errors: Path | None = None
+    ) -> None:
+        """Start it.
+
+        Args:
+            command: What `can_start` takes.
+            folder: Its working folder.
+            environment: All of its variables.
+            errors: A file for what it writes to the standard error; None where `stdout` is to have that too.
+        """
         reading, writing = _context.Pipe(duplex=False)  # an `os.pipe` whose ends can be handed on
         self.stdout = os.fdopen(os.dup(reading.fileno()))
         self._process = _context.Process(
-            target=_run, args=(str(script), list(arguments), str(folder), dict(environment), writing)
+            target=_run, args=(list(command[1:]), str(folder), dict(environment), writing, errors)
         )
+        _keep_server_running()
         self._process.start()
         reading.close()
         writing.close()
@@ -102,30 +119,57 @@ class WarmProcess:
         self.send_signal(signal.SIGKILL)
 
 
+def _keep_server_running() -> None:
+    """Start the fork server where there is none; not as a process of the desk whose store this one uses at the time."""
+    with mock.patch.dict(os.environ):
+        os.environ.pop("MLFLOW_TRACKING_URI", None)
+        forkserver.ensure_running()
+
+
 def can_start(command: Sequence[str], environment: Mapping[str, str]) -> bool:
-    """Whether a command is one of our scripts, and nothing in its environment has been read by what is imported."""
-    is_script = command[0] == sys.executable and len(command) > 1 and command[1].startswith("entrypoints/")
+    """Whether a command is one of our programs, and nothing in its environment has been read by what is imported."""
+    program, *arguments = command
     names = {*environment, *os.environ}
     changed = {name for name in names if environment.get(name) != os.environ.get(name)}
-    return is_script and not any(
-        name.startswith(_READ_ONCE) or (name.startswith("PYTHON") and name not in _PYTHON) for name in changed
+    return (
+        program == sys.executable
+        and bool(re.match(r"entrypoints/|-m (dlperf|benchmarks\.\w+)( |$)", " ".join(arguments[:2])))
+        and not any(
+            name.startswith(_READ_ONCE) or (name.startswith("PYTHON") and name not in _PYTHON) for name in changed
+        )
     )
 
 
-def _run(script: str, arguments: list[str], folder: str, environment: dict[str, str], output: Connection) -> None:
+def _run(
+    arguments: list[str], folder: str, environment: dict[str, str], output: Connection, errors: Path | None
+) -> None:
     """Be the started program: in the forked child."""
     os.setsid()
-    for descriptor in (1, 2):
-        os.dup2(output.fileno(), descriptor)
+    os.dup2(output.fileno(), 1)
+    os.dup2(os.open(errors, os.O_WRONLY | os.O_CREAT) if errors else 1, 2)
     output.close()
     sys.stdout = io.TextIOWrapper(io.FileIO(1, "wb", closefd=False), write_through=True)
     sys.stderr = io.TextIOWrapper(io.FileIO(2, "wb", closefd=False), write_through=True)
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
-    sys.argv = [script, *arguments]
-    sys.path.insert(0, str(Path(script).parent))
+    _let_xla_keep_its_programs()
     try:
-        runpy.run_path(script, run_name="__main__")
+        if arguments[0] == "-m":
+            sys.argv = arguments[1:]
+            sys.path.insert(0, folder)
+            runpy.run_module(arguments[1], run_name="__main__", alter_sys=True)
+        else:
+            script = Path(folder, arguments[0])
+            sys.argv = [str(script), *arguments[1:]]
+            sys.path.insert(0, str(script.parent))
+            runpy.run_path(str(script), run_name="__main__")
     finally:
         atexit._run_exitfuncs()  # which multiprocessing leaves out
+
+
+def _let_xla_keep_its_programs() -> None:
+    """As in a real start: TensorFlow is imported here, but reads where its cache is when it compiles first."""
+    from dlperf.engines import xla_cache
+
+    xla_cache.sys = SimpleNamespace(modules={})  # type: ignore[assignment]
