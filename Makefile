@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo quick test faults lint format mlproject image benchmarks peers ui clean
+.PHONY: help setup demo quick test faults lint format mlproject results image benchmarks peers ui clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1@\2/p' $(MAKEFILE_LIST) | awk -F@ '{ printf "%-18s %s\n", $$1, $$2 }'
@@ -56,6 +56,9 @@ format: setup  ## sort the imports and format the code
 
 mlproject: setup  ## render the MLproject files from the parameter declarations
 	$(BIN)/python -m dlperf.mlproject
+
+results: setup  ## write what README, docs and results show of stored trials, from the archive that comes with dlperf
+	$(BIN)/python -m benchmarks.write_results
 
 image: setup  ## build the image dlperf, labelled with the commit (VARIANT=gpu for CUDA)
 	docker build --tag dlperf --build-arg VARIANT=$(VARIANT) --build-arg BASE_IMAGE=$(BASE_IMAGE) --build-arg \

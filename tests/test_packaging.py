@@ -67,7 +67,7 @@ class TestMakefile:
         assert finished.stdout == self.make("help").stdout
         listed = re.findall(r"^  make (\w+) +(\S.*)$", finished.stdout, re.MULTILINE)
         promised = {
-            *("help", "setup", "demo", "quick", "test", "faults", "lint", "format", "mlproject"),
+            *("help", "setup", "demo", "quick", "test", "faults", "lint", "format", "mlproject", "results"),
             *("image", "benchmarks", "peers", "ui", "clean"),
         }
         assert {name for name, _ in listed} == promised

@@ -1,0 +1,1 @@
+"""What README, docs and results say of measured trials: where it comes from, and the texts between their markers."""

@@ -1,0 +1,92 @@
+"""The texts on what else results/ has of single problems: measured once, by a command that stands beside it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from benchmarks.result_texts.problems import WORDS, rows_of, table_of
+from benchmarks.result_texts.sources import RESULTS, shown
+
+
+def optimizers_corrected() -> str:
+    """The chosen learning rates of the corrected protocol, and what they gave."""
+    table = pd.read_csv(RESULTS / "optimizers" / "corrected" / "by_optimizer.csv")
+    best = pd.read_csv(RESULTS / "optimizers" / "corrected" / "probability_of_best.csv")
+    chances = best.set_index(["optimizer", "dropout"])[["final_validation_cross_entropy", "test_accuracy"]]
+    rows = []
+    for row in rows_of(table):
+        chance = chances.loc[(row.optimizer, row.dropout)]
+        rows.append(
+            {
+                **{"optimizer": row.optimizer, "dropout": "with" if row.dropout else "without"},
+                **{"learning rate": f"{row.learning_rate:g}", "train loss": _spread(row, "final_train_loss")},
+                **{
+                    "cross-entropy": _spread(row, "final_cross_entropy"),
+                    "test accuracy": _spread(row, "test_accuracy"),
+                },
+                **{"validation cross-entropy": f"{row.final_validation_cross_entropy:.3f}"},
+                "probability of best (validation, test)": " and ".join(f"{value:.2f}" for value in chance),
+            }
+        )
+    return table_of(rows)
+
+
+def laws() -> str:
+    """The serial share that the laws of scaling would mean."""
+    table = shown("scaling").tables["laws"]
+    shares = table[table.parameter.str.startswith("serial share")]
+    parts = [f"{row.value:.3f} ({row.low:.3f} to {row.high:.3f}) {row.mode}" for row in rows_of(shares)]
+    return f"The serial share that the speed-up would mean is {' and '.join(parts)}."
+
+
+def trained_through() -> str:
+    """Epochs that were trained instead of estimated."""
+    table = pd.read_csv(RESULTS / "scaling" / "trained_through.csv")
+    table = table[table.strategy != "none"]
+    parts = [f"{row.epochs_seconds:.1f} s with {row.workers}" for row in rows_of(table)]
+    return (
+        f"Three epochs of ten steps instead of an estimate take {' and '.join(parts)} workers (`trained_through.csv`)."
+    )
+
+
+def variants() -> str:
+    """Ways to reduce on one host."""
+    table = pd.read_csv(RESULTS / "scaling" / "variants.csv")
+    parts = [f"{row.images_per_second:.0f} ({row.strategy.split()[-1]})" for row in rows_of(table)]
+    return f"Images per second: {', '.join(parts)} (`variants.csv`). NCCL is refused without a GPU."
+
+
+def collectives() -> str:
+    """Ways to reduce over two hosts."""
+    table = pd.read_csv(RESULTS / "scaling" / "collectives.csv")
+    return table_of(
+        [
+            {
+                **{"bandwidth": row.limit, "collective": row.collective.upper()},
+                "step, ms": f"{1e3 * row.step_seconds:.0f}",
+                "images per second": f"{row.images_per_second:.0f}",
+                "all-reduce alone, ms": f"{1e3 * row.all_reduce_seconds:.1f}",
+            }
+            for row in rows_of(table)
+        ]
+    )
+
+
+def time_to_rmse() -> str:
+    """When networks of each depth reached levels of RMSE."""
+    return table_of(
+        [
+            {
+                **{"RMSE": f"{row.rmse:.1f}", "layers": WORDS[row.num_layers], "networks": row.networks},
+                **{"reached": row.reached, "median epochs": f"{row.median_epochs:.1f}".replace("nan", "-")},
+                "median seconds": f"{row.median_seconds:.2f}".replace("nan", "-"),
+            }
+            for row in rows_of(shown("approximators").tables["time_to_rmse"])
+        ]
+    )
+
+
+def _spread(row: Any, name: str) -> str:
+    return f"{getattr(row, name):.3f} ± {getattr(row, f'sd_{name}'):.3f}"

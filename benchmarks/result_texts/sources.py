@@ -1,0 +1,108 @@
+"""Where shown figures come from: the archive `reference`, or files in results/ while it has no trial of a problem."""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from dlperf.archive import folder
+from dlperf.claims.verdicts import Verdict
+from dlperf.comparison.parameters import CompareParameters
+from dlperf.comparison.sections import Section, section
+from dlperf.entry_points import PROBLEMS, load_problem
+from dlperf.tracking.archived import ArchivedRuns
+from dlperf.tracking.query import find_trials
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+RESULTS = Path(__file__).resolve().parents[2] / "results"
+# Sweeps from before the archive, and what their files do not say of themselves.
+_FOLDERS = {"optimizers": "notebook"}
+_FROM_FILES = {
+    "optimizers": "`update_rules=keras3`, `dropout_after=each`",
+    "approximators": "`update_rules=keras3`",
+}
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What is shown of a problem.
+
+    Attributes:
+        problem: Its name.
+        archived: Whether it comes from the archive.
+        tables: Tables by name: those that end a sweep, and those of `compare`, of the setting with the most trials.
+        figures: Figures by name, drawn when they are asked for; none from files.
+        facts: Parameters that all trials share, as text, by name.
+        hardware: What the trials ran on.
+        version: Of dlperf.
+        deviating: Parameters with which they ran that are no longer the protocol's, as Markdown; "" for none.
+    """
+
+    problem: str
+    archived: bool
+    tables: Mapping[str, pd.DataFrame]
+    figures: Mapping[str, Figure]
+    facts: Mapping[str, str]
+    hardware: str
+    version: str
+    deviating: str = ""
+
+    @property
+    def origin(self) -> str:
+        """Where the figures come from and what they were measured on, as the part of a sentence."""
+        if self.archived:
+            return f"the archive `reference`, version {self.version}, on {self.hardware}"
+        with_ = f" with {self.deviating}" if self.deviating else ""
+        return f"version {self.version}{with_}, on {self.hardware}"
+
+
+@functools.cache
+def compared(name: str) -> Section:
+    """Compare the archive's trials of a problem, as `compare -P archive=reference` does."""
+    archive = ArchivedRuns(folder.opened("archive", folder.REFERENCE), labelled=False)
+    problem = load_problem(name)
+    return section(problem, find_trials(archive, problem), [CompareParameters.resolve({})])
+
+
+@functools.cache
+def shown(name: str) -> Shown:
+    """Return what is shown of a problem."""
+    if not compared(name).settings:
+        return _from_files(name)
+    first = compared(name).settings[0]
+    facts = first.setting.facts
+    tables = {**first.summary.all_tables(), **first.tables}
+    return Shown(name, True, tables, first.summary.figures, facts, facts["hardware"], facts["dlperf"])
+
+
+def verdicts_by_problem() -> dict[str, list[Verdict]]:
+    """Return the verdicts of the archive's trials on all claims."""
+    return {name: compared(name).verdicts for name in PROBLEMS}
+
+
+def benchmark(path: str) -> Any:
+    """Return what a benchmark has written."""
+    return json.loads((RESULTS / path).read_text())
+
+
+def _from_files(name: str) -> Shown:
+    place = RESULTS / name / _FOLDERS.get(name, "")
+    environment = json.loads((place / "environment.json").read_text())
+    hardware = f"{environment['cores']} cores of {_with_article(environment['cpu'])}, without GPU"
+    tables = {file.stem: pd.read_csv(file) for file in sorted(place.glob("*.csv"))}
+    facts = dict(re.findall(r"--(\w+) (\S+)", environment["command"]))
+    version = environment["versions"]["dlperf"]
+    return Shown(name, False, tables, {}, facts, hardware, version, _FROM_FILES.get(name, ""))
+
+
+def _with_article(noun: str) -> str:
+    return f"{'an' if noun[0] in 'AEIOU' else 'a'} {noun}"

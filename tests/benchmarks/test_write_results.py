@@ -1,0 +1,82 @@
+"""What README, docs and results show is what the command makes of the archive that comes with dlperf, as it grows too."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from benchmarks import write_results
+from benchmarks.result_texts import sources
+from benchmarks.write_results import BLOCKS, filled, outdated
+from dlperf.archive.folder import Archive
+from dlperf.archive.parts import ArchivedTrial
+from dlperf.entry_points import PROBLEMS
+from dlperf.tracking.reference import reference_verdicts
+from tests.support.made_trials import made
+
+NUMBERS = {"optimizers": 20, "scaling": 10, "architectures": 2, "cutout": 12, "approximators": 143}
+
+
+def test_what_is_shown_is_up_to_date() -> None:
+    assert outdated() == [], "make results"
+
+
+def forget() -> None:
+    for cached in (sources.shown, sources.compared, reference_verdicts):
+        cached.cache_clear()
+
+
+@pytest.fixture
+def grown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The archive has made trials of all problems, two random seeds each."""
+    archive = Archive("grown", tmp_path)
+    for problem, count in NUMBERS.items():
+        trials = []
+        for number in range(count):
+            one = made(problem, number, length=3)
+            params, metrics = dict(one.params), dict(one.metrics)
+            if problem == "architectures" and number == 0:
+                params["subject"] = "alexnet"
+                metrics = {f"paper/{name}": value for name, value in metrics.items() if "/" not in name}
+            curves = {name: dict(enumerate(curve, 1)) for name, curve in one.history.items()}
+            times = {"started": one.started, "ended": one.started + 1}
+            trials.append(
+                ArchivedTrial(
+                    run_id=f"{problem}{number}",
+                    **{"name": one.name, "problem": problem, "sweep": problem, **times},
+                    **{"params": params, "tags": one.tags, "metrics": metrics, "curves": curves},
+                )
+            )
+        archive.add(problem, trials)
+    monkeypatch.setattr(sources.folder, "REFERENCE", str(tmp_path))
+    forget()
+    yield
+    forget()
+
+
+def test_an_archive_that_has_grown_is_shown_everywhere(grown: None) -> None:
+    assert all(sources.shown(problem).archived for problem in PROBLEMS)
+    texts = {name: say() for name, say in BLOCKS.items() if name not in ("architectures", "problem_table")}
+    for problem in ("optimizers", "scaling", "cutout", "approximators", "cutout_caption", "origins"):
+        assert "the archive `reference`, version 0.1.0, on made CPU, 2 cores, 24 GiB" in texts[problem]
+    errors = [made("cutout", number, length=3).metrics["validation_error"] for number in (3, 9)]
+    (row,) = (line for line in texts["cutout"].splitlines() if line.startswith("| 8 |"))
+    assert row.endswith(f"| {sum(errors) / 2:.3f} |")
+    assert "2 random seeds" in texts["optimizers"]
+    page = "before\n\n<!-- results: cutout -->\nold\n<!-- end of results -->\n\nafter\n"
+    assert filled(page).startswith("before\n\n<!-- results: cutout -->\n*ResNet-")
+    assert filled(page).endswith("<!-- end of results -->\n\nafter\n")
+    assert filled(filled(page)) == filled(page)
+    assert "old" not in filled(page)
+
+
+def test_a_marker_that_names_nothing_is_refused() -> None:
+    with pytest.raises(KeyError, match="nonsense"):
+        filled("<!-- results: nonsense -->\n<!-- end of results -->\n")
+
+
+def test_every_text_stands_on_a_page() -> None:
+    pages = "".join(page.read_text() for page in write_results.pages())
+    assert [name for name in BLOCKS if f"<!-- results: {name} -->" not in pages] == []
