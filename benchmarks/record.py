@@ -63,6 +63,8 @@ class Record:
     def measure(self, part: str, work: Callable[[], Figures]) -> Figures | None:
         """Measure one part, and write what has been measured so far; return its figures, None where it failed.
 
+        A part that is measured again has the newer figures, and the seconds of both.
+
         An interruption (Ctrl-C) is passed on: the file has the parts that ended before it.
         """
         print(f"measuring {part}", file=sys.stderr, flush=True)
@@ -75,7 +77,7 @@ class Record:
             self.failed[part] = one_line(error)
             self._write()
             return None
-        self._seconds[part] = round(time.perf_counter() - begun, 1)
+        self._seconds[part] = round(self._seconds.get(part, 0.0) + time.perf_counter() - begun, 1)
         self.figures[part] = figures
         self._write()
         return figures

@@ -1,16 +1,18 @@
-"""`python -m benchmarks.verdicts`, 20 minutes on 2 cores: how often verdicts on made trials are right.
+"""`python -m benchmarks.verdicts`, 35 minutes on 2 cores: how often verdicts on made trials are right.
 
 1,000 sets of trials, made in memory with five random seeds each: without any effect, with the published effects, and
 with these reversed. Without effect at most 5 % of the sets may have any claim supported, of those that are tested; with
 the published effects at least 80 % of the claims have to be supported and none contradicted, reversed at least 80 %
 contradicted. Each claim's measure is drawn apart: means as the source prints them where it prints them for all kinds of
 trial, else a difference of a tenth in the claimed direction; noise of 2 % from trial to trial and of 1 % that all
-trials of a random seed share. Written to results/compare as verdicts.json.
+trials of a random seed share. Written to results/compare as verdicts.json after every 50 sets of a problem; `--resume`
+goes on from what stands there, with `--sets 250 --resume` up to 250 sets, and comes to the same figures.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -34,6 +36,7 @@ NOISE, SHARED_NOISE = 0.02, 0.01
 EFFECT = 0.1
 SCENARIOS = {"without effect": 0, "published effects": 1, "reversed effects": -1}
 _MEASURE = "made"
+_SLICE = 50
 
 
 def kinds(problem: str) -> list[dict[str, Any]]:
@@ -139,28 +142,39 @@ def outcomes(
     ]
 
 
-def measured(problem: str, sets: int, random_seed: int) -> list[dict[str, Any]]:
-    """How often the claims on a problem are supported and contradicted, a row per scenario."""
+def measured(
+    problem: str, sets: int, random_seed: int, so_far: Sequence[Mapping[str, Any]] = ()
+) -> list[dict[str, Any]]:
+    """How often the claims on a problem are supported and contradicted, a row per scenario.
+
+    Args:
+        problem: Its name.
+        sets: Number of sets in all.
+        random_seed: Of the made trials; each set is drawn by its number.
+        so_far: The rows of the first sets, which are not made again.
+    """
     made, claims = trials(problem), tested_claims(problem)
     wheres = {claim.id: _of_kinds(claim.where, made) for claim in claims}
     about = {claim.id: [t for t in made if matches(t, wheres[claim.id])] for claim in claims}
     first = {c.id: drawn(about[c.id], means(c, about[c.id], 1), np.random.default_rng(0)) for c in claims}
     claims = [claim for claim in claims if finding_on(claim, first[claim.id]).p is not None]
+    begun = so_far[0]["sets"] if so_far else 0
     rows = []
-    for scenario, sign in SCENARIOS.items():
-        rng = np.random.default_rng([random_seed, PROBLEMS.index(problem), sign + 1])
+    for place, (scenario, sign) in enumerate(SCENARIOS.items()):
         asked = claims if sign else [claim for claim in claims if not _is_true_without_effect(claim)]
         centres = {claim.id: means(claim, about[claim.id], sign) for claim in asked}
-        found = [outcomes(asked, about, centres, rng) for _ in range(sets)]
-        share = {name: sum(o.count(name) for o in found) / (sets * len(asked)) for name in (SUPPORTED, CONTRADICTED)}
-        any_of = {name: sum(name in o for o in found) / sets for name in (SUPPORTED, CONTRADICTED)}
-        rows.append(
-            {
-                **{"problem": problem, "claims": len(asked), "scenario": scenario},
-                **{f"claims_{name}": value for name, value in share.items()},
-                **{f"sets_with_any_{name}": value for name, value in any_of.items()},
-            }
-        )
+        found = []
+        for number in range(begun, sets):
+            rng = np.random.default_rng([random_seed, PROBLEMS.index(problem), sign + 1, number])
+            found.append(outcomes(asked, about, centres, rng))
+        shares: dict[str, float] = {}
+        for name in (SUPPORTED, CONTRADICTED):
+            shares[f"claims_{name}"] = sum(answers.count(name) for answers in found) / len(asked)
+            shares[f"sets_with_any_{name}"] = sum(name in answers for answers in found)
+        if so_far:
+            shares = {name: count + so_far[place][name] * begun for name, count in shares.items()}
+        shares = {name: round(count / sets, 6) for name, count in shares.items()}
+        rows.append({"problem": problem, "claims": len(asked), "scenario": scenario, "sets": sets, **shares})
     return rows
 
 
@@ -183,12 +197,22 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sets", type=at_least(1), default=1000, help="sets of trials per scenario (default 1000)")
     parser.add_argument("--random_seed", type=at_least(0), default=0, help="of the made trials (default 0)")
+    parser.add_argument("--resume", action="store_true", help="go on from the figures that are there")
     add_output(parser, "results/compare")
     given = parser.parse_args()
-    record = Record(given.output / "verdicts.json")
-    for problem in PROBLEMS:
-        if tested_claims(problem):
-            record.measure(problem, partial(measured, problem, given.sets, given.random_seed))
+    file = given.output / "verdicts.json"
+    record = Record(file, random_seed=given.random_seed)
+    if given.resume and file.exists():
+        there = json.loads(file.read_text())
+        if there["environment"].get("random_seed") != given.random_seed:
+            parser.error(f"--resume: {file} has the sets of another random seed")
+        record.figures |= there["figures"]
+    for problem in filter(tested_claims, PROBLEMS):
+        begun = record.figures[problem][0]["sets"] if problem in record.figures else 0
+        for sets in (*range(begun + _SLICE, given.sets, _SLICE), given.sets):
+            if sets > begun:
+                so_far = record.figures.get(problem, ())
+                record.measure(problem, partial(measured, problem, sets, given.random_seed, so_far))
     return record.end()
 
 

@@ -17,6 +17,7 @@ from dlperf.claims.verdicts import Verdict
 from dlperf.comparison.parameters import CompareParameters
 from dlperf.comparison.sections import Section, section
 from dlperf.entry_points import PROBLEMS, load_problem
+from dlperf.parameters import parse
 from dlperf.tracking.archived import ArchivedRuns
 from dlperf.tracking.query import find_trials
 
@@ -70,7 +71,7 @@ def compared(name: str) -> Section:
     """Compare the archive's trials of a problem, as `compare -P archive=reference` does."""
     archive = ArchivedRuns(folder.opened("archive", folder.REFERENCE), labelled=False)
     problem = load_problem(name)
-    return section(problem, find_trials(archive, problem), [CompareParameters.resolve({})])
+    return section(problem, find_trials(archive, problem), parse(CompareParameters, {}).trials)
 
 
 @functools.cache

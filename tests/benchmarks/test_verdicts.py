@@ -19,12 +19,21 @@ def test_verdicts_are_mostly_right(problem: str) -> None:
     assert reversed_["claims_contradicted"] >= 0.8
 
 
+def test_sets_in_slices_come_to_the_same() -> None:
+    whole = verdicts.measured("cutout", sets=3, random_seed=1)
+    slices = verdicts.measured("cutout", 3, 1, verdicts.measured("cutout", sets=1, random_seed=1))
+    for one, other in zip(whole, slices, strict=True):
+        assert one == pytest.approx(other, abs=1e-5)
+        assert one["sets"] == 3
+
+
 @pytest.mark.slow
 def test_every_problem_with_tests_has_its_rows(start: Start) -> None:
-    ended = start("verdicts", "--sets", 1)
+    assert start("verdicts", "--sets", 1).exit_status == 0
+    ended = start("verdicts", "--sets", 2, "--resume")
     assert ended.exit_status == 0
     figures = json.loads((ended.folder / "verdicts.json").read_text())["figures"]
     assert list(figures) == ["optimizers", "scaling", "cutout", "approximators"]
     for rows in figures.values():
         assert [row["scenario"] for row in rows] == list(verdicts.SCENARIOS)
-        assert all(row["claims"] >= 10 for row in rows)
+        assert all(row["claims"] >= 10 and row["sets"] == 2 for row in rows)
