@@ -96,7 +96,10 @@ def means(claim: Claim, about: Trials, sign: int) -> dict[str, float]:
     if not sign:
         return {trial.run_id: 1.0 for trial in about}
     if isinstance(rule, Trend):
-        quantity = rule.falls_with or rule.rises_with
+        quantity = rule.quantity
+        if rule.levels_off_with:
+            most = max(fact(t, quantity) for t in about)
+            return {t.run_id: 1 + 2 * sign * EFFECT * (1 - fact(t, quantity) / most) ** 2 for t in about}
         steps = {value: n for n, value in enumerate(sorted({fact(t, quantity) for t in about}))}
         slope = sign * (-EFFECT if rule.falls_with else EFFECT)
         return {t.run_id: 1 + slope * steps[fact(t, quantity)] / max(1, len(steps) - 1) * 2 for t in about}

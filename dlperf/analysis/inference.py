@@ -71,6 +71,26 @@ def slope_effect(x: Sequence[float], y: Sequence[float]) -> Effect:
     return Effect(n, float(slope.slope), float(slope.low_slope), float(slope.high_slope), p, detectable)
 
 
+def curvature_effect(x: Sequence[float], y: Sequence[float]) -> Effect:
+    """Test whether points fall less and less, or ever more: the square term of a parabola by least squares.
+
+    The effect is by how much the middle of the range lies below the straight line through its ends, times four: the
+    term's factor, with x from 0 to 1.
+    """
+    import statsmodels.api as sm
+    from scipy import stats
+
+    n = len(x)
+    if n < FEWEST or len(set(x)) < 3:
+        return Effect(n, math.nan)
+    place = (np.asarray(x, float) - min(x)) / (max(x) - min(x))
+    fit = sm.OLS(np.asarray(y, float), np.column_stack([np.ones(n), place, place**2])).fit()
+    low, high = fit.conf_int(LEVEL)[2]
+    p = float(fit.pvalues[2])
+    detectable = float((stats.t.ppf(1 - LEVEL / 2, fit.df_resid) + stats.t.ppf(_POWER, fit.df_resid)) * fit.bse[2])
+    return Effect(n, float(fit.params[2]), float(low), float(high), p if math.isfinite(p) else 1.0, detectable)
+
+
 def equivalence_p(values: Sequence[float], low: float, high: float) -> float:
     """Return the p of two one-sided tests that the mean of values lies between two limits (Schuirmann 1987)."""
     from statsmodels.stats.weightstats import DescrStatsW

@@ -8,12 +8,14 @@ from dlperf.accounting import mlp
 from dlperf.accounting.alexnet import alexnet
 from dlperf.accounting.inception import PRESETS, inception
 from dlperf.accounting.layers import LayerTable
-from dlperf.accounting.receptive_field import receptive_field
+from dlperf.accounting.receptive_field import filter_stack, receptive_field, receptive_fields
 from dlperf.accounting.resnet import count_resnet
 from dlperf.accounting.vgg import vgg19
 from dlperf.claims import recurrences
 from dlperf.claims.ledger import Claim
 
+_STACKS = [(layers, kernel) for layers in range(1, 9) for kernel in range(1, 12)]
+_SIZE = 100
 _MODULE, _MODULE_3B = PRESETS["assignment"], PRESETS["3b"]
 
 
@@ -23,6 +25,15 @@ def _module(*, reduced: bool) -> int:
 
 def _depth(*, reduced: bool) -> int:
     return inception(_MODULE, reduced=reduced).rows[-1].output_shape[-1]
+
+
+def _side_left(layers: int, kernel: int) -> int:
+    return filter_stack(layers, kernel, _SIZE, 1).rows[-1].output_shape[0]
+
+
+def _equal_outputs_see_alike() -> float:
+    """1 if stacks that leave an image its size, as all padded ones do, see equally much; by recurrence."""
+    return float(len({receptive_fields(layers, 3)[-1] for layers in (1, 2, 3)}) == 1)
 
 
 CLOSED_FORMS: dict[str, Callable[[], float]] = {
@@ -48,6 +59,14 @@ CLOSED_FORMS: dict[str, Callable[[], float]] = {
     "rmsprop_has_momentum": lambda: recurrences.goes_on_against_the_gradient("rmsprop"),
     "second_moment_of_a_constant": recurrences.second_moment_of_a_constant,
     "nadam_over_rmsprop_with_nesterov": recurrences.first_step_of_nadam_over_rmsprop_with_nesterov,
+    "rmsprop_denominator": recurrences.squared_mean_over_mean_square,
+    "adadelta_rms": recurrences.root_mean_square_of_a_constant,
+    "nadam_old_mean": recurrences.old_mean_over_its_corrected_self,
+    "adagrad_matrix_step": recurrences.step_of_a_weight_without_gradient,
+    "nesterov_over_momentum": recurrences.steps_of_nesterov_over_momentum,
+    "stacks_seeing_nf_n_1": lambda: float(all(receptive_fields(n, f)[-1] == n * f - n + 1 for n, f in _STACKS)),
+    "stacks_leaving_l_nf_n": lambda: float(all(_side_left(n, f) == _SIZE - n * f + n for n, f in _STACKS)),
+    "equal_outputs_equal_fields": _equal_outputs_see_alike,
     "resnet44_trainable": lambda: count_resnet(44).num_trainable,
     "resnet44_statistics": lambda: count_resnet(44).num_params - count_resnet(44).num_trainable,
 }

@@ -76,10 +76,16 @@ class Extreme(_Item):
 
 
 class Trend(_Item):
-    """Means fall, or rise, with a quantity: Kendall's tau, one-sided."""
+    """Means of kinds of trial against a quantity: they fall, rise, or fall less and less."""
 
     falls_with: str = ""
     rises_with: str = ""
+    levels_off_with: str = ""
+
+    @property
+    def quantity(self) -> str:
+        """What they are set against."""
+        return self.falls_with or self.rises_with or self.levels_off_with
 
 
 class Paired(_Item):

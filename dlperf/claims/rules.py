@@ -17,6 +17,7 @@ from dlperf.analysis.inference import (
     FEWEST,
     LEVEL,
     Effect,
+    curvature_effect,
     equivalence_p,
     mean_effect,
     prediction_half_width,
@@ -225,13 +226,14 @@ def _extreme(rule: Extreme, trials: Trials, values: Mapping[str, float]) -> Find
 
 def _trend(rule: Trend, claim: Claim, trials: Trials, values: Mapping[str, float]) -> Finding:
     """The means of kinds of trial against a quantity, as steps of the quantity: a slope per random seed, or one."""
-    quantity, sign = rule.falls_with or rule.rises_with, -1 if rule.falls_with else 1
+    quantity, sign = rule.quantity, -1 if rule.falls_with else 1
     steps = {value: place for place, value in enumerate(sorted({fact(trial, quantity) for trial in trials}))}
     if len(steps) < 3:
         return Finding(f"needs three values of {quantity}")
     if claim.over == "networks":
         kinds = _means(trials, values, *_telling_apart(trials, quantity))
-        effect = slope_effect([float(kind[0]) for kind in kinds], list(kinds.values()))
+        points = [float(kind[0]) for kind in kinds], list(kinds.values())
+        effect = curvature_effect(*points) if rule.levels_off_with else slope_effect(*points)
         over, of = f"{effect.n} networks", "networks"
     else:
         slopes = []
@@ -242,7 +244,8 @@ def _trend(rule: Trend, claim: Claim, trials: Trials, values: Mapping[str, float
         if not slopes:
             return Finding(f"no random seed has three values of {quantity}")
         effect, over, of = mean_effect(slopes), f"steps of {quantity}, {_seeds(len(slopes))}", "random seeds"
-    return _directed(effect, sign, f"slope {cell(effect.value)} over {over}", of)
+    what = "curvature" if rule.levels_off_with else "slope"
+    return _directed(effect, sign, f"{what} {cell(effect.value)} over {over}", of)
 
 
 def _paired(rule: Paired, claim: Claim, trials: Trials, values: Mapping[str, float]) -> Finding:

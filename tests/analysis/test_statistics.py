@@ -10,7 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from dlperf.analysis.inference import equivalence_p, holm, mean_effect, prediction_half_width, slope_effect
+from dlperf.analysis.inference import (
+    curvature_effect,
+    equivalence_p,
+    holm,
+    mean_effect,
+    prediction_half_width,
+    slope_effect,
+)
 from dlperf.analysis.statistics import mean_of, time_to
 
 
@@ -80,6 +87,24 @@ def test_a_slope_is_sens() -> None:
     )
     assert slope_effect([1, 2, 3, 4], [1, 2, 3, 4]).p == 1.0  # too few
     assert slope_effect([1, 1, 1, 2, 2], [1, 2, 3, 4, 5]).p == 1.0  # two places
+
+
+def test_a_curvature_is_the_square_term_of_least_squares() -> None:
+    """Against the normal equations, and a parabola without noise."""
+    x = np.array([3.0, 4, 6, 9, 13, 20, 40])
+    place = (x - 3) / 37
+    exact = curvature_effect(list(x), list(7 - 5 * place + 2 * place**2))
+    assert (exact.value, exact.p) == (pytest.approx(2), pytest.approx(0, abs=1e-12))
+    y = np.array([9.0, 7, 8, 5, 5.5, 4, 3.8])
+    design = np.column_stack([np.ones(7), place, place**2])
+    inverse = np.linalg.inv(design.T @ design)
+    factors = inverse @ design.T @ y
+    error = math.sqrt(((y - design @ factors) ** 2).sum() / 4 * inverse[2, 2])
+    found = curvature_effect(list(x), list(y))
+    assert found.value == pytest.approx(factors[2])
+    assert found.p == pytest.approx(2 * stats.t.sf(abs(factors[2] / error), 4))
+    assert found.high - found.low == pytest.approx(2 * stats.t.ppf(0.975, 4) * error)
+    assert curvature_effect([1, 2, 3, 4], [1, 2, 4, 8]).p == 1.0
 
 
 def test_holm_by_hand() -> None:

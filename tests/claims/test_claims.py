@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import replace
 from typing import Any
@@ -15,7 +16,7 @@ from dlperf import entry_points
 from dlperf.accounting.mlp import networks
 from dlperf.analysis import measures
 from dlperf.analysis.settings import settings as sorted_out
-from dlperf.claims import ledger
+from dlperf.claims import ledger, recurrences
 from dlperf.claims.closed_forms import CLOSED_FORMS, closed_form
 from dlperf.claims.ledger import Bound, Claim, Extreme, Paired, Ratio, Trend
 from dlperf.claims.rules import CONTRADICTED, NOT_SHOWN, SUPPORTED, Spread, decided, finding_on
@@ -64,7 +65,9 @@ def test_claims_speak_of_what_trials_have(problem: str) -> None:
         rule = each.rule
         sides = (getattr(rule, name, None) for name in ("ratio_of", "to", "lower_for", "higher_for", "than"))
         names = {name for facts in (each.where, each.needs, *filter(None, sides)) for name in facts}
-        names |= {getattr(rule, name, "") for name in ("by", "falls_with", "rises_with", "for_every")} - {""}
+        names |= {
+            getattr(rule, name, "") for name in ("by", "falls_with", "rises_with", "levels_off_with", "for_every")
+        } - {""}
         assert names <= fields | FACTS, each.id
         assert each.closed_form in {"", "network_parameters", *CLOSED_FORMS} or closed_form(each), each.id
 
@@ -85,7 +88,9 @@ def test_counts_by_formula_equal_the_published_ones_where_a_claim_says_exactly_s
         > each.rule.absolute + each.rule.relative * (each.published or 0) + each.rule.printed_to
     }
     assert {name.partition("/")[2] for name in differing} == {
-        *("adadelta-has-momentum", "adam-variance", "nadam-is-rmsprop-nesterov"),
+        *("adadelta-has-momentum", "adam-variance", "nadam-is-rmsprop-nesterov", "nadam-old-mean"),
+        *("rmsprop-denominator", "adadelta-rms-error", "adagrad-matrix-product"),
+        *("alexnet-input", "equal-outputs-equal-fields"),
         *("alexnet-bias-included", "alexnet-total-is-papers", "alexnet-fc6", "alexnet-fc7", "alexnet-fc8"),
         *("alexnet-burden", "vgg19-compute-column", "stack-20-as-field"),
     }
@@ -133,12 +138,29 @@ def test_what_is_computed_needs_no_trial() -> None:
         "optimizers/rmsprop-has-no-momentum": SUPPORTED,
         "optimizers/adam-variance": CONTRADICTED,
         "optimizers/nadam-is-rmsprop-nesterov": CONTRADICTED,
+        "optimizers/rmsprop-denominator": CONTRADICTED,
+        "optimizers/adadelta-rms-error": CONTRADICTED,
+        "optimizers/nadam-old-mean": CONTRADICTED,
+        "optimizers/adagrad-matrix-product": CONTRADICTED,
+        "optimizers/nesterov-is-better": CONTRADICTED,
     }
     assert all(v.claim.arithmetic for v in judged.values())
     row = next(each for each in CLAIMS if each.id == "architectures/vgg19-conv1-2-memory")
     assert closed_form(row) == 224 * 224 * 64
     (found,) = verdicts([row], [])
     assert (found.verdict, found.finding.value) == (SUPPORTED, 224 * 224 * 64)
+
+
+def test_recurrences_come_to_what_algebra_says() -> None:
+    """Each in closed form: of decaying averages, and of the fastest rates on quadratics."""
+    assert recurrences.squared_mean_over_mean_square() == pytest.approx(0.1 / 1.9, rel=1e-6)
+    assert recurrences.root_mean_square_of_a_constant() == pytest.approx(1)
+    assert recurrences.old_mean_over_its_corrected_self() == pytest.approx(0.9 * 0.1 / 0.19)
+    assert recurrences.step_of_a_weight_without_gradient() == pytest.approx(1e-7**-0.5)
+    rates = math.log(9 / 11) / math.log(1 - 2 / math.sqrt(301))
+    assert 1.2 < recurrences.steps_of_nesterov_over_momentum() < rates  # which it comes to with ever more steps
+    general = [each for each in CLAIMS if each.id.startswith(("architectures/stacks-", "architectures/equal-outputs"))]
+    assert [answer.verdict for answer in verdicts(general, [])] == [SUPPORTED, SUPPORTED, CONTRADICTED]
 
 
 def outcome(one: Claim, trials: list[StoredTrial[Any]], **options: Any) -> str | None:
@@ -251,6 +273,15 @@ def test_trends_over_networks() -> None:
     assert outcome(falls, noise) == NOT_SHOWN
     assert " could have been seen" in decided(finding_on(falls, noise), 0.5).says
     assert " could have been seen" not in decided(finding_on(falls, falling), 0.01).says
+
+
+def test_levelling_off_is_a_curve_and_no_slope() -> None:
+    levels = claim(problem="approximators", measure="test_rmse", rule={"levels_off_with": "total_units"})
+    convex = of_networks(lambda place, units: 100 + 30 * (1 - sum(units) / 512) ** 2 + (place * 7919) % 7)
+    straight = of_networks(lambda place, units: 300 - sum(units) / 10 + (place * 7919) % 7)
+    concave = of_networks(lambda place, units: 100 - 30 * (1 - sum(units) / 512) ** 2 + (place * 7919) % 7)
+    assert [outcome(levels, trials) for trials in (convex, straight, concave)] == [SUPPORTED, NOT_SHOWN, CONTRADICTED]
+    assert "curvature" in finding_on(levels, convex).says
 
 
 def test_trends_over_random_seeds() -> None:
