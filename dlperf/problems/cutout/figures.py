@@ -10,6 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from dlperf.problems import plots
+from dlperf.problems.cutout.notebook_images import notebook_images
 from dlperf.problems.cutout.parameters import CutoutParameters
 
 if TYPE_CHECKING:
@@ -34,16 +35,15 @@ def curve_figures(epochs: Callable[..., pd.DataFrame], title: str) -> dict[str, 
 
 
 def example_figure(parameters: CutoutParameters, dataset: Dataset) -> Figure:
-    """Show two images before and after cutout, as the notebook does (its images 7 and 3)."""
+    """Show two images before and after cutout, the notebook's where the data set has them."""
     # This imports TensorFlow, for which a summary of stored trials should not wait.
     from dlperf.training.augment import cutout
 
-    chosen = [number % len(dataset.train_labels) for number in (7, 3)]
-    images = dataset.train_inputs[chosen].astype("float32") / 255
+    names, pixels = zip(*notebook_images(dataset), strict=True)
+    images = np.stack(pixels).astype("float32") / 255
     rng = np.random.default_rng(parameters.random_seed)
     centres = rng.integers(0, images.shape[1:3], (2, 2))
     masked = np.asarray(cutout(images, centres, parameters.cutout_length))
-    names = [dataset.label_names[dataset.train_labels[i]] for i in chosen]
     colours = 3 if images.shape[-1] >= 3 else 1
     pairs = zip(names, images[..., :colours], masked[..., :colours], strict=True)
     return plots.image_grid(
