@@ -52,11 +52,17 @@ class Unfinished:
         return self.state == "killed"
 
 
-def unfinished(store: Store, state_dir: Path) -> list[Unfinished]:
-    """Return the trials, sweeps and demos of all experiments that have not finished, oldest first."""
+def unfinished(store: Store, state_dir: Path, journals: Mapping[str, JournalOnDisk]) -> list[Unfinished]:
+    """Return the trials, sweeps and demos of all experiments that have not finished, oldest first.
+
+    Args:
+        store: The store.
+        state_dir: Where states lie.
+        journals: Those on this machine's disk, by run.
+    """
     conditions = "tags.`dlperf.problem` LIKE '%' and attributes.status != 'FINISHED'"
     found = [run for run in runs(store.client, conditions) if run.data.tags.get("dlperf.role") != "comparison"]
-    return [_read(run, state_dir) for run in reversed(found)]
+    return [_read(run, state_dir, journals.get(run.info.run_id)) for run in reversed(found)]
 
 
 def table(runs_there: list[Unfinished], waiting: Mapping[str, JournalOnDisk]) -> pd.DataFrame:
@@ -94,13 +100,15 @@ def _in_words(run: Unfinished) -> str:
     return f"{run.state} for want of memory" if run.for_memory else run.state
 
 
-def _read(run: Any, state_dir: Path) -> Unfinished:
+def _read(run: Any, state_dir: Path, journal: JournalOnDisk | None) -> Unfinished:
     tags, status = run.data.tags, run.info.status
     owner = tags.get("dlperf.process", "")
     given = json.loads(tags.get("dlperf.given", "{}")).get("state_dir", "")
     state, process = "failed" if status == "FAILED" else "killed", ""
     if status in ("RUNNING", "SCHEDULED") and "dlperf.ended" not in tags:
-        if not is_here(owner):
+        if not is_here(owner) and journal and not journal.held:
+            state = "killed elsewhere"  # as in a container that had its state folder on the same volume
+        elif not is_here(owner):
             state, process = "runs elsewhere", host_of(owner)
         elif not is_gone(owner):
             state, process = "runs", owner.split()[1]

@@ -53,8 +53,8 @@ def start(raw: Mapping[str, str]) -> int:
         if parameters.resume:
             with contextlib.suppress(DlperfError):  # what cannot be sent is told where it matters, by the start
                 _send(store, ALL, waiting)
-            return _resume(store, parameters.resume, unfinished(store, states), parameters.state_dir)
-        _show(unfinished(store, states), waiting)
+            return _resume(store, parameters.resume, unfinished(store, states, waiting), parameters.state_dir)
+        _show(unfinished(store, states, waiting), waiting)
     return 0
 
 
@@ -68,7 +68,8 @@ def _show(runs: list[Unfinished], waiting: Mapping[str, JournalOnDisk]) -> None:
 
 def _send(store: Store, which: str, waiting: Mapping[str, JournalOnDisk]) -> int:
     """Send what waits, of one run and those below it, or of all; what cannot be sent stops no other."""
-    chosen = [journal for journal in waiting.values() if which == ALL or which in _lineage(store, journal, waiting)]
+    unsent = [journal for journal in waiting.values() if journal.waiting]
+    chosen = [journal for journal in unsent if which == ALL or which in _lineage(store, journal, waiting)]
     if not chosen and which == ALL:
         raise NothingFound("nothing waits to be sent")
     if not chosen:
@@ -112,7 +113,7 @@ def _resume(store: Store, which: str, runs: list[Unfinished], state_dir: str) ->
             raise NothingFound("no run that was killed on this machine can go on")
     elif which not in there:
         raise BadInput("resume", which, "there is no such run that has not finished: `dlperf runs` lists those")
-    elif there[which].state.startswith("runs"):
+    elif there[which].state == "runs":  # what became of one on another host is for the user to know
         raise BadInput("resume", which, "is still being run by a process; end that first")
     else:
         chosen = [there[which]]

@@ -340,8 +340,6 @@ def _is_held(folder: Path) -> bool:
     with (folder / _ENTRIES).open("rb") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
+        except OSError:  # it is, or the file system has no locks, so that it may be
             return True
-        except OSError:
-            return False
     return False

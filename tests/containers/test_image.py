@@ -65,6 +65,7 @@ def test_a_store_that_cannot_be_written_is_status_3(image: Image) -> None:
         (["cutout", "--m", "abc"], 2, "dlperf cutout: m=abc: must be an integer"),
         (["cutot"], 2, "dlperf: unknown entry point cutot; did you mean cutout?"),
         (["cutout", *SMALL], 3, "dlperf cutout: the tracking server http://127.0.0.1:9 cannot be used"),
+        (["runs", "--send", ""], 2, "dlperf runs: send=: --send needs a value: text"),
     ],
 )
 def test_bad_input_is_one_line(image: Image, arguments: list[str], status: int, message: str) -> None:
@@ -143,3 +144,8 @@ def test_mlflow_run_in_the_image_keeps_the_tracking_contract(image: Image, serve
     assert run.data.tags["mlflow.project.env"] == "docker"
     recorded = Path(server.client.download_artifacts(run.info.run_id, "environment.json")).read_text()
     assert image.commit in recorded
+    # The store is named, so none in the container is needed.
+    listing = ["--network", "host", "--read-only", "-v", "dlperf-test:/runs:ro", image.name, "runs"]
+    done = image.run(*listing, "--tracking_uri", server.uri)
+    docker("volume", "rm", "dlperf-test")
+    assert (done.stdout, done.returncode) == ("every run has finished, and nothing waits to be sent\n", 0), done.stderr

@@ -20,7 +20,7 @@ from dlperf.parameters import parse, texts
 from dlperf.runner import memory
 from dlperf.runner.listing import table, unfinished
 from dlperf.runner.resume import identity_tags, original_arguments, was_started
-from dlperf.tracking.journal import Header, Journal
+from dlperf.tracking.journal import Header, Journal, on_disk
 from dlperf.tracking.owner import this_process
 from dlperf.tracking.query import said_trial
 from dlperf.tracking.run import Run
@@ -340,7 +340,7 @@ def test_a_stale_run_whose_group_ran_out_of_memory_has_failed_for_that(store: St
         stale.append(run)
 
     def states() -> list[str]:
-        listed = table(unfinished(store, tmp_path), {}).set_index("run")["state"]
+        listed = table(unfinished(store, tmp_path, {}), {}).set_index("run")["state"]
         return [listed[run.id] for run in stale]
 
     killed = "killed, can go on from the start"
@@ -352,6 +352,24 @@ def test_a_stale_run_whose_group_ran_out_of_memory_has_failed_for_that(store: St
     )
     assert states() == ["failed for want of memory", killed, killed, killed]
     assert reread(store, failed).tags["dlperf.failure"] == "memory"
+
+
+def test_a_run_of_a_container_that_is_gone_is_told_from_one_that_runs(store: Store, tmp_path: Path) -> None:
+    """By its journal, where the container had its folder of states on the volume that is looked at."""
+    run = begin(store, {})
+    run.__enter__()
+    run.set_tags({"dlperf.process": "host/pid:[1] 1 1"})
+    folder = tmp_path / run.id / "journal"
+
+    def state() -> str:
+        journals = {journal.header.run_id: journal for journal in on_disk(tmp_path)}
+        return str(table(unfinished(store, tmp_path, journals), journals)["state"][0])
+
+    assert state() == "runs on host/pid:[1]"
+    journal = Journal(folder, Header(run.id, "", "", "cutout", store.uri))
+    assert state() == "runs on host/pid:[1]"
+    journal.close()
+    assert state() == "killed elsewhere"
 
 
 def another_process() -> str:
