@@ -9,7 +9,7 @@ fi
 
 case " $* " in
     "  " | " -"* | *" --help "*) ;; # nothing is run, so nothing is stored
-    " runs "*" --tracking_uri"* | " archive "*" --tracking_uri"*) ;; # the store is named
+    " runs "*--tracking_uri* | " archive "*--tracking_uri*) ;; # the store is named
     *)
         if [ -z "${MLFLOW_TRACKING_URI:-}" ]; then
             for store in /runs "${TMPDIR:-/tmp}"; do

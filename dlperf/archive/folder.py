@@ -56,22 +56,38 @@ class Archive:
         Args:
             sweep: The run of the sweep.
             trials: Of one problem, none of which is here yet.
+
+        Raises:
+            EnvironmentMissing: If it cannot be written.
         """
         problem = trials[0].problem
         file = self.folder / self._free_name(f"{problem}-{sweep[:12]}")
-        with tempfile.TemporaryDirectory(dir=self.folder, prefix=".writing-") as folder:
-            written = Path(folder, file.name)
-            parts.write(written, trials)
-            digest = hashlib.sha256(written.read_bytes()).hexdigest()
-            os.replace(written, file)
-            facts = {name: sorted({t.tags.get(tag, "unknown") for t in trials}) for name, tag in _LISTED.items()}
-            part = {"file": file.name, "sha256": digest, "problem": problem, "sweep": sweep, "trials": len(trials)}
-            self._listed.append({**part, **facts})
-            index = {"format": FORMAT, "written_by": f"dlperf {dlperf.__version__}", "parts": self._listed}
-            listed = Path(folder, _INDEX)
-            listed.write_text(json.dumps(index, indent=1) + "\n")
-            os.replace(listed, self.folder / _INDEX)
+        try:
+            with tempfile.TemporaryDirectory(dir=self.folder, prefix=".writing-") as folder:
+                self._write(file, Path(folder), sweep, trials)
+        except OSError as error:
+            raise EnvironmentMissing(f"the archive {self.name} cannot be written ({one_line(error)})") from error
         return file
+
+    def _write(self, file: Path, folder: Path, sweep: str, trials: Sequence[ArchivedTrial]) -> None:
+        written = folder / file.name
+        parts.write(written, trials)
+        digest = hashlib.sha256(written.read_bytes()).hexdigest()
+        os.replace(written, file)
+        facts = {name: sorted({t.tags.get(tag, "unknown") for t in trials}) for name, tag in _LISTED.items()}
+        part = {
+            "file": file.name,
+            "sha256": digest,
+            "problem": trials[0].problem,
+            "sweep": sweep,
+            "trials": len(trials),
+        }
+        listed = [*self._listed, {**part, "trials": len(trials), **facts}]
+        index = folder / _INDEX
+        contents = {"format": FORMAT, "written_by": f"dlperf {dlperf.__version__}", "parts": listed}
+        index.write_text(json.dumps(contents, indent=1) + "\n")
+        os.replace(index, self.folder / _INDEX)
+        self._listed = listed
 
     def _free_name(self, stem: str) -> str:
         names = (f"{stem}{'' if number == 1 else f'-{number}'}.parquet" for number in range(1, len(self._listed) + 2))

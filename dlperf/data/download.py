@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import gzip
 import hashlib
@@ -21,6 +22,7 @@ from dlperf.errors import EnvironmentMissing, one_line
 # urllib and rich are imported where they are used: `--help` imports this module, and hardly any start downloads.
 
 CHUNK_BYTES = 1 << 18
+_DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
 @dataclass(frozen=True)
@@ -199,6 +201,8 @@ def _receive(url: str, size: int, algorithm: str, published: str, file: Path, ti
         except urllib.error.URLError as problem:
             raise EnvironmentMissing(f"{url} could not be reached ({one_line(problem.reason)})") from problem
         except (OSError, http.client.HTTPException) as problem:
+            if getattr(problem, "errno", None) in _DISK_FULL:
+                raise
             raise EnvironmentMissing(f"the download of {url} broke off ({one_line(problem)})") from problem
     if received != size:
         amount = f"{received:,}" if received < size else f"more than {size:,}"
