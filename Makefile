@@ -1,16 +1,18 @@
 # Needs Python 3.11 to 3.13, git and make; everything else goes into .venv.
 
 PYTHON ?= python3
+VARIANT ?= cpu
 VENV := .venv
 PEERS := .venv-peers
+AUDIT := .venv-audit
+SBOM := dist/dlperf-image-$(VARIANT).cdx.json
 PORT ?= 5000
-VARIANT ?= cpu
 BASE_IMAGE ?= python:3.11-slim
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo quick test faults lint format mlproject results image benchmarks peers ui clean
+.PHONY: help setup demo quick test faults lint format mlproject results image benchmarks peers audit ui clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1@\2/p' $(MAKEFILE_LIST) | awk -F@ '{ printf "%-18s %s\n", $$1, $$2 }'
@@ -60,9 +62,14 @@ mlproject: setup  ## render the MLproject files from the parameter declarations
 results: setup  ## write what README, docs and results show of stored trials, from the archive that comes with dlperf
 	$(BIN)/python -m benchmarks.write_results
 
-image: setup  ## build the image dlperf, labelled with the commit (VARIANT=gpu for CUDA)
+image: setup $(AUDIT)/.installed  ## build the image dlperf, labelled with the commit (VARIANT=gpu for CUDA), and its SBOM
 	docker build --tag dlperf --build-arg VARIANT=$(VARIANT) --build-arg BASE_IMAGE=$(BASE_IMAGE) --build-arg \
 		GIT_COMMIT=$$($(BIN)/python -c 'from dlperf.environment import git_commit; print(git_commit() or "unknown")') .
+	@mkdir -p dist
+	docker run --rm --network none --entrypoint python dlperf -m pip list --format freeze --disable-pip-version-check > $(SBOM).packages
+	$(AUDIT)/bin/python -W ignore -m cyclonedx_py requirements --pyproject pyproject.toml --output-reproducible \
+		--output-file $(SBOM) $(SBOM).packages
+	@rm $(SBOM).packages; echo "the image's Python packages: $(SBOM)"
 
 benchmarks: setup  ## measure against the notebook's way (35 minutes on 2 cores; leave the machine alone)
 	@status=0; for name in cutout overhead; do $(BIN)/python -m benchmarks.$$name || status=1; done; exit $$status
@@ -74,9 +81,17 @@ $(PEERS)/.installed:
 	$(PEERS)/bin/python -m pip install --disable-pip-version-check torch==2.13.0 jax==0.10.2 numpy
 	@touch $@
 
+audit: setup $(AUDIT)/.installed  ## ask pip-audit's service about the installed versions (decides nothing in .ci/run)
+	@$(BIN)/python -m pip freeze --exclude-editable | $(AUDIT)/bin/python .ci/audit.py
+
+$(AUDIT)/.installed:
+	$(PYTHON) -m venv $(AUDIT)
+	$(AUDIT)/bin/python -m pip install --disable-pip-version-check pip-audit==2.10.1 cyclonedx-bom==7.5.0
+	@touch $@
+
 ui: setup  ## open MLflow's user interface on 127.0.0.1 (PORT=5000)
 	$(BIN)/mlflow ui --host 127.0.0.1 --port $(PORT)
 
 clean:  ## remove .venv, builds and caches (never runs or data)
-	rm -rf $(VENV) $(PEERS) build dist *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(PEERS) $(AUDIT) build dist *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

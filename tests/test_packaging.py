@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -68,7 +70,7 @@ class TestMakefile:
         listed = re.findall(r"^  make (\w+) +(\S.*)$", finished.stdout, re.MULTILINE)
         promised = {
             *("help", "setup", "demo", "quick", "test", "faults", "lint", "format", "mlproject", "results"),
-            *("image", "benchmarks", "peers", "ui", "clean"),
+            *("image", "benchmarks", "peers", "audit", "ui", "clean"),
         }
         assert {name for name, _ in listed} == promised
         phony = re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
@@ -79,6 +81,13 @@ class TestMakefile:
     def test_targets_build_the_environment_first(self, target, tmp_path):
         plan = self.make("--dry-run", target, VENV=tmp_path / "venv").stdout
         assert 0 < plan.index("-m venv") < plan.index("pip install") < plan.rindex(f"{tmp_path}/venv/bin/")
+
+    def test_the_image_has_an_sbom_and_the_scanner_an_environment_of_its_own(self, tmp_path):
+        plan = self.make("--dry-run", "image", VENV=tmp_path / "venv", AUDIT=tmp_path / "audit", VARIANT="gpu").stdout
+        assert 0 < plan.index("docker build") < plan.index("pip list") < plan.index("cyclonedx_py")
+        assert "--output-file dist/dlperf-image-gpu.cdx.json" in plan
+        plan = self.make("--dry-run", "audit", VENV=tmp_path / "venv", AUDIT=tmp_path / "audit").stdout
+        assert re.search(r"audit/bin/python -m pip install .*pip-audit==[\d.]+ cyclonedx-bom==[\d.]+\n", plan)
 
     def test_an_old_python_is_refused_in_one_line(self, tmp_path):
         old = tmp_path / "old-python"
@@ -93,6 +102,40 @@ class TestMakefile:
         finished = self.make("--silent", "setup", VENV=tmp_path / "venv", PYTHON="no-such-python")
         assert finished.returncode == 2
         assert "no-such-python not found" in finished.stderr
+
+
+PACKAGE = {"name": "numpy", "version": "2.4.6", "vulns": []}
+VULNERABLE = {**PACKAGE, "vulns": [{"id": "CVE-1", "fix_versions": ["2.5"]}]}
+SKIPPED = {"name": "local", "skip_reason": "not found on PyPI"}
+
+
+@pytest.mark.parametrize(
+    ("said", "status", "output"),
+    [
+        (json.dumps({"dependencies": [PACKAGE]}), 0, "1 packages asked about, 0 known vulnerabilities\n"),
+        (
+            json.dumps({"dependencies": [VULNERABLE, SKIPPED]}),
+            1,
+            "numpy 2.4.6: CVE-1, fixed in 2.5\nnot known to the service: local\n"
+            "1 packages asked about, 1 known vulnerabilities\n",
+        ),
+        (json.dumps({"dependencies": [SKIPPED]}), 3, ": it knows none of the packages\n"),
+        ("Traceback (most recent call last):\nConnectionError: no such host", 3, ": ConnectionError: no such host\n"),
+    ],
+)
+def test_a_scanner_that_does_not_answer_is_told_from_one_that_knows_nothing(tmp_path, said, status, output):
+    (tmp_path / "said").write_text(said)
+    scanner = tmp_path / "pip-audit"
+    scanner.write_text(f'#!/bin/sh\ncat "{tmp_path}/said"\ncat "{tmp_path}/said" >&2\n')
+    scanner.chmod(0o755)
+    audit = ROOT / ".ci" / "audit.py"
+    program = (
+        f"import runpy, sys; sys.executable = {str(scanner)!r}; runpy.run_path({str(audit)!r}, run_name='__main__')"
+    )
+    done = subprocess.run([sys.executable, "-c", program], input="numpy==2.4.6\n", capture_output=True, text=True)
+    assert done.returncode == status, done.stderr
+    assert (done.stdout if status < 3 else done.stderr).endswith(output)
+    assert (done.stdout if status == 3 else done.stderr.partition(said)[2]).strip() == ""
 
 
 def test_ci_runs_what_the_makefile_offers():

@@ -96,8 +96,8 @@ def test_help_needs_no_store(image: Image) -> None:
     assert "Commands:" in done.stdout
 
 
-def test_a_change_of_the_code_installs_nothing_again_and_a_builder_s_umask_does_not_matter(
-    image: Image, tmp_path: Path
+def test_a_change_of_the_code_installs_nothing_again_and_neither_umask_nor_secrets_of_the_builder_get_in(
+    image: Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("Dockerfile", ".dockerignore", "conda.yaml"):
         shutil.copy(ROOT / name, tmp_path)
@@ -105,11 +105,25 @@ def test_a_change_of_the_code_installs_nothing_again_and_a_builder_s_umask_does_
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     with (tmp_path / "dlperf" / "plots.py").open("a") as code:
         code.write("\n# changed\n")
+    secret = "planted-secret"
+    for name in (".env", ".netrc", ".git/config", "mlflow.db", "docker/password", "dlperf/__pycache__/a.pyc"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(secret)
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", secret)
     subprocess.run(["chmod", "--recursive", "go-rwx", str(tmp_path / "dlperf"), str(tmp_path / "entrypoints")])
     done = docker("build", "--build-arg", f"BASE_IMAGE={BASE_IMAGE}", "--tag", "dlperf:changed", str(tmp_path))
     assert done.returncode == 0, done.stdout + done.stderr
     listed = image.run(*CONFINED, "--user", "4321", "dlperf:changed", "cutout", *SMALL, "--dry_run", "true")
+    search = (
+        f"grep --recursive --files-with-matches {secret} /opt /etc /home /root /tmp /usr/local/bin; ls -A /opt/dlperf"
+    )
+    found = image.run(*CONFINED, "--user", "0", "--entrypoint", "sh", "dlperf:changed", "-c", search).stdout
+    told = docker("history", "--no-trunc", "dlperf:changed").stdout + docker("inspect", "dlperf:changed").stdout
     docker("rmi", "dlperf:changed")
+    assert "conda.yaml" in found.split()
+    assert not [line for line in found.splitlines() if line.startswith("/")]
+    assert "MLFLOW" not in told
+    assert secret not in told + done.stdout
     assert listed.returncode == 0, listed.stderr
     steps = re.split(r"^Step \d+/\d+ : ", done.stdout, flags=re.MULTILINE)
     (installs,) = [step for step in steps if "pip install" in step]
