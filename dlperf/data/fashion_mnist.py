@@ -86,13 +86,14 @@ def read(path: Path, shape: tuple[int, ...]) -> bytes:
     Raises:
         BadInput: The file cannot be read, or holds something else.
     """
-    try:
-        with gzip.open(path) as file:
-            blob = file.read()
-    except (OSError, EOFError, zlib.error) as problem:
-        raise BadInput("data_dir", path, f"cannot be read as a .gz file ({problem})") from problem
     header = struct.pack(f">BBBB{len(shape)}I", 0, 0, 8, len(shape), *shape)
     size = len(header) + math.prod(shape)
+    try:
+        with gzip.open(path) as file:
+            # A byte more than there may be, which is also what has the checksum looked at: all may not fit into memory.
+            blob = file.read(size + 1)
+    except (OSError, EOFError, zlib.error) as problem:
+        raise BadInput("data_dir", path, f"cannot be read as a .gz file ({problem})") from problem
     if not blob.startswith(header) or len(blob) != size:
         wanted = " x ".join(map(str, shape))
         raise BadInput("data_dir", path, f"must be IDX of {wanted} unsigned bytes, {size:,} bytes unpacked")

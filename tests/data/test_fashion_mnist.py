@@ -5,10 +5,13 @@ from __future__ import annotations
 import gzip
 import hashlib
 import struct
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dlperf import data
 from dlperf.data import download, fashion_mnist
@@ -68,6 +71,36 @@ def test_refuses_what_is_something_else(
     broken.write_bytes(content)
     with pytest.raises(BadInput, match=message):
         fashion_mnist.verify(fashion_mnist.find(tmp_path))
+
+
+@given(st.data())
+def test_a_flipped_bit_and_a_lost_end_are_noticed(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    path = tmp_path_factory.mktemp("damaged") / "images.gz"
+    whole = idx(np.arange(5 * 28 * 28).reshape(5, 28, 28) % 251)
+    place = data.draw(st.integers(10, len(whole) - 1))  # before are flags and times, which say nothing of the content
+    bit = data.draw(st.integers(0, 7))
+    flipped = whole[:place] + bytes([whole[place] ^ 1 << bit]) + whole[place + 1 :]
+    for content in (flipped, whole[:place]):
+        path.write_bytes(content)
+        with pytest.raises(BadInput) as caught:
+            fashion_mnist.read(path, (5, 28, 28))
+        assert len(str(caught.value).splitlines()) == 1
+    path.write_bytes(whole)
+    assert len(fashion_mnist.read(path, (5, 28, 28))) == 5 * 28 * 28
+
+
+def test_what_unpacks_to_more_than_memory_is_not_unpacked(tmp_path: Path) -> None:
+    path = tmp_path / "images.gz"
+    with gzip.open(path, "wb", compresslevel=1) as file:
+        for _ in range(64):
+            file.write(bytes(1 << 22))
+    tracemalloc.start()
+    with pytest.raises(BadInput, match="must be IDX of 5 x 28 x 28"):
+        fashion_mnist.read(path, (5, 28, 28))
+    assert tracemalloc.get_traced_memory()[1] < 1 << 22
+    tracemalloc.stop()
 
 
 def test_a_folder_without_them(tmp_path: Path) -> None:

@@ -283,12 +283,13 @@ def _rows(desk: Desk, run_id: str) -> list[str]:
 
 
 @pytest.mark.slow
-def test_mlflow_run_and_its_death(desk: Desk) -> None:
-    """`mlflow run` is killed as a whole machine's out-of-memory killer would: only itself."""
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_mlflow_run_and_its_death(desk: Desk, number: signal.Signals) -> None:
+    """`mlflow run` alone gets the signal, as from a whole machine's out-of-memory killer."""
     parameters = ["-P", "dataset=digits", "-P", "depth=8", "-P", "epochs=50", "-P", "m=0,1"]
     process = desk.popen([*MLFLOW_RUN, "-e", "cutout", *parameters])
     wait_for_line(process, "epoch 1/50")
-    process.kill()
+    process.send_signal(number)
     eventually(lambda: all(run.info.status != "RUNNING" for run in desk.runs().values()))
     eventually(lambda: not processes_of(desk), seconds=10)
     for run in desk.runs().values():

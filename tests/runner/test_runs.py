@@ -43,6 +43,8 @@ def test_what_was_killed_is_listed_with_its_epoch_and_goes_on(desk: Desk) -> Non
     assert row(output, child)[2] == f"runs, process {process.pid}"
     status, output = runs(desk, "--resume", parent)
     assert (status, "is still being run by a process" in output) == (2, True), output
+    status, output = desk.finish("--m", "0,1", "--epochs", "8", "--patience", "0", MLFLOW_RUN_ID=parent)
+    assert (status, f"MLFLOW_RUN_ID={parent}: is still being run by another process" in output) == (2, True), output
     process.kill()
     process.communicate()
     status, output = runs(desk)
