@@ -10,6 +10,7 @@ PORT ?= 5000
 BASE_IMAGE ?= python:3.11-slim
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+TWO := -n 2 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo quick test faults lint format mlproject results image benchmarks peers audit ui clean
@@ -39,10 +40,10 @@ demo: setup  ## run all five problems, reduced to minutes on embedded data, unde
 	@echo "To see the runs: make ui, then open http://127.0.0.1:$(PORT)"
 
 quick: setup  ## run the tests that end in a moment, in two processes
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not container"
+	$(BIN)/python -m pytest $(TWO) -m "not slow and not container"
 
 test: setup  ## run the tests, in two processes
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest $(TWO)
 
 faults: setup  ## kill, cut off and resume at length (an hour), and write results/faults
 	$(BIN)/python -m pytest tests/faults --kills 25 --outages 4 --faults-report results/faults

@@ -28,6 +28,7 @@ os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 # One choice for the trials that run in the tests' own process, where TensorFlow has been loaded before them.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"  # four processes beside each server, which nothing here uses
 
 REAL_FILE_BYTES = 10_000 * 3_073
 
@@ -56,6 +57,12 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Remove the session's folder."""
     config.stash[session_folder].cleanup()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let files with slow tests begin first: of two processes none waits at the end for the other's long file."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import subprocess
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.support.desk import ROOT
+from tests.support.warm_start import WarmProcess
 
 
 @dataclass
@@ -51,7 +52,9 @@ def start(tmp_path: Path) -> Start:
         folder = tmp_path / "figures"
         command = [sys.executable, "-m", f"benchmarks.{module}", *map(str, arguments)]
         command[3:3] = ["--output", str(folder)] if output else []
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-        return Ended(done.returncode, done.stdout, done.stderr, folder)
+        errors = tmp_path / "errors"
+        process = WarmProcess(command, ROOT, os.environ, errors)
+        written, _ = process.communicate()
+        return Ended(process.wait(), written, errors.read_text(), folder)
 
     return start

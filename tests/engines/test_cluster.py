@@ -97,7 +97,7 @@ def test_a_ray_cluster_whose_environment_has_a_blank_in_its_path_is_status_3(
 @pytest.mark.slow
 def test_trials_on_a_ray_cluster_of_two_nodes(desk: Desk, ray_cluster: Callable[..., Any]) -> None:
     """The same bits as local workers give; a killed worker's trial is tried again."""
-    arguments = ("--units", "256,128;16;32", "--epochs", "30")
+    arguments = ("--units", "256,128;16;32", "--epochs", "12")
     address = ray_cluster(2).address
     process = start(desk, *arguments, "--engine", "ray", RAY_ADDRESS=address)
     wait_for_line(process, "finished, 1 of 3")

@@ -38,7 +38,7 @@ def workers(process: Started) -> list[psutil.Process]:
 @pytest.mark.slow
 def test_a_killed_worker_loses_no_network(desk: Desk) -> None:
     """Killed once its network is tried again; killed twice it is reported, and the others finish."""
-    process = start(desk, "--units", "256,128;64;32;16", "--epochs", "60", "--processes", "2")
+    process = start(desk, "--units", "256,128;64;32;16", "--epochs", "20", "--processes", "2")
     wait_for_line(process, "units=64 random_seed=0: finished")
     first = workers(process)
     first[0].kill()  # that of the longest network, which was begun first
@@ -60,7 +60,7 @@ def test_a_killed_worker_loses_no_network(desk: Desk) -> None:
     assert status == 0, output
     assert output.count("finished before, skipped") == 3
     again = desk.runs()["approximators units=256,128 random_seed=0"]
-    assert (again.info.run_id, again.info.status, len(rmse_curve(desk, again))) == (failed.info.run_id, "FINISHED", 60)
+    assert (again.info.run_id, again.info.status, len(rmse_curve(desk, again))) == (failed.info.run_id, "FINISHED", 20)
 
 
 @pytest.mark.slow

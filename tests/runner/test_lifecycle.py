@@ -6,7 +6,6 @@ import contextlib
 import json
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -16,7 +15,8 @@ import numpy as np
 import pytest
 
 from tests.support.contract import FINAL_NAMES, assert_trial
-from tests.support.desk import MLFLOW_RUN, ROOT, SMALL, Desk, eventually, processes_of, wait_for_line
+from tests.support.desk import MLFLOW_RUN, SMALL, Desk, eventually, processes_of, wait_for_line
+from tests.support.project_run import project_run
 
 
 def curves(desk: Desk, run_id: str) -> dict[str, list[tuple[int, float]]]:
@@ -223,9 +223,8 @@ def test_a_sweep_with_a_failed_trial_finishes_the_others_and_can_be_repaired(des
     damaged.unlink()
     # A child can be resumed by itself, here through MLflow as a user would.
     child = runs["cutout m=1 random_seed=0"].info.run_id
-    process = desk.popen([*MLFLOW_RUN, "-e", "cutout", "--run-id", child])
-    output, _ = process.communicate(timeout=200)
-    assert process.returncode == 0, output
+    status, output = project_run(desk, "cutout", {}, child)
+    assert status == 0, output
     assert "it is trained from the start" in output
     status, output = desk.finish(MLFLOW_RUN_ID=parent)
     assert status == 0, output
@@ -257,18 +256,16 @@ def test_a_run_is_gone_on_with_where_it_is_and_as_what_it_is(desk: Desk) -> None
 
     parent = runs()["cutout m=0,1"]
     assert parent.info.status == "KILLED"
-    process = desk.popen([*MLFLOW_RUN, "--run-id", parent.info.run_id])  # the entry point main
-    output, _ = process.communicate(timeout=200)
-    assert process.returncode == 1
+    status, output = project_run(desk, "main", {}, parent.info.run_id)
+    assert status == 1
     assert "is a run of cutout, not of main" in output
     after = runs()["cutout m=0,1"]
     assert after.info.status != "RUNNING"  # what it is then is MLflow's to say: it has seen its program fail
     ours = [{k: v for k, v in run.data.tags.items() if k.startswith("dlperf.")} for run in (after, parent)]
     assert ours[0] == ours[1]
 
-    process = desk.popen([*MLFLOW_RUN, "-e", "cutout", "--run-id", parent.info.run_id])
-    output, _ = process.communicate(timeout=200)
-    assert process.returncode == 0, output
+    status, output = project_run(desk, "cutout", {}, parent.info.run_id)
+    assert status == 0, output
     assert "cutout m=0 random_seed=0: finished before, skipped" in output
     assert {name: run.info.status for name, run in runs().items()} == dict.fromkeys(
         ["cutout m=0,1", "cutout m=0 random_seed=0", "cutout m=1 random_seed=0"], "FINISHED"
@@ -358,8 +355,9 @@ def test_dry_run_runs_nothing(bare_desk: Desk) -> None:
 def test_bad_input_is_one_line_and_status_2(bare_desk: Desk, arguments: list[str], message: str) -> None:
     own = [a for i, a in enumerate(SMALL) if a not in arguments and SMALL[i - 1] not in arguments]
     command = [sys.executable, "entrypoints/cutout.py", *own, *arguments]
-    done = subprocess.run(command, cwd=ROOT, env=bare_desk.environment, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 2, done.stderr
-    assert done.stderr.startswith(f"dlperf cutout: {message}")
-    assert done.stderr.count("\n") == 1
+    process = bare_desk.popen(command)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 2, output
+    assert output.startswith(f"dlperf cutout: {message}")
+    assert output.count("\n") == 1
     assert not (bare_desk.folder / "mlflow.db").exists()

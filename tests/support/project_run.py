@@ -37,7 +37,7 @@ def project_run(
         written.append(process.communicate(timeout=300)[0])
         return LocalSubmittedRun(run_id, process)
 
-    mlflow.set_tracking_uri(desk.uri)
+    mlflow.set_tracking_uri(environment.get("MLFLOW_TRACKING_URI", desk.uri))
     try:
         with mock.patch.object(local, "_run_entry_point", start):
             mlflow.projects.run(str(ROOT), entry_point, parameters=dict(parameters), env_manager="local", run_id=run_id)

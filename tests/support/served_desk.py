@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.support.desk import Desk
+from tests.support.empty_store import make_store
 
 
 @dataclass
@@ -36,6 +37,9 @@ def served(folder: Path, backend_store: str, port: int = 0) -> Iterator[ServedDe
     if not port:
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
+    file = Path(backend_store.removeprefix("sqlite:///"))
+    if file != Path(backend_store) and not file.exists():
+        make_store(file, "mlflow-artifacts:")
     with (folder / "server.log").open("w") as log:
         listening = ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
         storing = ["--backend-store-uri", backend_store, "--artifacts-destination", str(folder / "artifacts")]

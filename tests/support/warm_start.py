@@ -153,6 +153,7 @@ def _run(
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
+    sys.orig_argv = [sys.executable, *arguments]
     _let_xla_keep_its_programs()
     try:
         if arguments[0] == "-m":

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import mlflow
 import pytest
+
+from tests.support.empty_store import make_store
 
 
 @pytest.fixture(scope="module")
 def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty store: MLflow's migrations take seconds, a copy takes none."""
+    """An empty store."""
     path = tmp_path_factory.mktemp("store") / "mlflow.db"
-    mlflow.MlflowClient(f"sqlite:///{path}").get_experiment("0")
+    make_store(path)
     return path

@@ -22,6 +22,7 @@ from dlperf.tracking.run import Run
 from dlperf.tracking.store import Store
 from dlperf.tracking.system_metrics import monitored, wanted
 from tests.support.desk import Desk, Started, eventually, wait_for_line
+from tests.support.empty_store import make_store
 
 ENABLED = {"MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING": "true", "MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL": "0.2"}
 CPU = "system/cpu_utilization_percentage"
@@ -31,7 +32,7 @@ CPU = "system/cpu_utilization_percentage"
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
     for name in ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME"):
         monkeypatch.delenv(name, raising=False)
-    mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/mlflow.db")
+    mlflow.set_tracking_uri(make_store(tmp_path / "mlflow.db"))
     return Store()
 
 
@@ -114,7 +115,7 @@ def system(run: Any) -> set[str]:
 def test_the_curves_are_the_same_to_the_bit(desk: Desk) -> None:
     curves = []
     for number, settings in enumerate(({}, ENABLED)):
-        status, output = desk.finish("--epochs", "3", MLFLOW_EXPERIMENT_NAME=f"e{number}", **settings)
+        status, output = desk.finish("--m", "0", "--epochs", "3", MLFLOW_EXPERIMENT_NAME=f"e{number}", **settings)
         assert status == 0, output
         experiment = desk.client.get_experiment_by_name(f"e{number}").experiment_id
         (run,) = desk.client.search_runs([experiment])
@@ -141,7 +142,7 @@ def test_of_a_sweep(desk: Desk, processes: str) -> None:
 
 @pytest.mark.slow
 def test_a_signal_ends_it_and_a_resumed_run_goes_on(desk: Desk) -> None:
-    process = desk.start("--epochs", "400", **ENABLED)
+    process = desk.start("--m", "0", "--epochs", "400", **ENABLED)
     wait_for_epochs(process, 9)
     os.kill(process.pid, signal.SIGTERM)
     process.communicate(timeout=60)

@@ -47,7 +47,7 @@ def test_trains_the_network_that_fit_trains(name: str) -> None:
     ours, theirs = dense_epoch(optimizer()), network(fast=False)
     start = theirs.get_weights()
     relative = tolerance(BATCH, steps=3 * 11)
-    theirs.compile(optimizer(), "mse", metrics=[keras.metrics.RootMeanSquaredError("rmse")])
+    theirs.compile(optimizer(), "mse", metrics=[keras.metrics.RootMeanSquaredError("rmse")], jit_compile=False)
     held = ours.to_device(INPUTS[:333], TARGETS[:333])
     ours.compile()
     for epoch in (1, 2, 3):
@@ -147,7 +147,7 @@ def test_trains_the_classifier_that_fit_trains_and_tells_the_penalty_apart(compi
     theirs.set_weights(start)
     relative = tolerance(BATCH, steps=3 * 5)
     cross_entropy = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    theirs.compile(keras.optimizers.Adam(0.01, epsilon=1e-3), cross_entropy, metrics=["accuracy"])
+    theirs.compile(keras.optimizers.Adam(0.01, epsilon=1e-3), cross_entropy, metrics=["accuracy"], jit_compile=False)
     inputs = PIXELS.astype("float32") / 255
     held = ours.to_device(PIXELS[:330], LABELS[:330])
     ours.compile()

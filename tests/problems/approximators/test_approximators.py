@@ -18,7 +18,8 @@ from dlperf.problems.approximators.problem import PROBLEM, summarize
 from dlperf.processor import cores
 from dlperf.trial import StoredTrial
 from tests.support.approximators import finish, rmse_curve
-from tests.support.desk import MLFLOW_RUN, Desk
+from tests.support.desk import Desk
+from tests.support.project_run import project_run
 
 FINAL = {
     *("train_seconds", "epochs_run", "best_epoch", "best_validation_rmse", "test_rmse", "test_loss", "r_squared"),
@@ -180,14 +181,12 @@ def test_a_sweep_in_workers_and_a_network_alone(desk: Desk) -> None:
 @pytest.mark.slow
 def test_several_networks_through_mlflow_run(desk: Desk) -> None:
     """MLflow logs an undeclared parameter as the shell has it: '16;32', in quotes."""
-    arguments = ["-e", "approximators", "-P", "units=16;32", "-P", "epochs=2"]
-    process = desk.popen([*MLFLOW_RUN, *arguments])
-    output, _ = process.communicate(timeout=200)
-    assert process.returncode == 0, output
+    parameters = {"units": "16;32", "epochs": "2"}
+    status, output = project_run(desk, "approximators", parameters)
+    assert status == 0, output
     (parent,) = (run for run in desk.client.search_runs(["0"]) if run.data.tags["dlperf.role"] == "sweep")
-    again = desk.popen([*MLFLOW_RUN, *arguments, "--run-id", parent.info.run_id])
-    output, _ = again.communicate(timeout=200)
-    assert again.returncode == 0, output
+    status, output = project_run(desk, "approximators", parameters, parent.info.run_id)
+    assert status == 0, output
     assert "nothing is left to do" in output
 
 

@@ -1,4 +1,4 @@
-"""What real runs of every problem log is what docs/tracking.md lists, no more and no less."""
+"""The demo runs as a whole; and what it and two more trials log is what docs/tracking.md lists, no more and no less."""
 
 from __future__ import annotations
 
@@ -7,49 +7,120 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from dlperf import entry_points
+from dlperf.accounting.mlp import networks
+from dlperf.entry_points import PROBLEMS
 from dlperf.metric_names import EPOCH_METRICS, has_best
+from dlperf.parameters import parse
+from dlperf.problems.architectures.parameters import SUBJECTS
+from dlperf.problems.scaling.parameters import ScalingParameters
+from dlperf.problems.scaling.problem import PROBLEM as SCALING
 from tests.docs.pages import DOCS, code_spans, first_column
+from tests.support import postgres
+from tests.support.contract import assert_trial
 from tests.support.desk import Desk
+from tests.support.served_desk import served
 
 TRACKING = DOCS / "tracking.md"
 WAYS = ("", "_keras", "_measured")
 DIGITS = ["--dataset", "digits", "--train_examples", "320", "--epochs", "1", "--protocol", "corrected"]
-# Toy trials that together use every metric, and at last a comparison of them.
-STARTS = {
+# Trials that use the metrics that the demo does not.
+MORE = {
     "cutout": [*DIGITS, "--depth", "8", "--m", "1", "--target_accuracy", "0.001"],
     "optimizers": [
         *(*DIGITS, "--optimizer", "adam", "--learning_rate", "0.001,0.0003", "--dropout", "false"),
         *("--search_epochs", "1"),
     ],
-    "approximators": ["--units", "16", "--epochs", "1"],
-    "architectures": ["--subject", "stacked_filters,inception"],
-    "scaling": [
-        *("--model", "convnet", "--dataset", "digits", "--workers", "1,2", "--steps", "1", "--repeats", "1"),
-        *("--batch_size", "32", "--batch_size_per_worker", "16"),
-    ],
-    "compare": [],
 }
+SMALL_NETWORKS = [",".join(map(str, units)) for units in networks(max_units=64, max_layers=2)]
+OPTIMIZERS = [
+    f"optimizers optimizer=adam dropout={dropout} learning_rate=0.001 random_seed=1" for dropout in ("false", "true")
+]
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def desk(tmp_path_factory: pytest.TempPathFactory) -> Desk:
-    """A store in which every problem has logged."""
-    desk = Desk(tmp_path_factory.mktemp("logged")).with_store()
-    for name, arguments in STARTS.items():
-        process = desk.popen([sys.executable, f"entrypoints/{name}.py", *arguments])
-        output, _ = process.communicate(timeout=600)
-        assert process.returncode == 0, output
-    return desk
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+    """What a team has, a tracking server on PostgreSQL, where that is installed; else a store in a file."""
+    folder = tmp_path_factory.mktemp("demo")
+    if postgres.why_not():
+        yield Desk(folder)
+    else:
+        with postgres.running() as database, served(folder, database) as team:
+            yield team
+
+
+def finish(desk: Desk, entry_point: str, *arguments: str, **environment: str) -> str:
+    process = desk.popen([sys.executable, f"entrypoints/{entry_point}.py", *arguments], **environment)
+    output, _ = process.communicate(timeout=900)
+    assert process.returncode == 0, output
+    return output
 
 
 @pytest.fixture(scope="module")
-def runs(desk: Desk) -> list[Any]:
-    return list(desk.client.search_runs(["0"]))
+def demo(desk: Desk) -> str:
+    """The demo's output."""
+    return finish(desk, "main", "--random_seed", "1")
+
+
+@pytest.fixture(scope="module")
+def comparison(desk: Desk, demo: str) -> str:
+    """What a user does next; its output."""
+    return finish(desk, "compare", "--output", str(desk.folder / "out"))
+
+
+@pytest.fixture(scope="module")
+def runs(desk: Desk, comparison: str) -> list[Any]:
+    """All runs of the demo, of the comparison, and of the trials that log the rest."""
+    for name, arguments in MORE.items():
+        finish(desk, name, *arguments, MLFLOW_EXPERIMENT_NAME="more")
+    return list(desk.client.search_runs(["0", desk.client.get_experiment_by_name("more").experiment_id]))
+
+
+def test_it_runs_every_problem_below_one_run(desk: Desk, demo: str) -> None:
+    runs = {name: run for name, run in desk.runs().items() if name != "compare"}
+    workers = parse(ScalingParameters, {**SCALING.demo, "random_seed": "1"}).trials
+    architectures = "architectures subject=" + ",".join(SUBJECTS)
+    assert runs.keys() == {
+        *("main", "cutout m=0,4", "cutout m=0 random_seed=1", "cutout m=4 random_seed=1", architectures),
+        *(f"architectures subject={subject}" for subject in SUBJECTS),
+        *("optimizers", *OPTIMIZERS),
+        *("scaling", *map(SCALING.trial_name, workers)),
+        *("approximators", *(f"approximators units={units} random_seed=1" for units in SMALL_NETWORKS)),
+    }
+    assert {run.info.status for run in runs.values()} == {"FINISHED"}
+    parents = {name: run.data.tags.get("mlflow.parentRunId") for name, run in runs.items()}
+    assert parents["main"] is None
+    sweeps = ("optimizers", "scaling", "approximators", "cutout m=0,4", architectures)
+    assert {parents[sweep] for sweep in sweeps} == {runs["main"].info.run_id}
+    for subject in SUBJECTS:
+        counted = runs[f"architectures subject={subject}"]
+        assert parents[counted.info.run_name] == runs[architectures].info.run_id
+        assert counted.data.tags["dlperf.verdict"] == "agrees"
+    for name in OPTIMIZERS:
+        assert_trial(desk, runs[name], epochs=5)
+    for m in (0, 4):
+        trial = runs[f"cutout m={m} random_seed=1"]
+        assert parents[trial.info.run_name] == runs["cutout m=0,4"].info.run_id
+        assert_trial(desk, trial, epochs=4)
+    assert re.search(r"│ 0 │ +1 │ +4 │(.|\n)*│ 4 │ +1 │ +4 │", demo)  # m, random_seed, epochs of the table
+    assert re.search(rf"^run {runs['main'].info.run_id}[:;] ", demo, re.MULTILINE)
+
+
+def test_its_comparison_takes_no_figure_for_a_real_one(desk: Desk, comparison: str) -> None:
+    for problem in PROBLEMS:
+        assert re.search(rf"^{problem}: [1-9]\d* finished trials in 1 setting$", comparison, re.MULTILINE), problem
+        claims = pd.read_csv(desk.folder / "out" / problem / "tables" / "claims.csv")
+        if problem == "cutout":
+            experiments = claims.loc[claims["by"] == "experiment", "verdict"]
+            assert set(experiments) == {"not comparable", "not measured"}
+            assert claims.loc[claims["verdict"] == "not comparable", "reason"].str.startswith("demo data").any()
+    assert "not comparable: demo data" in comparison
+    assert (desk.folder / "out" / "report.html").stat().st_size > 100_000
 
 
 def problem_of(run: Any) -> str:
