@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import socket
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,8 +20,10 @@ from dlperf.claims import ledger
 from dlperf.cli import entry_point
 from dlperf.entry_points import PROBLEMS
 from dlperf.tracking import query, run_source
-from tests.support.desk import MLFLOW_RUN, ROOT, Desk
+from tests.support.desk import ROOT, Desk
 from tests.support.made_trials import log, made, new_store
+from tests.support.project_run import project_run
+from tests.support.served_desk import served
 
 NUMBERS = {"optimizers": 20, "scaling": 10, "architectures": 3, "cutout": 12, "approximators": 8}
 Start = Callable[..., tuple[int, str, str]]
@@ -297,32 +297,12 @@ def test_curves_are_read_in_bulk(store: str, monkeypatch: pytest.MonkeyPatch) ->
         halved[0].history["colour"]
 
 
-@contextlib.contextmanager
-def server(store: str, folder: Path) -> Iterator[str]:
-    """A real tracking server on the store."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    address = ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    command = [MLFLOW_RUN[0], "server", "--backend-store-uri", store, "--artifacts-destination", str(folder), *address]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        try:
-            deadline = time.monotonic() + 120
-            while True:
-                with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-                    break
-                assert time.monotonic() < deadline
-                time.sleep(0.3)
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            process.terminate()
-
-
 @pytest.mark.slow
 def test_a_tracking_server_gives_the_same(start: Start, store: str, tmp_path: Path) -> None:
     """Over HTTP too, curves in bulk; run links lead to its pages."""
     assert start("--problem", "cutout", "--output", str(tmp_path / "file"))[0] == 0
-    with server(store, tmp_path / "artifacts") as uri:
+    with served(tmp_path, store) as team:
+        uri = team.address
         status, _, errors = start("--problem", "cutout", "--output", str(tmp_path / "http"), uri=uri)
         assert status == 0, errors
     for name in ("means", "cutout", "early_stopping", "claims", "epochs"):
@@ -334,11 +314,9 @@ def test_a_tracking_server_gives_the_same(start: Start, store: str, tmp_path: Pa
 @pytest.mark.slow
 def test_mlflow_run(store: str, desk: Desk) -> None:
     """The run that `mlflow run` made becomes the comparison; one that cannot be made ends FAILED."""
-    own = desk.environment | {"MLFLOW_TRACKING_URI": store}
-    for arguments, status in (([], "FINISHED"), (["-P", "metric=colour"], "FAILED")):
-        command = [*MLFLOW_RUN, "-e", "compare", "-P", "problem=scaling", *arguments]
-        finished = subprocess.run(command, cwd=desk.folder, env=own, capture_output=True, text=True, check=False)
-        assert (finished.returncode == 0) == (status == "FINISHED"), finished.stderr
+    for more, status in (({}, "FINISHED"), ({"metric": "colour"}, "FAILED")):
+        ended, output = project_run(desk, "compare", {"problem": "scaling"} | more, MLFLOW_TRACKING_URI=store)
+        assert (ended == 0) == (status == "FINISHED"), output
         newest = mlflow.MlflowClient(store).search_runs(["0"], max_results=1)[0]
         assert (newest.info.status, newest.data.params["problem"]) == (status, "scaling")
     assert "no such metric colour" in newest.data.tags["dlperf.failure"]

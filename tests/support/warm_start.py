@@ -28,9 +28,9 @@ _IMPORTED = [
     *("tensorflow", "keras", "pandas", "sklearn.datasets", "scipy.stats", "seaborn", "pyarrow", "git", "rich.table"),
     *("mlflow", "mlflow.store.tracking.sqlalchemy_store", "mlflow.store.tracking.sqlalchemy_workspace_store"),
 ]
-# Read by what has been imported when it is imported, or by Python itself when it starts.
-_READ_ONCE = ("TF_", "XLA_", "KERAS_", "OMP_", "OPENBLAS_", "MPL", "LD_", "GRPC_")
-_PYTHON = {"PYTHONUNBUFFERED"}  # of Python's variables those that are answered here
+# Read by what has been imported when it is imported, or by Python itself when it starts; but for those read later.
+_READ_ONCE = ("TF_", "XLA_", "KERAS_", "OMP_", "OPENBLAS_", "MPL", "LD_", "GRPC_", "PYTHON")
+_READ_LATER = {"TF_CONFIG", "PYTHONUNBUFFERED"}
 
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(_IMPORTED)
@@ -134,9 +134,7 @@ def can_start(command: Sequence[str], environment: Mapping[str, str]) -> bool:
     return (
         program == sys.executable
         and bool(re.match(r"entrypoints/|-m (dlperf|benchmarks\.\w+)( |$)", " ".join(arguments[:2])))
-        and not any(
-            name.startswith(_READ_ONCE) or (name.startswith("PYTHON") and name not in _PYTHON) for name in changed
-        )
+        and not any(name.startswith(_READ_ONCE) for name in changed - _READ_LATER)
     )
 
 

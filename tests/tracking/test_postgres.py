@@ -1,6 +1,6 @@
 """The problems against a real `mlflow server` on a real PostgreSQL, as a team has them.
 
-`main`, with `scaling` in it, and `compare` run there too: test_entrypoints.py.
+`main`, with `scaling` in it, and `compare` run there too: tests/test_demo.py.
 """
 
 from __future__ import annotations
