@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dlperf.data import Reading
 from dlperf.errors import EnvironmentMissing, TrialFailed, in_one_line, one_line, reason
 from dlperf.problems.scaling.worker_config import PARENT, WorkerConfig
 
@@ -93,7 +94,7 @@ def test_ray_s_probe_keeps_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
 def worker_config(**settings: Any) -> WorkerConfig:
     """A worker's configuration of which only `settings` mean something."""
     empty = dict.fromkeys((field.name for field in dataclasses.fields(WorkerConfig)), "")
-    return WorkerConfig(**{**empty, "index": 0, "devices": (), **settings})
+    return WorkerConfig(**{**empty, "index": 0, "devices": (), "reading": Reading(), **settings})
 
 
 def test_a_worker_of_scaling_keeps_the_reason_of_its_death() -> None:
