@@ -224,15 +224,16 @@ class Description:
 
     def logged(self, value: Value) -> str:
         """Write one value as it is logged: of a path the file's name."""
-        path = self._path(value)
+        path = self.path_in(value)
         return self.write(f"{str(value).removesuffix(path)}{PurePath(path).name}" if path else value)
 
     def identity(self, value: Value) -> str:
         """Write one value as it defines a trial: without its path, since the file's content does."""
-        path = self._path(value)
+        path = self.path_in(value)
         return self.write(str(value).removesuffix(path) if path else value)
 
-    def _path(self, value: Value) -> str:
+    def path_in(self, value: Value) -> str:
+        """The path of the file that a value names, "" if it names none."""
         return self.names_file(value) if self.names_file and isinstance(value, str) else ""
 
     @property

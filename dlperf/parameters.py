@@ -264,6 +264,19 @@ def identity(params: Parameters) -> dict[str, str]:
     }
 
 
+def files_named(params: Parameters) -> list[str]:
+    """The names of the parameters that name a file of the user's own.
+
+    Args:
+        params: The instance.
+
+    Returns:
+        Names in the order of declaration.
+    """
+    descriptions = _descriptions(type(params))
+    return [name for name, each in descriptions.items() if each.path_in(getattr(params, name))]
+
+
 def sweep_texts(trials: Sequence[Parameters]) -> dict[str, str]:
     """The texts for a sweep's parent run.
 

@@ -17,11 +17,13 @@ from dlperf.parameters import (
     defining,
     describe,
     from_texts,
+    identity,
     parse,
     same_value,
     sweep_texts,
     texts,
     unquoted,
+    written,
 )
 
 
@@ -47,6 +49,13 @@ class Example(Parameters):
         """A rule that bounds can't say."""
         if self.depth % 6 != 2:
             raise BadInput("depth", self.depth, "must be 6n+2")
+
+
+class Reads(Parameters):
+    """A parameter that may name a file, and one that looks like it."""
+
+    dataset: str = parameter("digits", names_file=lambda text: text.partition(":")[2], help="what is read")
+    units: str = parameter("64,128", help="units")
 
 
 def refusal(raw: dict[str, str]) -> str:
@@ -197,6 +206,19 @@ def test_same_value_compares_what_is_read() -> None:
     assert not same_value(Example, "m", "", "4")
     with pytest.raises(KeyError):
         same_value(Example, "num_params", "1", "1")
+
+
+def test_of_a_path_the_files_name_is_logged_and_nothing_defines_a_trial() -> None:
+    here, there = (Reads.resolve({"dataset": f"npz:{folder}/my.npz"}) for folder in ("/here", "/there"))
+    other, course = (Reads.resolve({"dataset": written}) for written in ("npz:/here/other.npz", "digits"))
+    assert texts(here) == defining(here) == texts(there) == {"dataset": "npz:my.npz", "units": "64,128"}
+    assert identity(here) == identity(there) == identity(other) == {"dataset": "npz:", "units": "64,128"}
+    assert identity(course)["dataset"] == texts(course)["dataset"] == "digits"
+    assert written(here)["dataset"] == parse(Reads, {"dataset": "npz:/here/my.npz"}).explicit["dataset"]
+    assert texts(from_texts(Reads, texts(here))) == texts(from_texts(Reads, written(here))) == texts(here)
+    assert same_value(Reads, "dataset", "npz:/here/my.npz", "npz:my.npz")
+    assert not same_value(Reads, "dataset", "npz:/here/my.npz", "npz:/here/other.npz")
+    assert sweep_texts([here, there, other])["dataset"] == "npz:my.npz,npz:other.npz"
 
 
 def test_declared_defaults_leave_out_what_follows() -> None:

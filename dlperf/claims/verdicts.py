@@ -14,7 +14,7 @@ from dlperf.analysis.statistics import mean_of
 from dlperf.claims.closed_forms import closed_form
 from dlperf.claims.ledger import COMPUTED, Claim
 from dlperf.claims.rules import CONTRADICTED, NOT_SHOWN, SUPPORTED, Finding, Spread, computed, decided, finding_on
-from dlperf.parameters import defining
+from dlperf.parameters import defining, files_named
 from dlperf.tables import cell
 from dlperf.trial import StoredTrial
 
@@ -257,10 +257,11 @@ def _kinds(trials: Sequence[StoredTrial[Any]]) -> int:
 
 
 def _unmet(claim: Claim, trial: StoredTrial[Any]) -> list[str]:
-    """The conditions that a trial does not meet, and whether it is emulated."""
+    """The conditions that a trial does not meet, what of it is the user's own, and whether it is emulated."""
     unmet = [name for name, wanted in claim.needs.items() if not _met(name, fact(trial, name), wanted)]
     if "epochs" in unmet and _is_alike_so_far(claim, trial):
         unmet.remove("epochs")
+    unmet += [name for name in files_named(trial.parameters) if name not in unmet]
     return [*unmet, _EMULATED] if trial.tags.get(_EMULATED) else unmet
 
 
@@ -291,6 +292,8 @@ def _reasons(claim: Claim, trials: Sequence[StoredTrial[Any]]) -> list[str]:
         value = fact(nearest, name)
         if name == "dataset" and value in _EMBEDDED:
             reasons.insert(0, f"demo data ({value}, not {value_text(claim.needs[name])})")
+        elif name in files_named(nearest.parameters):
+            reasons.insert(0, f"{name}={defining(nearest.parameters)[name]}, which no source used")
         elif name == "hardware":
             reasons.append(f"other hardware ({value}, not {claim.needs[name]})")
         else:
