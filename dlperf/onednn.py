@@ -19,6 +19,7 @@ VARIABLE = "TF_ENABLE_ONEDNN_OPTS"
 _READ_AS: dict[str, Choice] = {"1": "on", "true": "on", "0": "off", "false": "off"}
 _WRITTEN: dict[Choice, str] = {"on": "1", "off": "0"}
 _chosen: Choice | None = None
+_setting_before: str | None = None
 
 
 def default() -> Choice:
@@ -27,31 +28,46 @@ def default() -> Choice:
     Raises:
         BadInput: If the user's setting is none that TensorFlow reads.
     """
-    if _chosen is None and VARIABLE in os.environ:
-        written = os.environ[VARIABLE]
-        if written.lower() not in _READ_AS:
-            raise BadInput(VARIABLE, written, "must be 1, true, 0 or false")
-        return _READ_AS[written.lower()]
-    return "on" if _is_there() else "auto"
+    setting = users_setting()
+    if setting is None:
+        return "on" if _is_there() else "auto"
+    if setting.lower() not in _READ_AS:
+        raise BadInput(VARIABLE, setting, "must be 1, true, 0 or false")
+    return _READ_AS[setting.lower()]
+
+
+def users_setting() -> str | None:
+    """Return what the user has set, whatever has been chosen here since; None for nothing."""
+    return os.environ.get(VARIABLE) if _chosen is None else _setting_before
+
+
+def take_for_users(setting: str | None) -> None:
+    """Let a setting count as the user's: of the process that started this one, or of a resumed run's first start."""
+    global _setting_before
+    if _chosen is not None:
+        _setting_before = setting
+    elif setting is None:
+        os.environ.pop(VARIABLE, None)
+    else:
+        os.environ[VARIABLE] = setting
 
 
 def choose(choice: Choice | None) -> None:
     """Let TensorFlow compute so in this process.
 
     Args:
-        choice: None where it makes no difference: the default, if nothing has been chosen yet.
+        choice: "auto" leaves it to the user's setting, else to TensorFlow; None where it makes no difference: the
+            default, if nothing has been chosen yet.
 
     Raises:
         TrialFailed: If TensorFlow has been loaded, and computes otherwise.
     """
-    global _chosen
+    global _chosen, _setting_before
     if not can_choose(choice):
         raise TrialFailed(f"onednn={choice}: this process has loaded TensorFlow with another choice")
     if _chosen is None and "tensorflow" not in sys.modules:
-        _chosen = choice or default()
-        if _chosen == "auto":
-            os.environ.pop(VARIABLE, None)
-        else:
+        _setting_before, _chosen = os.environ.get(VARIABLE), choice or default()
+        if _chosen != "auto":
             os.environ[VARIABLE] = _WRITTEN[_chosen]
 
 
@@ -59,15 +75,18 @@ def can_choose(choice: Choice | None) -> bool:
     """Whether a trial with this choice can run in this process; one with None always can."""
     if choice is None or (_chosen is None and "tensorflow" not in sys.modules):
         return True
-    loaded: Choice = _chosen or _READ_AS.get(os.environ.get(VARIABLE, "").lower(), "auto")
-    return _means(loaded) == _means(choice)
+    return _is_on(choice, users_setting()) == _is_on(_chosen or "auto", os.environ.get(VARIABLE))
 
 
-def _means(choice: Choice) -> Choice:
+def said_by_user(choice: Choice, setting: str | None) -> Choice:
+    """Return what "auto" comes to with a setting of TF_ENABLE_ONEDNN_OPTS, if there is one."""
+    return _READ_AS.get((setting or "").lower(), choice) if choice == "auto" else choice
+
+
+def _is_on(choice: Choice, setting: str | None) -> bool:
     """What a choice comes to on this processor."""
-    if choice == "auto":
-        return "on" if _is_there() and has_vector_network_instructions() else "off"
-    return choice
+    choice = said_by_user(choice, setting)
+    return _is_there() and has_vector_network_instructions() if choice == "auto" else choice == "on"
 
 
 def _is_there() -> bool:

@@ -25,6 +25,7 @@ def fresh(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """A process in which nothing is chosen, and TensorFlow is not loaded."""
     monkeypatch.delenv(onednn.VARIABLE, raising=False)
     monkeypatch.setattr(onednn, "_chosen", None)
+    monkeypatch.setattr(onednn, "_setting_before", None)
     monkeypatch.delitem(sys.modules, "tensorflow", raising=False)
     return monkeypatch
 
@@ -73,6 +74,26 @@ def test_tensorflow_s_own_choice_goes_by_the_processor(fresh: pytest.MonkeyPatch
     onednn.choose("auto")
     assert onednn.VARIABLE not in os.environ
     assert (onednn.can_choose("on"), onednn.can_choose("off")) == (has_vnni, not has_vnni)
+
+
+@there
+@pytest.mark.parametrize(("written", "same", "other"), [("0", "off", "on"), ("true", "on", "off")])
+def test_what_is_left_to_the_environment_goes_by_the_user_s_setting(
+    fresh: pytest.MonkeyPatch, written: str, same: str, other: str
+) -> None:
+    """As runs of version 0.1.0 did, and not by what this process has chosen for an earlier trial."""
+    fresh.setenv(onednn.VARIABLE, written)
+    onednn.choose("auto")
+    assert os.environ[onednn.VARIABLE] == written
+    assert (onednn.can_choose(same), onednn.can_choose(other)) == (True, False)  # type: ignore[arg-type]
+
+    fresh.setattr(onednn, "_chosen", None)
+    onednn.choose(other)  # type: ignore[arg-type]
+    assert os.environ[onednn.VARIABLE] == {"on": "1", "off": "0"}[other]
+    assert (onednn.users_setting(), onednn.default()) == (written, same)
+    assert not onednn.can_choose("auto")
+    onednn.take_for_users("1" if other == "on" else "0")  # of a resumed run that was begun under it
+    assert onednn.can_choose("auto")
 
 
 SHOW = """

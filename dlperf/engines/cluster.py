@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import dlperf
-from dlperf import entry_points
+from dlperf import entry_points, onednn
 from dlperf.engines.execution import Listener, Outcome, RemoteReport, Task, execute, portable
 from dlperf.errors import BadInput, EnvironmentMissing, OutOfMemory, TrialFailed, one_line, reason
 from dlperf.trial import Report
@@ -60,6 +60,7 @@ def run(tasks: Sequence[Task], listener: Listener, *, cpus: float, gpus: float) 
     try:
         mailbox = ray.remote(num_cpus=0)(_Mailbox).remote()
         remote = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=_RETRIES)(_execute)
+        setting = onednn.users_setting()
         waiting, reports = deque(tasks), dict[str, Report]()
         running: dict[Any, Task] = {}
         room = _room(ray, cpus, gpus)
@@ -69,7 +70,7 @@ def run(tasks: Sequence[Task], listener: Listener, *, cpus: float, gpus: float) 
                 report = listener.started(task)
                 if report is not None:
                     reports[task.name] = report
-                    running[remote.remote(task, mailbox)] = task
+                    running[remote.remote(task, mailbox, setting)] = task
             ended, _ = ray.wait(list(running), timeout=_POLL_SECONDS) if running else ([], [])
             for name, method, arguments in ray.get(mailbox.take.remote()):
                 getattr(reports[name], method)(*arguments)
@@ -184,9 +185,11 @@ class _Mailbox:
         return letters
 
 
-def _execute(task: Task, mailbox: Any) -> Outcome | Exception:
+def _execute(task: Task, mailbox: Any, onednn_setting: str | None) -> Outcome | Exception:
     """Run a task on the cluster; what fails is returned, because what is raised would be tried again."""
     import ray
+
+    onednn.take_for_users(onednn_setting)
 
     def send(method: str, arguments: tuple[Any, ...]) -> None:
         ray.get(mailbox.put.remote(task.name, method, arguments))

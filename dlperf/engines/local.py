@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
-from dlperf import entry_points
+from dlperf import entry_points, onednn
 from dlperf.engines.execution import Listener, RemoteReport, Task, execute, portable
 from dlperf.errors import DlperfError, OutOfMemory, TrialFailed
 from dlperf.processor import MemoryKills, end_first, memory_bytes
@@ -109,7 +109,9 @@ class _Worker:
         self.connection, far = context.Pipe()
         self.attempt: _Attempt | None = None
         self.trials = 0
-        self._process = context.Process(target=_serve, args=(far,), name="dlperf worker", daemon=True)
+        self._process = context.Process(
+            target=_serve, args=(far, onednn.users_setting()), name="dlperf worker", daemon=True
+        )
         self._process.start()
         assert self._process.pid
         end_first(self._process.pid)
@@ -168,8 +170,9 @@ class _Worker:
         self.connection.close()
 
 
-def _serve(connection: Connection[Any, Any]) -> None:
+def _serve(connection: Connection[Any, Any], onednn_setting: str | None) -> None:
     """Run what the parent gives, until it ends."""
+    onednn.take_for_users(onednn_setting)
     # A Ctrl-C reaches every process of the terminal; it is the parent that ends the workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)

@@ -163,7 +163,8 @@ class OneDnnParameters(Parameters):
         derived_from="the machine",
         absent="auto",
         help="TensorFlow's oneDNN operations, without which convolutions can take twice the time: on unless "
-        "TF_ENABLE_ONEDNN_OPTS says otherwise; auto is TensorFlow's choice, and that of machines without them",
+        "TF_ENABLE_ONEDNN_OPTS says otherwise; auto leaves it to that variable, else to TensorFlow: the default of "
+        "machines without them",
     )
 
     @classmethod

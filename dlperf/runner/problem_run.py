@@ -13,7 +13,7 @@ from dlperf.parameters import Arguments, P, parse
 from dlperf.problem import Demo, Problem, Summary
 from dlperf.runner import trial_run
 from dlperf.runner.memory import advised
-from dlperf.runner.resume import original_arguments, was_started
+from dlperf.runner.resume import keep_onednn, original_arguments, was_started
 from dlperf.runner.sweep import SweepFailed, run_sweep
 from dlperf.tracking.run import Run
 from dlperf.tracking.store import Store
@@ -33,6 +33,8 @@ def read_arguments(run: Run, problem: Problem[P] | Demo, raw: Mapping[str, str])
         return None
     if run.owned_by_another:
         raise BadInput("MLFLOW_RUN_ID", run.id, "is still being run by another process; end that first")
+    if was_started(run):
+        keep_onednn(run, arguments.trials)
     return arguments
 
 

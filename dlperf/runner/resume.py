@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from dlperf import onednn
 from dlperf.declaration import text
 from dlperf.errors import BadInput
 from dlperf.parameters import Arguments, P, declared_defaults, describe, same_value
@@ -48,6 +49,15 @@ def original_arguments(problem: Problem[Any] | Demo, run: Run, raw: Mapping[str,
         elif description.names_file:  # the file may have moved
             arguments[name] = now
     return arguments
+
+
+def keep_onednn(run: Run, trials: Sequence[Any]) -> None:
+    """Let trials that leave oneDNN to the environment have the one in which `run` was first started.
+
+    Those of version 0.1.0 all do; what was set there stands in the run's environment.json.
+    """
+    if any(getattr(trial, "onednn", "") == "auto" for trial in trials) and (environment := run.environment()):
+        onednn.take_for_users(environment.get("settings", {}).get(onednn.VARIABLE))
 
 
 def was_started(run: Run | None) -> bool:

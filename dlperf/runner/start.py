@@ -14,7 +14,7 @@ from dlperf.problem import Demo, Problem
 from dlperf.runner import dry_run, memory, trial_run
 from dlperf.runner.demo import run_demo
 from dlperf.runner.problem_run import run_problem
-from dlperf.runner.resume import is_finished, original_arguments, was_started
+from dlperf.runner.resume import is_finished, keep_onednn, original_arguments, was_started
 from dlperf.tracking import system_metrics
 from dlperf.tracking.server import tracking_errors
 from dlperf.tracking.store import Store
@@ -73,6 +73,7 @@ def _unfinished(problem: Problem[P], trials: Sequence[P], raw: Mapping[str, str]
         if run is None or not was_started(run):
             return trials
         trials = parse(problem.parameters, original_arguments(problem, run, raw)).trials
+        keep_onednn(run, trials)
         if len(trials) == 1:
             return [] if run.finished else trials
         children = store.children(run)

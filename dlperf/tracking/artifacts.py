@@ -18,10 +18,18 @@ if TYPE_CHECKING:
     import matplotlib.figure
     import pandas as pd
 
+ENVIRONMENT = "environment.json"
+
 
 def write_environment(folder: Path, environment: Mapping[str, Any]) -> None:
     """Write what a run runs on as environment.json."""
-    (folder / "environment.json").write_text(json.dumps(environment, indent=2, default=str))
+    (folder / ENVIRONMENT).write_text(json.dumps(environment, indent=2, default=str))
+
+
+def read_environment(path: str) -> dict[str, Any]:
+    """Read what `write_environment` wrote."""
+    environment: dict[str, Any] = json.loads(Path(path).read_text())
+    return environment
 
 
 def write_table(folder: Path, name: str, table: pd.DataFrame) -> None:

@@ -119,6 +119,13 @@ class Run:
             self._told = Said(self._run, self._histories())
         return self._told
 
+    def environment(self) -> dict[str, Any]:
+        """Return what it said last of what it runs on (environment.json); empty if it has not come so far."""
+        if not any(file.path == artifacts.ENVIRONMENT for file in self._client.list_artifacts(self.id)):
+            return {}
+        with tempfile.TemporaryDirectory(prefix="dlperf-") as folder:
+            return artifacts.read_environment(self._client.download_artifacts(self.id, artifacts.ENVIRONMENT, folder))
+
     def keep_journal(self, folder: Path, problem: str, sender: Sender) -> None:
         """Tell the server through a journal from here on.
 

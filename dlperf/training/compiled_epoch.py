@@ -13,6 +13,7 @@ import abc
 import ctypes
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,6 +52,17 @@ def configure_runtime(threads: int) -> None:
     tf.config.threading.set_inter_op_parallelism_threads(threads)
     tf.config.experimental.enable_op_determinism()
     _runtime_threads = threads
+
+
+@contextmanager
+def graph_optimizer(*, on: bool) -> Iterator[None]:
+    """Let TensorFlow rewrite the graphs that are called within, or not; it rounds otherwise where it fuses layers."""
+    before = tf.config.optimizer.get_experimental_options().get("disable_meta_optimizer", False)
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": not on})
+    try:
+        yield
+    finally:
+        tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": before})
 
 
 def fresh_runtime(threads: int) -> None:

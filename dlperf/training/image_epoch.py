@@ -11,7 +11,15 @@ import numpy as np
 import tensorflow as tf
 
 from dlperf.data.dataset import shuffled_order
-from dlperf.training.compiled_epoch import CompiledEpoch, DeviceSplit, Segment, Totals, no_totals, segments
+from dlperf.training.compiled_epoch import (
+    CompiledEpoch,
+    DeviceSplit,
+    Segment,
+    Totals,
+    graph_optimizer,
+    no_totals,
+    segments,
+)
 from dlperf.training.objectives import Objective, Sums
 from dlperf.training.vector_update import VectorUpdate
 
@@ -49,6 +57,7 @@ class ImageEpoch(CompiledEpoch):
         copies_in_batch: int,
         micro_batch: int,
         random_seed: int,
+        optimized_evaluation: bool = False,
     ) -> None:
         """Put the data on the device and define the compiled functions (nothing is traced yet).
 
@@ -65,6 +74,7 @@ class ImageEpoch(CompiledEpoch):
             copies_in_batch: Rows per id within one step.
             micro_batch: Rows per chunk, at most.
             random_seed: All shuffles and draws follow from it, the epoch and the step.
+            optimized_evaluation: Let TensorFlow's graph optimizer fuse layers in evaluations, which rounds otherwise.
         """
         super().__init__(model, optimizer)
         self._images, self._labels = tf.constant(images), tf.constant(labels, tf.int32)
@@ -74,7 +84,7 @@ class ImageEpoch(CompiledEpoch):
         self._batch_size = batch_size
         self._copies_in_epoch, self._copies_in_batch = copies_in_epoch, copies_in_batch
         self._micro_batch = micro_batch
-        self._random_seed = random_seed
+        self._random_seed, self._optimized_evaluation = random_seed, optimized_evaluation
         self._ids = len(images) * copies_in_epoch
         in_chunks = batch_size * copies_in_batch > micro_batch
         self._accumulated = tf.Variable(tf.zeros([self._update.size])) if in_chunks else None
@@ -114,7 +124,7 @@ class ImageEpoch(CompiledEpoch):
             for count in {batch} if whole else {size // self._copies_in_batch for size in sizes}:
                 ids = tf.range(count, dtype=tf.int32)
                 self._train_steps(ids, 0, 1, np.int64(0), *no_totals())
-        self._evaluate_batches(self._images[:1], self._labels[:1], 0, 1, *no_totals())
+        self._evaluate(self._images[:1], self._labels[:1], 0, 1, *no_totals())
         self.restore(before)
 
     def train_epoch(self, epoch: int) -> Iterator[Segment]:
@@ -138,7 +148,7 @@ class ImageEpoch(CompiledEpoch):
         """Evaluate in inference mode, yielding after every segment."""
 
         def run(first: int, last: int, *totals: tf.Tensor) -> Totals:
-            return self._evaluate_batches(split.inputs, split.targets, first, last, *totals)
+            return self._evaluate(split.inputs, split.targets, first, last, *totals)
 
         def sums(batches: int, loss: float, penalty: float, counted: float) -> Sums:
             return self._objective.sums(loss, penalty, counted, min(batches * _EVALUATION_ROWS, split.examples))
@@ -223,6 +233,11 @@ class ImageEpoch(CompiledEpoch):
     def _draw_and_augment(self, images: tf.Tensor, image: tf.Tensor, copy: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         return self._augment(images, image, copy, tf.random.stateless_uniform([tf.size(image), DRAWS], seed))
 
+    def _evaluate(self, images: tf.Tensor, labels: tf.Tensor, first: int, last: int, *totals: tf.Tensor) -> Totals:
+        with graph_optimizer(on=self._optimized_evaluation):
+            evaluated: Totals = self._evaluate_batches(images, labels, first, last, *totals)
+        return evaluated
+
     def _batches(
         self,
         images: tf.Tensor,
@@ -233,6 +248,9 @@ class ImageEpoch(CompiledEpoch):
         penalty: tf.Tensor,
         counted: tf.Tensor,
     ) -> Totals:
+        if self._optimized_evaluation:
+            # Version 0.1.0 traced the penalties twice, and only then the graph optimizer sums them as it did there.
+            _ = self.model.losses
         penalty_per_example = tf.cast(self._penalty(), tf.float64)
 
         def evaluate(

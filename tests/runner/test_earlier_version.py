@@ -5,6 +5,7 @@ The earlier version is the one that git has; it runs from a folder of its own.
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
@@ -24,6 +25,20 @@ from tests.support.desk import ROOT, Desk, wait_for_line
 
 pytestmark = pytest.mark.slow
 ONE = ["--optimizer", "rmsprop", "--dropout", "true", "--dataset", "digits", "--threads", "1"]
+CUTOUT = [
+    "--m",
+    "2",
+    "--depth",
+    "8",
+    "--dataset",
+    "digits",
+    "--train_examples",
+    "320",
+    "--threads",
+    "1",
+    "--epochs",
+    "3",
+]
 NETWORKS = ["--units", "16,16;32,16", "--epochs", "40", "--patience", "0", "--processes", "1"]
 NOW = {"update_rules": "notebook", "dropout_after": "last", "xla": "updates"}
 THEN = {"update_rules": "keras3", "dropout_after": "each", "xla": "all", "onednn": "auto"}
@@ -60,8 +75,8 @@ def run_to_end(desk: Desk, version: Path, problem: str, *arguments: str, **envir
     return output
 
 
-def kill_at(desk: Desk, version: Path, line: str, problem: str, *arguments: str) -> None:
-    process = desk.popen([sys.executable, str(version / f"entrypoints/{problem}.py"), *arguments])
+def kill_at(desk: Desk, version: Path, line: str, problem: str, *arguments: str, **environment: str) -> None:
+    process = desk.popen([sys.executable, str(version / f"entrypoints/{problem}.py"), *arguments], **environment)
     wait_for_line(process, line)
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=60)
@@ -104,6 +119,27 @@ def test_a_killed_trial_goes_on_with_the_mathematics_it_began_with(earlier: Path
     settings = (tmp_path / "tables" / "optimizers" / "tables" / "settings.csv").read_text()
     assert len(settings.splitlines()) == 3, settings
     assert "2 finished trials in 2 settings" in compared
+
+
+def test_a_killed_trial_goes_on_with_the_kernels_it_began_with(earlier: Path, tmp_path: Path) -> None:
+    """Under its user's own setting of oneDNN, whatever is set now, and with evaluations as they were rounded then."""
+    whole, desk = Desk(tmp_path / "whole"), Desk(tmp_path / "killed")
+    for each in (whole, desk):
+        each.folder.mkdir()
+    run_to_end(whole, earlier, "cutout", *CUTOUT, TF_ENABLE_ONEDNN_OPTS="0")
+    (uninterrupted,) = whole.runs().values()
+    kill_at(desk, earlier, "epoch 1/", "cutout", *CUTOUT, TF_ENABLE_ONEDNN_OPTS="0")
+    (killed,) = desk.runs().values()
+    run_to_end(desk, ROOT, "cutout", MLFLOW_RUN_ID=killed.info.run_id, TF_ENABLE_ONEDNN_OPTS="1")
+    resumed = desk.client.get_run(killed.info.run_id)
+    assert {name: resumed.data.params[name] for name in ("onednn", "optimized_evaluation")} == {
+        "onednn": "auto",
+        "optimized_evaluation": "true",
+    }
+    assert resumed.data.tags["dlperf.trial_key"] == uninterrupted.data.tags["dlperf.trial_key"]
+    assert curves(desk, resumed) == curves(whole, uninterrupted)
+    environment = desk.client.download_artifacts(killed.info.run_id, "environment.json", str(tmp_path))
+    assert json.loads(Path(environment).read_text())["settings"]["TF_ENABLE_ONEDNN_OPTS"] == "0"
 
 
 def test_a_stored_trial_is_read_as_what_it_was(earlier: Path, tmp_path: Path) -> None:

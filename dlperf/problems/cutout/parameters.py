@@ -56,6 +56,12 @@ class CutoutParameters(OneDnnParameters, ImageParameters):
         help="stop after so many epochs without a better validation accuracy; 0 never stops; in the corrected protocol "
         "only after the last learning-rate drop, and with the best weights restored",
     )
+    optimized_evaluation: bool = parameter(
+        False,
+        absent=True,
+        help="let TensorFlow's graph optimizer rewrite the evaluation, as version 0.1.0 did: a slower start, and "
+        "losses that differ by rounding",
+    )
     target_accuracy: float = parameter(
         0.94, gt=0, le=1, help="epochs and seconds to this validation accuracy are reported"
     )

@@ -86,6 +86,7 @@ def compiled_epoch(
         copies_in_batch=parameters.copies if parameters.copies_in == "batch" else 1,
         micro_batch=parameters.micro_batch,
         random_seed=parameters.random_seed,
+        optimized_evaluation=parameters.optimized_evaluation,
     )
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from dlperf import onednn
 from dlperf.errors import TrialFailed
 from dlperf.problems.scaling.images import data_used
 from dlperf.problems.scaling.job import Job
@@ -124,7 +125,7 @@ class Measurement:
                 index=0 if independent else p.host + index,
                 cores=tuple(share[index]) if p.device == "cpu" else (),
                 threads=min(len(share[index]), cores()),  # of which a quota may leave fewer than there are
-                onednn=p.onednn,
+                onednn=onednn.said_by_user(p.onednn, onednn.users_setting()),
                 device=p.device,
                 devices=("/cpu:0",) if independent else devices,
                 strategy="none" if independent else p.strategy,

@@ -33,6 +33,7 @@ def main() -> None:
     config = WorkerConfig.from_json(sys.stdin.readline())
     if config.cores:
         os.sched_setaffinity(0, config.cores)  # before TensorFlow counts them
+    onednn.take_for_users(None)  # the job has read it: what this process inherits may be an earlier problem's choice
     onednn.choose(config.onednn)
     commands: queue.Queue[dict[str, Any]] = queue.Queue()
     threading.Thread(target=_read, args=(commands,), daemon=True).start()
