@@ -103,11 +103,11 @@ def equivalence_p(values: Sequence[float], low: float, high: float) -> float:
     return float(DescrStatsW(array).ttost_mean(low, high)[0])
 
 
-def prediction_half_width(n: int, sd: float) -> float:
-    """Return how far from the mean of `n` values a further one lies, in 95 of 100 cases, at most."""
+def prediction_half_width(n: int, sd: float, blocks: int = 1) -> float:
+    """Return how far from the mean of `n` values, in so many blocks, a further one lies in 95 of 100 cases, at most."""
     from scipy import stats
 
-    return float(stats.t.ppf(0.975, n - 1)) * sd * math.sqrt(1 + 1 / n)
+    return float(stats.t.ppf(0.975, n - blocks)) * sd * math.sqrt(1 + 1 / n)
 
 
 def holm(ps: Sequence[float]) -> list[float]:

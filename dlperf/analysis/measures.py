@@ -22,6 +22,8 @@ _TIMES = {
     "fit_seconds_per_epoch": (("train_seconds", "evaluation_seconds"), True),
 }
 _LEARNED = 0.5  # of the variance of the targets; what predicts their mean explains none
+# Follow from software, parameters and data; what else is measured follows from the machine too.
+_OF_LEARNING = ("loss", "cross_entropy", "penalty", "accuracy", "error", "rmse", "r_squared")
 _TAGS = ("hardware", "software", "data_digest")
 
 Trials = Sequence[StoredTrial[Any]]
@@ -71,6 +73,11 @@ def needs_curves(measure: str) -> bool:
     return bool(_AT_EPOCH.fullmatch(measure) or _TO_COMMON.fullmatch(measure))
 
 
+def is_of_learning(measure: str) -> bool:
+    """Whether a measure is a loss, an accuracy or an error, of which machines of one software tell the same."""
+    return _AT_EPOCH.sub(r"\1", measure).endswith(_OF_LEARNING)
+
+
 def measured(trials: Trials, measure: str) -> dict[str, float]:
     """Return a measure of every trial, by run; trials without a finite value of it are left out.
 
@@ -100,12 +107,17 @@ def measured(trials: Trials, measure: str) -> dict[str, float]:
     return {run: float(value) for run, value in values.items() if math.isfinite(value)}
 
 
-def by_seed(trials: Trials, values: Mapping[str, float]) -> dict[Any, float]:
-    """Return the mean of a measure, as `measured` gives it, over the trials of every random seed."""
-    seeds: dict[Any, list[float]] = {}
+def seed_and_machine(trial: StoredTrial[Any]) -> tuple[Any, str]:
+    """Return what is drawn anew, and the block that it is drawn in: trials of two machines are never paired."""
+    return fact(trial, "random_seed"), fact(trial, "hardware")
+
+
+def by_seed(trials: Trials, values: Mapping[str, float]) -> dict[tuple[Any, str], float]:
+    """Return the mean of a measure, as `measured` gives it, over the trials of every random seed on a machine."""
+    seeds: dict[tuple[Any, str], list[float]] = {}
     for trial in trials:
         if trial.run_id in values:
-            seeds.setdefault(fact(trial, "random_seed"), []).append(values[trial.run_id])
+            seeds.setdefault(seed_and_machine(trial), []).append(values[trial.run_id])
     return {seed: fmean(own) for seed, own in seeds.items()}
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Generic
 
+from dlperf.analysis.measures import fact
 from dlperf.declaration import text
 from dlperf.parameters import P, defining, describe
 from dlperf.problem import Problem
@@ -19,6 +20,7 @@ CIRCUMSTANCES = {  # by tag: how people call it
 ARCHIVE = "dlperf.archive"
 """The tag that trials get which are read from an archive beside others: its name."""
 _DEFAULT = "default"
+_SEEDS_OF_A_BLOCK = 2
 
 
 @dataclass
@@ -62,6 +64,33 @@ def settings(problem: Problem[P], trials: Sequence[StoredTrial[P]]) -> list[Sett
     for number, setting in enumerate(ordered, 1):
         setting.number = number
     return ordered
+
+
+def across_machines(settings: Sequence[Setting[P]]) -> list[Setting[P]]:
+    """Put settings together that differ in hardware alone, for measures of learning; times are never averaged so.
+
+    The machine stays a block: means and differences are taken within it (`measures.by_seed`, `statistics.mean_of`). A
+    machine with a single random seed says nothing of how seeds vary there, and keeps a setting of its own. A trial that
+    ran on several machines counts once, since its seed was drawn once.
+
+    Returns:
+        The settings, those put together under the number of the first of them.
+    """
+    alike: dict[Any, list[Setting[P]]] = {}
+    for setting in settings:
+        facts = {name: value for name, value in setting.facts.items() if name != "hardware"}
+        alike.setdefault(tuple(facts.items()), []).append(setting)
+    together = []
+    for group in alike.values():
+        blocks = [s for s in group if len({fact(t, "random_seed") for t in s.trials}) >= _SEEDS_OF_A_BLOCK]
+        if len(blocks) < 2:
+            together += group
+            continue
+        once = {t.tags.get("dlperf.trial_key", t.run_id): t for s in reversed(blocks) for t in s.trials}
+        hardware = {**blocks[0].circumstances, "hardware": f"{len(blocks)} machines"}
+        together.append(replace(blocks[0], circumstances=hardware, trials=list(once.values())))
+        together += [setting for setting in group if setting not in blocks]
+    return sorted(together, key=lambda setting: setting.number)
 
 
 def differing(facts: Iterable[Mapping[str, str]]) -> list[str]:

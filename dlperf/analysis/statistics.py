@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,9 +16,10 @@ class Mean:
     Attributes:
         n: Number of values.
         mean: Their mean.
-        sd: Their standard deviation; NaN for one value.
-        low: Lower end of the 95 % interval of the mean (Student's t); NaN for one value.
+        sd: Their standard deviation, within blocks where there are several; NaN where they do not tell.
+        low: Lower end of the 95 % interval of the mean (Student's t); NaN where they do not tell.
         high: Upper end.
+        blocks: The machines they are from, or what else differs between them that is not asked about.
     """
 
     n: int
@@ -26,19 +27,29 @@ class Mean:
     sd: float
     low: float
     high: float
+    blocks: int = 1
 
 
-def mean_of(values: Sequence[float]) -> Mean:
-    """Return the mean of at least one value, with its standard deviation and interval."""
+def mean_of(values: Sequence[float], blocks: Sequence[Hashable] | None = None) -> Mean:
+    """Return the mean of at least one value, with its standard deviation and interval.
+
+    Args:
+        values: The values.
+        blocks: The block of each, as a machine. The mean of a block is no chance: what varies is what is left within
+            the blocks, with a degree of freedom less for each (a one-way analysis of variance with fixed blocks).
+    """
     from scipy import stats  # a second to import, which a start that compares nothing need not wait for
 
     array = np.asarray(values, float)
     n, mean = len(array), float(array.mean())
-    if n == 1:
-        return Mean(1, mean, math.nan, math.nan, math.nan)
-    sd = float(array.std(ddof=1))
-    half = float(stats.t.ppf(0.975, n - 1)) * sd / math.sqrt(n)
-    return Mean(n, mean, sd, mean - half, mean + half)
+    own = list(blocks or [None] * n)
+    k = len(set(own))
+    if n == k:
+        return Mean(n, mean, math.nan, math.nan, math.nan, k)
+    parts = [array[[other == block for other in own]] for block in set(own)] if k > 1 else [array]
+    sd = math.sqrt(math.fsum(float(part.var()) * len(part) for part in parts) / (n - k))
+    half = float(stats.t.ppf(0.975, n - k)) * sd / math.sqrt(n)
+    return Mean(n, mean, sd, mean - half, mean + half, k)
 
 
 @dataclass(frozen=True)

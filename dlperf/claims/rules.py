@@ -23,7 +23,7 @@ from dlperf.analysis.inference import (
     prediction_half_width,
     slope_effect,
 )
-from dlperf.analysis.measures import Trials, by_seed, fact, matches, measured, value_text
+from dlperf.analysis.measures import Trials, by_seed, fact, matches, measured, seed_and_machine, value_text
 from dlperf.analysis.statistics import mean_of
 from dlperf.claims.ledger import Bound, Claim, Extreme, Paired, Ratio, Trend
 from dlperf.parameters import defining
@@ -133,16 +133,18 @@ def _bound(
 ) -> Finding:
     """A number beside the published one: a counted one is equal or not, how far a measured one varies seeds tell."""
     low, high, reference = _limits(rule, claim, closed_form)
-    seeds = list(by_seed(trials, values).values())
-    mean = mean_of(seeds)
+    seeds = by_seed(trials, values)
+    mean, apart = mean_of(list(seeds.values()), [machine for _, machine in seeds]), mean_of(list(seeds.values()))
     says = f"{cell(mean.mean)} against {cell(reference)}{_share(mean.mean, reference)}"
     found = Finding(says, None, mean.mean, mean.low, mean.high, mean.n)
     if claim.arithmetic:
         return replace(found, outcome=SUPPORTED if low <= mean.mean <= high else CONTRADICTED)
     if 1 < mean.n < FEWEST and mean.sd == 0:
         return replace(found, outcome=NOT_SHOWN, says=f"{says}; {_seeds(mean.n)}, all alike, show no spread")
-    if mean.n > 1:
-        half, whose = prediction_half_width(mean.n, mean.sd), ""
+    if mean.n > mean.blocks:
+        # A further run may be on any of the machines: where they differ, that is no less a part of how far runs vary.
+        half = max(prediction_half_width(mean.n, m.sd, m.blocks) for m in (mean, apart))
+        whose = ""
     elif neighbour := spread():
         half, whose = prediction_half_width(neighbour.n, neighbour.sd), f" (spread of {neighbour.of})"
     else:
@@ -314,7 +316,7 @@ def _seeds(n: int) -> str:
 def _of_seeds(trials: Trials) -> dict[Any, list[Any]]:
     found: dict[Any, list[Any]] = {}
     for trial in trials:
-        found.setdefault(fact(trial, "random_seed"), []).append(trial)
+        found.setdefault(seed_and_machine(trial), []).append(trial)
     return found
 
 

@@ -8,8 +8,17 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from dlperf.analysis.inference import holm
-from dlperf.analysis.measures import epoch_of, fact, is_one_of, matches, measured, needs_curves, value_text
-from dlperf.analysis.settings import Setting, differing
+from dlperf.analysis.measures import (
+    epoch_of,
+    fact,
+    is_of_learning,
+    is_one_of,
+    matches,
+    measured,
+    needs_curves,
+    value_text,
+)
+from dlperf.analysis.settings import Setting, across_machines, differing
 from dlperf.analysis.statistics import mean_of
 from dlperf.claims.closed_forms import closed_form
 from dlperf.claims.ledger import COMPUTED, Claim
@@ -62,6 +71,9 @@ class Verdict:
 def verdicts(claims: Iterable[Claim], settings: Sequence[Setting[Any]], *, curves: bool = True) -> list[Verdict]:
     """Return the verdict on every claim.
 
+    What claims say of losses and accuracies is tested over all machines of equal software, parameters and data, the
+    machine being a block; what they say of times, and of networks, on each machine by itself.
+
     Claims that are tested are tested together: their p values are adjusted for their number (Holm 1979), those of each
     setting by themselves.
 
@@ -70,7 +82,8 @@ def verdicts(claims: Iterable[Claim], settings: Sequence[Setting[Any]], *, curve
         settings: Its trials by setting.
         curves: Read the epochs' curves; without them, the claims that need them are not measured.
     """
-    questions = [_question(claim, settings, curves=curves) for claim in claims]
+    together = across_machines(settings)
+    questions = [_question(claim, together if _has_blocks(claim) else settings, curves=curves) for claim in claims]
     for setting in settings:
         asked = [question for question in questions if setting.number in question.findings]
         tests = [q for q in asked if q.findings[setting.number].p is not None]
@@ -230,7 +243,14 @@ def _finding(claim: Claim, trials: Sequence[StoredTrial[Any]], formula: float | 
     kinds = _kinds(trials)
     if kinds < claim.kinds:
         return Finding(f"{kinds} of {claim.kinds} different trials are there")
-    return finding_on(claim, trials, formula, partial(_spread, claim, trials, setting))
+    finding = finding_on(claim, trials, formula, partial(_spread, claim, trials, setting))
+    machines = len({fact(trial, "hardware") for trial in trials})
+    return replace(finding, says=f"{finding.says} ({machines} machines)") if machines > 1 else finding
+
+
+def _has_blocks(claim: Claim) -> bool:
+    """Whether machines are blocks to a claim: it is about random seeds, and what they learn."""
+    return claim.over == "random seeds" and is_of_learning(claim.measure)
 
 
 def _spread(claim: Claim, trials: Sequence[StoredTrial[Any]], setting: Setting[Any]) -> Spread | None:

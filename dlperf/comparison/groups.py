@@ -51,7 +51,8 @@ def mean_table(setting: Setting[Any], group_by: Sequence[str], metrics: Sequence
                 if not values:
                     continue
                 # Networks that are all there are no draws, and tell nothing of how far a mean varies.
-                mean = mean_of(list((by_seed(trials, values) if mixed else values).values()))
+                own = by_seed(trials, values) if mixed else _by_run(trials, values)
+                mean = mean_of(list(own.values()), [machine for _, machine in own])
                 rows.append(
                     {
                         **dict(zip(group_by, kind, strict=True)),
@@ -140,6 +141,10 @@ def _mixed(trials: Trials, group_by: Sequence[str]) -> list[str]:
     mixed = [name for name in names if len({fact(trial, name) for trial in trials}) > 1]
     keys = {trial.tags.get("dlperf.trial_key", trial.run_id) for trial in trials}
     return [*mixed, "repeats of a trial"] if len(keys) < len(trials) else mixed
+
+
+def _by_run(trials: Trials, values: Mapping[str, float]) -> dict[tuple[Any, str], float]:
+    return {(t.run_id, fact(t, "hardware")): values[t.run_id] for t in trials if t.run_id in values}
 
 
 def _best(trials: Trials, metric: str, curves: bool) -> dict[str, float]:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from dlperf.analysis.measures import fact
-from dlperf.analysis.settings import Setting, settings
+from dlperf.analysis.measures import fact, is_of_learning
+from dlperf.analysis.settings import Setting, across_machines, settings
 from dlperf.claims.ledger import claims
 from dlperf.claims.verdicts import Verdict, beside, verdicts
 from dlperf.comparison import audit, groups
@@ -32,7 +32,8 @@ class SettingSection:
     Attributes:
         setting: Its trials.
         summary: What the problem's `summarize` makes of them.
-        tables: Means by group, times to the target, the audit of early stopping, by name; empty ones are left out.
+        tables: Means by group, times to the target, the audit of early stopping, by name; empty ones are left out. The
+            first of settings that differ in hardware alone has the means of losses and accuracies over all of them.
     """
 
     setting: Setting[Any]
@@ -80,6 +81,12 @@ def section(problem: Problem[Any], search: SearchResult[Any], asked: Sequence[Co
     if search.trials:
         patiences = list(dict.fromkeys(parameters.patience for parameters in asked))
         made.settings = [_setting_section(problem, setting, first, patiences) for setting in sorted_out]
+        for together in across_machines(sorted_out):
+            part = made.settings[together.number - 1]
+            if together is not part.setting:
+                names, metrics = _asked_for(problem, together, first)
+                learned = [metric for metric in metrics if is_of_learning(metric)]
+                part.tables["means_over_machines"] = groups.mean_table(together, names, learned, curves=first.curves)
         made.overview = groups.setting_table(sorted_out)
     return made
 
@@ -107,10 +114,7 @@ def names_in(text: str) -> list[str]:
 def _setting_section(
     problem: Problem[Any], setting: Setting[Any], asked: CompareParameters, patiences: Sequence[int]
 ) -> SettingSection:
-    trials = setting.trials
-    group_by = [name for name in names_in(asked.group_by) if any(fact(t, name) is not None for t in trials)]
-    group_by = group_by or groups.default_groups(problem, trials)
-    metrics = names_in(asked.metric) or list(problem.compared)
+    group_by, metrics = _asked_for(problem, setting, asked)
     tables = {
         "means": groups.mean_table(setting, group_by, metrics, curves=asked.curves),
         "time_to_target": groups.target_table(setting, group_by, metrics),
@@ -118,4 +122,11 @@ def _setting_section(
     if asked.curves and problem.monitor:
         tables["early_stopping"] = audit.audit(setting, problem.monitor, group_by, patiences)
     shown = {name: table for name, table in tables.items() if len(table)}
-    return SettingSection(setting, problem.summarize(trials), shown)
+    return SettingSection(setting, problem.summarize(setting.trials), shown)
+
+
+def _asked_for(problem: Problem[Any], setting: Setting[Any], asked: CompareParameters) -> tuple[list[str], list[str]]:
+    """What means are grouped by, and the metrics that have one."""
+    trials = setting.trials
+    group_by = [name for name in names_in(asked.group_by) if any(fact(t, name) is not None for t in trials)]
+    return group_by or groups.default_groups(problem, trials), names_in(asked.metric) or list(problem.compared)

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import pytest
+
 from dlperf import entry_points
-from dlperf.analysis.settings import settings
+from dlperf.analysis.measures import by_seed, is_of_learning, measured
+from dlperf.analysis.settings import across_machines, settings
 from dlperf.comparison.groups import default_groups, mean_table, setting_table, target_table
 from tests.support.trials import stored
 
@@ -29,6 +34,35 @@ def test_circumstances_are_settings_of_their_own() -> None:
     overview = setting_table(settings(CUTOUT, [*trials, stored("cutout", 5, depth=20)]))
     assert list(overview["depth"]) == ["44", "20"]
     assert {"hardware", "software", "dlperf", "data", "trials"} <= set(overview.columns)
+
+
+def test_machines_are_blocks_of_one_setting_for_what_is_learned() -> None:
+    """A machine with one random seed says nothing of how seeds vary; a trial of two machines is drawn once."""
+    on_first = [stored("cutout", number) for number in (0, 6, 12)]
+    on_second = [stored("cutout", number, {"dlperf.hardware": "other"}) for number in (18, 24)]
+    twice = stored("cutout", 0, {"dlperf.hardware": "other"})
+    twice.tags["dlperf.trial_key"] = on_first[0].tags["dlperf.trial_key"]
+    alone = stored("cutout", 30, {"dlperf.hardware": "third"})
+    other = stored("cutout", 0, {"dlperf.hardware": "other", "dlperf.software": "other"})
+    apart = settings(CUTOUT, [*on_first, *on_second, alone, other, replace(twice, run_id="twice")])
+    assert [len(setting.trials) for setting in apart] == [3, 3, 1, 1]
+    first, *rest = across_machines(apart)
+    assert (first.number, first.circumstances["hardware"], len(first.trials)) == (1, "2 machines", 5)
+    assert [setting.number for setting in rest] == [3, 4]
+    assert {seed for seed, _ in by_seed(first.trials, measured(first.trials, "test_error"))} == {0, 1, 2, 3, 4}
+    assert across_machines(apart[2:]) == apart[2:]
+
+
+@pytest.mark.parametrize("measure", ["train_loss", "best_validation_error", "validation_accuracy@5", "test_error"])
+def test_measures_of_learning(measure: str) -> None:
+    assert is_of_learning(measure)
+
+
+@pytest.mark.parametrize(
+    "measure", ["seconds_per_epoch", "seconds_to_common(validation_error)", "images_per_second", "epochs_run"]
+)
+def test_measures_that_a_machine_decides_too(measure: str) -> None:
+    assert not is_of_learning(measure)
 
 
 def test_data_that_follow_from_the_seed_are_no_settings() -> None:

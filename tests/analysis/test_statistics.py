@@ -36,6 +36,26 @@ def test_one_value_has_no_interval() -> None:
     assert all(map(math.isnan, (found.sd, found.low, found.high)))
 
 
+@given(st.lists(st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=6), min_size=2, max_size=4), st.floats(-1e3, 1e3))
+def test_blocks_are_those_of_an_analysis_of_variance(parts: list[list[float]], shift: float) -> None:
+    """Whatever one block has more than another shows in the mean alone; the rest is statsmodels' residual."""
+    from statsmodels.regression.linear_model import OLS
+
+    values = [value for part in parts for value in part]
+    blocks = [number for number, part in enumerate(parts) for _ in part]
+    found = mean_of(values, blocks)
+    assert (found.n, found.blocks, found.mean) == (len(values), len(parts), pytest.approx(np.mean(values), abs=1e-9))
+    if len(values) == len(parts):
+        assert math.isnan(found.sd)
+        return
+    fitted = OLS(values, np.equal.outer(blocks, range(len(parts))).astype(float)).fit()
+    assert found.sd == pytest.approx(math.sqrt(max(fitted.mse_resid, 0)), abs=1e-6)
+    half = stats.t.ppf(0.975, fitted.df_resid) * found.sd / math.sqrt(len(values))
+    assert (found.low, found.high) == (pytest.approx(found.mean - half), pytest.approx(found.mean + half))
+    shifted = mean_of([value + shift * block for value, block in zip(values, blocks, strict=True)], blocks)
+    assert shifted.sd == pytest.approx(found.sd, abs=1e-6)
+
+
 def test_not_reached_is_no_time() -> None:
     """By hand: of five, reached at 1, 2 and 4, ended with their epochs after 3 and 5: half have reached it at 4."""
     found = time_to([1.0, 2.0, 4.0], [3.0, 5.0])

@@ -460,7 +460,7 @@ def test_emulated_trials_give_no_verdict() -> None:
 def test_settings_that_contradict_each_other_are_told() -> None:
     """The setting with the most random seeds decides, not the one with the most trials."""
     one = claim(where={"m": 2}, measure="test_error", rule={"at_most": "published"})
-    another = {"dlperf.hardware": "another"}
+    another = {"dlperf.software": "another"}
     here = [stored("cutout", n, metrics={"test_error": 3.0 + n / 100}) for n in (1, 7)]
     crowd = [stored("cutout", 6 * seed + place) for seed in range(2) for place in (0, 2, 3, 4, 5)]
     elsewhere = [stored("cutout", n, another, metrics={"test_error": 1.0 + n / 1000}) for n in (1, 7, 13)]
@@ -488,6 +488,42 @@ def test_the_reference_stands_beside_and_why_it_says_otherwise_is_told() -> None
         "no such trial",
         CONTRADICTED,
     )
+
+
+def test_machines_are_blocks_of_what_is_learned() -> None:
+    """Neither has five random seeds; together they have, unless a pair would be of two machines. Times stay apart."""
+    slower = {"dlperf.hardware": "another"}
+
+    def trials(measure: str, paired: bool) -> list[StoredTrial[Any]]:
+        return [
+            stored("cutout", m + 6 * seed, tags, metrics={measure: 0.3 - 0.1 * m + shift + seed / 1000})
+            for seed in range(6)
+            for m in (0, 1)
+            for tags, shift in [(slower, 0.05) if (seed + (0 if paired else m)) % 2 else ({}, 0.0)]
+        ]
+
+    rule = {"lower_for": {"m": 2}, "than": {"m": 0}}
+    learned = claim(published=None, measure="test_error", rule=rule)
+    answer = verdict(learned, trials("test_error", paired=True))
+    assert (answer.verdict, answer.finding.n) == (SUPPORTED, 6)
+    assert "(2 machines)" in answer.reason
+    assert verdict(learned, trials("test_error", paired=False)).verdict == NOT_MEASURED  # no pair on one machine
+    timed = claim(published=None, measure="train_seconds", rule=rule)
+    answer = verdict(timed, trials("train_seconds", paired=True))
+    assert (answer.verdict, answer.finding.n) == (NOT_SHOWN, 3)
+
+
+def test_machines_that_differ_do_not_pass_for_one() -> None:
+    """Within each machine runs are alike; a further one may be on either, so the published value is not excluded."""
+    one = claim(where={"m": 2}, measure="test_error", rule={"equals": "published", "absolute": 0.1})
+    values = {0: 1.0, 1: 1.01, 2: 1.02, 3: 3.0, 4: 3.01, 5: 3.02}
+    trials = [
+        stored(
+            "cutout", 1 + 6 * seed, {"dlperf.hardware": "another"} if seed > 2 else {}, metrics={"test_error": value}
+        )
+        for seed, value in values.items()
+    ]
+    assert verdict(one, trials).verdict == NOT_SHOWN
 
 
 def test_every_claim_gets_one_of_the_five_verdicts() -> None:
