@@ -27,6 +27,7 @@ from dlperf.problem import Comparison, Demo, Problem
 from dlperf.remote import parameters as remote_parameters
 from dlperf.remote.parameters import RemoteParameters, read_arguments
 from dlperf.runner import runs_parameters
+from dlperf.tracking import variables
 
 # Commands of the program alone, no entry points of the MLflow project; `dlperf.runner` has the start of each.
 _PROGRAM: dict[str, tuple[type[Parameters], str, str]] = {
@@ -175,7 +176,7 @@ class _Command(click.Command, abc.ABC):
     def _refuse(self, error: BadInput) -> int:
         """Say what is wrong and give the exit status; end the run that `mlflow run` made before it started us."""
         self._complain(error)
-        if os.environ.get("MLFLOW_RUN_ID"):
+        if os.environ.get("MLFLOW_RUN_ID") and not error.parameter.startswith("MLFLOW_"):
             # The user's mistake has been reported: an unreachable tracking server must not hide it under another error.
             with contextlib.suppress(Exception):
                 from dlperf.runner.start import refuse
@@ -197,8 +198,10 @@ class _EntryPoint(_Command):
         super().__init__(problem.name, problem.summary, problem.example, problem.parameters)
 
     def check(self, raw: dict[str, str]) -> None:
-        """Read the parameters."""
+        """Read the parameters, and MLflow's variables where it is asked."""
         parse(self.problem.parameters, raw)
+        if isinstance(self.problem, Comparison) or self._logs_runs(raw):
+            variables.check()
 
     def start(self, raw: dict[str, str]) -> int:
         """Run the problem, or compare what was run."""
@@ -235,8 +238,9 @@ class _ProgramCommand(_Command):
         super().__init__(name, summary, example, self._declarations)
 
     def check(self, raw: dict[str, str]) -> None:
-        """Read the parameters."""
+        """Read the parameters, and MLflow's variables."""
         parse(self._declarations, raw)
+        variables.check()
 
     def start(self, raw: dict[str, str]) -> int:
         """Do it."""

@@ -114,10 +114,11 @@ def forget_state(run: Run, parameters: Parameters) -> None:
 
 def _writable_states(parameters: Parameters) -> None:
     asked_for = _state_dir(parameters)
+    named_by, folder = "state_dir" if asked_for else "DLPERF_STATE_DIR", state_folder(asked_for)
     # A relative folder would lie in the temporary clone in which MLflow runs a project from Git.
-    if asked_for and not Path(asked_for).expanduser().is_absolute():
-        raise BadInput("state_dir", asked_for, "must be an absolute path")
-    writable_folder("state_dir" if asked_for else "DLPERF_STATE_DIR", state_folder(asked_for))
+    if not folder.is_absolute():
+        raise BadInput(named_by, folder, "must be an absolute path")
+    writable_folder(named_by, folder)
 
 
 def _state_folder(run: Run, parameters: Parameters) -> Path:
