@@ -69,6 +69,14 @@ def notebook_epoch(optimizer: str, dropout: bool, images: int, steps: int | None
 
 def our_epoch(optimizer: str, dropout: bool, images: int, steps: int | None) -> Callable[[], Any]:
     """Return what trains an epoch with the compiled epoch."""
+    compiled, numbers = compiled_epoch(optimizer, dropout, *random_images(images), steps), itertools.count(1)
+    return lambda: list(compiled.train_epoch(next(numbers)))
+
+
+def compiled_epoch(
+    optimizer: str, dropout: bool, pixels: np.ndarray, labels: np.ndarray, steps: int | None = None
+) -> Any:
+    """Return the compiled epoch on uint8 (N, 3072) and int32 (N,); with `steps`, of their first batches."""
     onednn.choose(None)  # before TensorFlow is loaded
     from keras import ops
 
@@ -80,7 +88,6 @@ def our_epoch(optimizer: str, dropout: bool, images: int, steps: int | None) -> 
     from dlperf.training.objectives import Classification
 
     configure_runtime(cores())
-    pixels, labels = random_images(images)
     parameters = OptimizersParameters.resolve({"optimizer": optimizer, "dropout": dropout, "l2": L2})
     updates = rule(optimizer, "notebook")(0.001)
     compiled = DenseGraphEpoch(
@@ -92,11 +99,10 @@ def our_epoch(optimizer: str, dropout: bool, images: int, steps: int | None) -> 
         batch_size=128,
         random_seed=0,
         prepare=lambda batch: ops.cast(batch, "float32") / 255.0,
-        rows=None if steps is None else np.arange(min(images, 128 * steps), dtype=np.int32),
+        rows=None if steps is None else np.arange(min(len(pixels), 128 * steps), dtype=np.int32),
     )
     compiled.compile()
-    numbers = itertools.count(1)
-    return lambda: list(compiled.train_epoch(next(numbers)))
+    return compiled
 
 
 def seconds_of(epoch: Callable[[], Any], epochs: int) -> list[float]:
