@@ -22,7 +22,7 @@ from typing import Any, Literal
 import numpy as np
 
 from benchmarks.record import at_least
-from dlperf.terminal import show_table
+from dlperf.terminal.tables import show_table
 
 Protocol = Literal["notebook", "corrected"]
 

@@ -21,8 +21,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from dlperf import environment, tables, terminal
+from dlperf import environment, tables
 from dlperf.errors import one_line
+from dlperf.terminal.tables import show_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -90,7 +91,7 @@ class Record:
         texts = [f"Measured on {environment.hardware()}; command: `{self._environment['command']}`."]
         texts += [f"{part} failed: {reason}" for part, reason in self.failed.items()]
         for title, table in self._tables().items():
-            terminal.show_table(title, table)
+            show_table(title, table, wide=True)
             texts += [f"{title}:", tables.markdown(table)]
         self._file.with_suffix(".md").write_text("\n\n".join(text.strip() for text in texts) + "\n")
         print(f"figures: {os.path.relpath(self._file)}", file=sys.stderr)

@@ -27,6 +27,7 @@ from dlperf.problem import Comparison, Demo, Problem
 from dlperf.remote import parameters as remote_parameters
 from dlperf.remote.parameters import RemoteParameters, read_arguments
 from dlperf.runner import runs_parameters
+from dlperf.terminal import notices
 from dlperf.tracking import variables
 
 # Commands of the program alone, no entry points of the MLflow project; `dlperf.runner` has the start of each.
@@ -127,6 +128,7 @@ class _Command(click.Command, abc.ABC):
             from dlperf.interruption import signals_raised
 
             with signals_raised():
+                notices.leave_out()
                 return self.start(raw)
         except DlperfError as error:
             self._complain(error)

@@ -33,6 +33,11 @@ def writable_folder(parameter: str, folder: Path) -> Path:
     return folder
 
 
+def page_folder() -> Path:
+    """Return where a page lies that is opened and that no folder was named for."""
+    return Path(platformdirs.user_cache_dir("dlperf")) / "page"
+
+
 def state_folder(asked_for: str = "") -> Path:
     """Return the folder of states and journals: the one that is asked for, else DLPERF_STATE_DIR, else the cache's."""
     default = Path(platformdirs.user_cache_dir("dlperf")) / "state"

@@ -31,6 +31,9 @@ class TrackedParameters(Parameters):
         operational=True,
         help="the longest wait for a tracking server that does not answer, at the end, and for the run of a trial",
     )
+    wide: bool = parameter(
+        False, operational=True, help="print all columns of tables, not those alone that answer a question and fit"
+    )
 
 
 class Deferred(Mapping[str, T]):
@@ -67,6 +70,9 @@ class Summary:
         curve_tables: Further data frames, which read the curves of epochs, made when they are asked for; one without
             rows says nothing and is left out.
         shown: The tables that the terminal shows; the first one unless said otherwise.
+        columns: The columns of a table that answer its question, by table; all unless given.
+        sentences: What a table says, by table, made when it is asked for: its numbers in words, and no comparative that
+            repetitions do not carry.
         trial_metrics: What the comparison says of single trials, by run: metrics by name.
     """
 
@@ -74,6 +80,8 @@ class Summary:
     figures: Mapping[str, matplotlib.figure.Figure]
     curve_tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     shown: tuple[str, ...] = ()
+    columns: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    sentences: Mapping[str, str] = field(default_factory=dict)
     trial_metrics: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     def all_tables(self, *, curves: bool = True) -> dict[str, pd.DataFrame]:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 READABLE_ROWS = 500
 """Longer tables are files for programs only."""
+LAYER_COLUMNS = ("layer", "output", "parameters", "activations", "multiplications")
+"""The columns of a table of layers that the terminal shows."""
 
 
 def layer_frame(table: LayerTable) -> pd.DataFrame:

@@ -143,6 +143,8 @@ class TrialResult:
         figures: Figures that show the trial itself, by file name without ending; comparisons are `summarize`'s.
         drawings: Figures that are kept as SVG, text as text, likewise.
         tables: Tables of the trial itself, likewise.
+        columns: The columns of a table that the terminal shows, by table; all unless given.
+        sentences: What a table says, by table.
         model: The trained model where it is to be kept.
     """
 
@@ -152,6 +154,8 @@ class TrialResult:
     drawings: dict[str, matplotlib.figure.Figure] = field(default_factory=dict)
     model: SavedModel | None = None
     tables: dict[str, pd.DataFrame] = field(default_factory=dict)
+    columns: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    sentences: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

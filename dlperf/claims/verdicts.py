@@ -24,7 +24,6 @@ from dlperf.claims.closed_forms import closed_form
 from dlperf.claims.ledger import COMPUTED, Claim
 from dlperf.claims.rules import CONTRADICTED, NOT_SHOWN, SUPPORTED, Finding, Spread, computed, decided, finding_on
 from dlperf.parameters import defining, files_named
-from dlperf.tables import cell
 from dlperf.trial import StoredTrial
 
 if TYPE_CHECKING:
@@ -41,6 +40,8 @@ _COLUMNS = {
     **dict.fromkeys(("here", "low", "high"), float),
     **{"n": int, "verdict": str, "by": str, "reason": str, "place": str, "id": str},
 }
+SHORT_COLUMNS = ("claim", "published", "reference", "here", "verdict")
+"""What a terminal shows of a verdict."""
 _EMULATED = "dlperf.emulated"  # a tag: why a trial says nothing about as many real devices
 _EMBEDDED = {"digits", "synthetic"}  # data sets of the demo, which no source used
 
@@ -130,16 +131,9 @@ def verdict_table(judged: Sequence[Verdict]) -> pd.DataFrame:
 
 
 def short_table(judged: Sequence[Verdict]) -> pd.DataFrame:
-    """Lay out for a terminal the verdicts that trials led to: numbers, verdict and, unless it is supported, why."""
+    """Lay out for a terminal the verdicts that trials led to, SHORT_COLUMNS first."""
     table = verdict_table([verdict for verdict in judged if verdict.verdict != NOT_MEASURED])
-    with_reason = table["verdict"].isin([NOT_COMPARABLE, NOT_SHOWN, CONTRADICTED])
-    table["verdict"] = table["verdict"].where(~with_reason, table["verdict"] + ": " + table["reason"])
-    intervals = zip(table["here"], table["low"], table["high"], strict=True)
-    table["here"] = [
-        cell(here) + (f" ({cell(low)} to {cell(high)})" if low == low else "")  # one value has no interval
-        for here, low, high in intervals
-    ]
-    names = ("claim", "source", "published", "closed_form", "reference", "here", "verdict")
+    names = (*SHORT_COLUMNS, "source", "low", "high", "closed_form", "reason")
     return table[[name for name in names if name in table]]
 
 

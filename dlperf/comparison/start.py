@@ -12,18 +12,20 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from dlperf import entry_points, environment, terminal
+from dlperf import entry_points, environment
 from dlperf.archive import folder as archive_folder
 from dlperf.archive.folder import Archive
-from dlperf.claims.verdicts import counted, in_words, short_table
+from dlperf.claims.verdicts import counted
 from dlperf.comparison import files, report
 from dlperf.comparison.parameters import CompareParameters
 from dlperf.comparison.sections import Section, check_names, names_in, section
+from dlperf.comparison.shown import show
 from dlperf.comparison.source import Source, check_run_store, opened, other_store
 from dlperf.errors import BadInput, NothingFound
-from dlperf.folders import writable_folder
+from dlperf.folders import page_folder, writable_folder
 from dlperf.parameters import Arguments, parse, sweep_texts
 from dlperf.problem import Comparison
+from dlperf.terminal.where import open_page, say_where
 from dlperf.tracking import query
 from dlperf.tracking.archived import ArchivedRuns
 from dlperf.tracking.run import Run
@@ -31,7 +33,6 @@ from dlperf.tracking.run_source import RunSource, StoreRuns
 from dlperf.tracking.server import tracking_errors
 from dlperf.tracking.store import Store
 
-_SHOWN_ROWS = 40
 _TAG_CHARACTERS = 7500  # a tag holds 8,000
 
 
@@ -53,6 +54,7 @@ def start(comparison: Comparison, raw: Mapping[str, str]) -> int:
     arguments = parse(CompareParameters, raw)
     asked, first = arguments.trials, arguments.trials[0]
     output = writable_folder("output", Path(first.output).expanduser().absolute()) if first.output else None
+    page = (output or page_folder()) / "report.html"
     with ExitStack() as stack:
         archives = [archive_folder.opened("archive", name) for name in names_in(first.archive)]
         source = stack.enter_context(opened(first.tracking_uri, upgrade=first.upgrade, may_be_new=bool(archives)))
@@ -76,13 +78,18 @@ def start(comparison: Comparison, raw: Mapping[str, str]) -> int:
         report.write(folder, sections, files.write(folder, sections, figures=first.curves), source.uri)
         if output:
             shutil.copytree(folder, output, dirs_exist_ok=True)
-        show(sections, curves=first.curves)
+        elif first.open:
+            page.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(folder / page.name, page)
+        show(sections, curves=first.curves, wide=first.wide)
         if run:
             _log(run, sections, folder)
-    if output:
-        print(f"written to {output}")
     if run and logs_to:
-        terminal.say_where(logs_to.uri, run.experiment_id, run.id)
+        say_where(logs_to.uri, run.experiment_id, run.id)
+    if output or first.open:
+        print(f"report: {page}")
+    if first.open:
+        open_page(page)
     return 0
 
 
@@ -171,29 +178,6 @@ def _log(run: Run, sections: Sequence[Section], folder: Path) -> None:
     counts = {f"claims_{name.replace(' ', '_')}": float(count) for name, count in totals.items()}
     trials = float(sum(len(compared.search.trials) for compared in sections))
     run.final_metrics({"trials_compared": trials, **counts}, again=True)
-
-
-def show(sections: Sequence[Section], *, curves: bool) -> None:
-    """Print what a comparison says of every problem: what was left out, settings, tables, claims."""
-    for compared in sections:
-        problem, trials, settings = compared.problem.name, len(compared.search.trials), len(compared.settings)
-        print(f"\n{problem}: {_plural(trials, 'finished trial')} in {_plural(settings, 'setting')}")
-        for line in compared.left_out:
-            print(f"  left out: {line}")
-        if compared.overview is not None:
-            terminal.show_table(f"{problem}: settings", compared.overview)
-        for part in compared.settings:
-            which = f" (setting {part.setting.number})" if settings > 1 else ""
-            for name, table in {**part.summary.shown_tables(curves=curves), **part.tables}.items():
-                terminal.show_table(f"{problem}: {name}{which}", table, most=_SHOWN_ROWS)
-        claims = short_table(compared.verdicts)
-        if len(claims):
-            terminal.show_table(f"{problem}: claims", claims)
-        print(f"{problem}: {in_words(compared.verdicts)}")
-
-
-def _plural(count: int, noun: str) -> str:
-    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def _name(asked: Sequence[CompareParameters]) -> str:

@@ -15,6 +15,7 @@ from dlperf.engines import xla_cache
 from dlperf.errors import DlperfError, OutOfMemory, TrialFailed, one_line
 from dlperf.parameters import Parameters
 from dlperf.problem import Problem
+from dlperf.terminal import notices
 from dlperf.trial import Context, DataUsed, Report, TrialResult
 
 _MOST_OF_A_REASON = 300  # TensorFlow tells what every operation above had
@@ -99,6 +100,7 @@ def execute(problem: Problem[Any], task: Task, report: Report) -> Outcome:
         gc.collect()  # the networks of earlier trials, which stand in reference cycles
         environment.reset_peak_memory()
         if not problem.distributed:  # whose workers choose for themselves
+            notices.leave_out()
             onednn.choose(getattr(task.parameters, "onednn", None))
             xla_cache.use(getattr(task.parameters, "threads", 0))
     follows_from = problem.curve_follows_from(task.parameters)

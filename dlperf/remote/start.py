@@ -220,7 +220,7 @@ def _follow(host: Host, store: Store, container: Any, run_id: str, opening: str 
 
     A connection or a caller that ends before leaves it running, and one that ended without its tracking server stays.
     """
-    from dlperf import terminal
+    from dlperf.terminal.where import say_where
 
     with _findable(host, container, run_id, "keeps running"):
         if opening:
@@ -238,7 +238,7 @@ def _follow(host: Host, store: Store, container: Any, run_id: str, opening: str 
     else:
         containers.remove(container)
     if status:  # else the container has said it
-        terminal.say_where(store.uri, store.experiment_id, run_id)
+        say_where(store.uri, store.experiment_id, run_id)
     return status
 
 

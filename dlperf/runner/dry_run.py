@@ -20,14 +20,14 @@ def show(problem: Problem[P], trials: Sequence[P]) -> None:
     """Print the trials with their estimated hours on this machine's CPU, and the sum."""
     import pandas as pd
 
-    from dlperf import terminal
+    from dlperf.terminal.tables import show_table
 
     rate = matrix_product_rate() * _SHARE_OF_MATRIX_PRODUCT
     planned, chosen_later = _planned(problem, trials)
     trials = list(planned.values())
     hours = [problem.work(trial) / rate / 3600 for trial in trials]
     rows = {"trial": list(planned), "estimated hours": hours}
-    terminal.show_table(f"{problem.name}: nothing is run", pd.DataFrame(rows))
+    show_table(f"{problem.name}: nothing is run", pd.DataFrame(rows))
     stops_early = any(getattr(trial, "patience", 0) for trial in trials)
     sum_of_hours = f"{'at most' if stops_early else 'about'} {sum(hours):,.2f} hours"
     sooner = "; early stopping shortens that" if stops_early else ""

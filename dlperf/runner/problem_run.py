@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from dlperf import engines, terminal
+from dlperf import engines
 from dlperf.clock import Clock
 from dlperf.engines.execution import Outcome, Task
 from dlperf.errors import BadInput
@@ -15,6 +15,7 @@ from dlperf.runner import trial_run
 from dlperf.runner.memory import advised
 from dlperf.runner.resume import keep_onednn, original_arguments, was_started
 from dlperf.runner.sweep import SweepFailed, run_sweep
+from dlperf.terminal.tables import show_summary
 from dlperf.tracking.run import Run
 from dlperf.tracking.store import Store
 from dlperf.tracking.system_metrics import monitored
@@ -44,7 +45,8 @@ def run_problem(store: Store, run: Run, problem: Problem[P], raw: Mapping[str, s
     arguments = read_arguments(run, problem, raw)
     if arguments is None:
         return
-    trial_run.keep_journal(store, run, problem.name, arguments.trials[0])
+    first, wide = arguments.trials[0], getattr(arguments.trials[0], "wide", False)
+    trial_run.keep_journal(store, run, problem.name, first)
     if was_started(run) and run.has_finished_meanwhile():
         print(f"run {run.id} is finished: nothing is left to do")
         return
@@ -58,10 +60,10 @@ def run_problem(store: Store, run: Run, problem: Problem[P], raw: Mapping[str, s
             else:
                 summary = run_sweep(store, run, problem, arguments)
     except SweepFailed as failed:
-        terminal.show_summary(failed.summary)
+        show_summary(failed.summary, wide=wide)
         raise
-    trial_run.forget_state(run, arguments.trials[0])
-    terminal.show_summary(summary)
+    trial_run.forget_state(run, first)
+    show_summary(summary, wide=wide)
 
 
 class _Single:
@@ -87,4 +89,5 @@ def _run_single(store: Store, run: Run, problem: Problem[P], arguments: Argument
     listener = _Single(run, problem)
     engines.run(problem, [task], listener, alone=True)
     assert listener.outcome is not None
-    return trial_run.finish(run, problem, listener.outcome, show_tables=True)
+    wide = getattr(trial, "wide", False)
+    return trial_run.finish(run, problem, listener.outcome, show_tables=True, wide=wide)

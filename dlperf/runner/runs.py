@@ -8,12 +8,12 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 
-from dlperf import terminal
 from dlperf.errors import BadInput, DlperfError, Ended, EnvironmentMissing, NothingFound, without_logins
 from dlperf.folders import state_folder
 from dlperf.parameters import parse
 from dlperf.runner.listing import Unfinished, table, unfinished
 from dlperf.runner.runs_parameters import ALL, RunsParameters
+from dlperf.terminal.tables import show_table
 from dlperf.tracking import database_file
 from dlperf.tracking.journal import JournalHeld, JournalOnDisk, on_disk
 from dlperf.tracking.run import PARENT
@@ -63,7 +63,7 @@ def _show(runs: list[Unfinished], waiting: Mapping[str, JournalOnDisk]) -> None:
     if rows.empty:
         print("every run has finished, and nothing waits to be sent")
     else:
-        terminal.show_table("runs", rows)
+        show_table("runs", rows)
 
 
 def _send(store: Store, which: str, waiting: Mapping[str, JournalOnDisk]) -> int:

@@ -7,7 +7,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dlperf import terminal
 from dlperf.errors import BadInput
 from dlperf.parameters import P, parse
 from dlperf.problem import Demo, Problem
@@ -15,6 +14,7 @@ from dlperf.runner import dry_run, memory, trial_run
 from dlperf.runner.demo import run_demo
 from dlperf.runner.problem_run import run_problem
 from dlperf.runner.resume import is_finished, keep_onednn, original_arguments, was_started
+from dlperf.terminal.where import say_where
 from dlperf.tracking import system_metrics
 from dlperf.tracking.server import tracking_errors
 from dlperf.tracking.store import Store
@@ -59,7 +59,7 @@ def start(problem: Problem[Any] | Demo, raw: Mapping[str, str]) -> int:
             run_demo(store, run, problem, raw)
         else:
             run_problem(store, run, problem, raw)
-    terminal.say_where(store.uri, store.experiment_id, run.id)
+    say_where(store.uri, store.experiment_id, run.id)
     return 0
 
 

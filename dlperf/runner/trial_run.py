@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from dlperf import engines, terminal
+from dlperf import engines
 from dlperf.clock import Clock
 from dlperf.engines.execution import Outcome
 from dlperf.errors import BadInput, DlperfError
@@ -15,6 +15,7 @@ from dlperf.folders import state_folder, writable_folder
 from dlperf.parameters import Arguments, P, Parameters, texts
 from dlperf.problem import Problem, Summary
 from dlperf.runner.resume import identity_tags
+from dlperf.terminal.tables import show_table
 from dlperf.tracking.journal import JournalHeld
 from dlperf.tracking.query import said_trial
 from dlperf.tracking.run import Run, still_run
@@ -61,8 +62,10 @@ def begin(run: Run, problem: Problem[P], arguments: Arguments[P], clock: Clock) 
     return state_file
 
 
-def finish(run: Run, problem: Problem[P], outcome: Outcome, *, show_tables: bool = False) -> Summary:
-    """Log a trial's result: metrics, tables and figures, and last its accounts."""
+def finish(
+    run: Run, problem: Problem[P], outcome: Outcome, *, show_tables: bool = False, wide: bool = False
+) -> Summary:
+    """Log a trial's result: metrics, tables and figures, and last its accounts; `show_tables` prints its own tables."""
     clock, result = Clock(), outcome.result
     clock.carry(outcome.accounts)
     with clock.account("tracking"):
@@ -80,7 +83,8 @@ def finish(run: Run, problem: Problem[P], outcome: Outcome, *, show_tables: bool
         for name, table in result.tables.items():
             run.table(name, table)
             if show_tables:
-                terminal.show_table(name, table)
+                columns, sentence = result.columns.get(name, ()), result.sentences.get(name, "")
+                show_table(name, table, columns=columns, sentence=sentence, wide=wide)
         if result.model:
             run.model(result.model)
     peak = {} if outcome.peak_memory_mb is None else {"peak_memory_mb": outcome.peak_memory_mb}

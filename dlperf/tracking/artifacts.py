@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import warnings
 from collections.abc import Mapping
@@ -56,7 +58,7 @@ def write_model(folder: Path, saved: SavedModel) -> None:
     """Write a trained Keras model with its input example as MLflow keeps models."""
     versions = describe_environment()["versions"]
     requirements = [f"{name}=={versions[name]}" for name in ("tensorflow", "keras", "numpy", "mlflow")]
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):  # Keras's bar for its one prediction
         warnings.simplefilter("ignore")
         mlflow.tensorflow.save_model(
             saved.model, str(folder), input_example=saved.input_example, pip_requirements=requirements

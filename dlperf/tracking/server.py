@@ -9,7 +9,7 @@ from collections.abc import Iterator
 # A dead server must be noticed in seconds, not in minutes; whoever wants to wait longer sets these.
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
-# Two lines for every run that ends; `terminal.say_where` says it once for a start.
+# Two lines for every run that ends; `terminal.where` says it once for a start.
 os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 
 import mlflow

@@ -9,22 +9,34 @@ import numpy as np
 import pandas as pd
 
 from dlperf.problem import Deferred, Summary
+from dlperf.problems.approximators import sentences
 from dlperf.problems.approximators.figures import comparisons, curves
 from dlperf.problems.approximators.parameters import ApproximatorsParameters
 from dlperf.trial import StoredTrial
 
 Trials = Sequence[StoredTrial[ApproximatorsParameters]]
+NETWORK_COLUMNS = ("units", "num_params", "epochs", "best_epoch", "train_seconds", "test_rmse", "r_squared")
 
 
 def summary(trials: Trials) -> Summary:
     """Lay out the networks, their means by total units and depth, and times to a common RMSE."""
     networks = network_table(trials)
     if len(trials) == 1:
-        return Summary({"networks": networks}, Deferred({"rmse": lambda: curves(trials[0])}))
+        return Summary(
+            {"networks": networks},
+            Deferred({"rmse": lambda: curves(trials[0])}),
+            columns={"networks": NETWORK_COLUMNS},
+            sentences=Deferred({"networks": lambda: sentences.of_network(trials[0])}),
+        )
     tables = {"networks": networks, "by_total_units": by_total_units(networks)}
     times = {"time_to_rmse": lambda: time_to_rmse(trials)}
     figures = comparisons(networks, with_published=trials[0].parameters.notebook)
-    return Summary(tables, Deferred(figures), Deferred(times), shown=("by_total_units", "time_to_rmse"))
+    curve_tables = Deferred(times)
+    said = {
+        "by_total_units": lambda: sentences.of_depth(tables["by_total_units"]),
+        "time_to_rmse": lambda: sentences.of_times(curve_tables["time_to_rmse"]),
+    }
+    return Summary(tables, Deferred(figures), curve_tables, shown=tuple(said), sentences=Deferred(said))
 
 
 def network_table(trials: Trials) -> pd.DataFrame:

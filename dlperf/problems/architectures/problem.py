@@ -58,10 +58,11 @@ def run_trial(parameters: ArchitecturesParameters, context: Context) -> TrialRes
         BadInput: If a Keras model cannot be built for the input shape.
     """
     with context.clock.account("setup"):
+        from dlperf.problems.architectures import sentences
         from dlperf.problems.architectures.figures import layer_figure, network_figure
         from dlperf.problems.architectures.subjects import counted
         from dlperf.problems.architectures.tables import three_ways, together
-        from dlperf.tables import layer_frame
+        from dlperf.tables import LAYER_COLUMNS, layer_frame
     context.facts({}, {})
     accounts = counted(parameters, context.clock)
     metrics: dict[str, float] = {}
@@ -81,7 +82,15 @@ def run_trial(parameters: ArchitecturesParameters, context: Context) -> TrialRes
     tags = {"dlperf.verdict": verdict}
     if main.closed.at_least:
         tags["dlperf.at_least"] = ", ".join(main.closed.at_least)
-    return TrialResult({**metrics, **totals}, tags, figures, drawings, tables=tables)
+    return TrialResult(
+        {**metrics, **totals},
+        tags,
+        figures,
+        drawings,
+        tables=tables,
+        columns=dict.fromkeys(tables, LAYER_COLUMNS),
+        sentences={f"layers_{account.name}": sentences.of_layers(account.closed) for account in accounts},
+    )
 
 
 def summarize(trials: Sequence[StoredTrial[ArchitecturesParameters]]) -> Summary:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import pandas as pd
 
 from dlperf.problem import Deferred, Summary
+from dlperf.problems.architectures import sentences
 from dlperf.problems.architectures.figures import subject_figure, work_figure
 from dlperf.problems.architectures.parameters import TOTALS, ArchitecturesParameters
 from dlperf.trial import StoredTrial
@@ -45,7 +46,17 @@ def summary(trials: Sequence[StoredTrial[ArchitecturesParameters]]) -> Summary:
     figures = {"architectures": lambda: subject_figure(table)}
     if len(table) > 1:
         figures["work_and_weights"] = lambda: work_figure(table)
-    return Summary({**tables, "three_ways": ways}, Deferred(figures), shown=tuple(tables))
+    said = {
+        "architectures": lambda: sentences.of_networks(table),
+        "further_quantities": lambda: sentences.of_further(further),
+    }
+    return Summary(
+        {**tables, "three_ways": ways},
+        Deferred(figures),
+        shown=tuple(tables),
+        columns={"architectures": ("subject", "account", "num_params", "multiplications", "three_ways", AT_LEAST)},
+        sentences=Deferred(said),
+    )
 
 
 def three_ways(subject: str, metrics: Mapping[str, float]) -> pd.DataFrame:

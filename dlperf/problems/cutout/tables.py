@@ -9,11 +9,13 @@ from typing import Any
 import pandas as pd
 
 from dlperf.problem import Deferred, Summary
+from dlperf.problems.cutout import sentences
 from dlperf.problems.cutout.figures import curve_figures
 from dlperf.problems.cutout.parameters import CutoutParameters
 from dlperf.trial import StoredTrial
 
 Trials = Sequence[StoredTrial[CutoutParameters]]
+COLUMNS = ("m", "random_seed", "epochs", "train_seconds", "final_validation_error", "test_error", "seconds_to_target")
 
 
 def summary(trials: Trials) -> Summary:
@@ -22,7 +24,13 @@ def summary(trials: Trials) -> Summary:
     first = trials[0].parameters
     figures = curve_figures(lambda *names: epoch_table(trials, *names), f"ResNet-{first.depth} on {first.dataset}")
     epochs = {"epochs": lambda: epoch_table(trials, *trials[0].history)}
-    return Summary({"cutout": trial_table(trials)}, Deferred(figures), Deferred(epochs))
+    return Summary(
+        {"cutout": trial_table(trials)},
+        Deferred(figures),
+        Deferred(epochs),
+        columns={"cutout": COLUMNS},
+        sentences=Deferred({"cutout": lambda: sentences.of_trials(trials)}),
+    )
 
 
 def trial_table(trials: Trials) -> pd.DataFrame:

@@ -10,6 +10,7 @@ import pandas as pd
 from scipy import stats
 
 from dlperf.problem import Deferred, Summary
+from dlperf.problems.optimizers import sentences
 from dlperf.problems.optimizers.figures import comparisons, curves, learning_rates
 from dlperf.problems.optimizers.parameters import OptimizersParameters
 from dlperf.problems.optimizers.search import best_rates
@@ -25,6 +26,16 @@ CRITERIA = {
     "final_subset_cross_entropy": True,
     "final_validation_cross_entropy": True,
     "test_accuracy": False,
+}
+
+_KIND = ("dropout", "optimizer", "learning_rate")
+_RESULT = ("final_train_loss", "final_cross_entropy", "test_accuracy")
+COLUMNS = {
+    "optimizers": (*_KIND, "epochs", *_RESULT),
+    "by_optimizer": (*_KIND, "random_seeds", *_RESULT, "train_seconds"),
+    "ranking_stability": ("dropout", "order by", "Kendall's tau with final_train_loss", "first by it"),
+    "probability_of_best": (*_KIND, *_RESULT),
+    "learning_rates": (*_KIND, "validation_cross_entropy", "validation_accuracy", "chosen"),
 }
 
 
@@ -53,7 +64,14 @@ def summary(trials: Trials) -> Summary:
     tables["update_rules"] = rule_table(list(rules))
     compared = ("by_optimizer", "ranking_stability", "probability_of_best", "learning_rates")
     shown = tuple(name for name in compared if name in tables) or tuple(tables)[:1]
-    return Summary(tables, Deferred(figures), shown=shown)
+    said: dict[str, Callable[[], str]] = {
+        "optimizers": lambda: sentences.of_trials(tables["optimizers"]),
+        "by_optimizer": lambda: sentences.of_trials(tables["optimizers"]),
+        "ranking_stability": lambda: sentences.of_stability(tables["ranking_stability"]),
+        "probability_of_best": lambda: sentences.of_probabilities(tables["probability_of_best"]),
+        "learning_rates": lambda: sentences.of_rates(tables["learning_rates"]),
+    }
+    return Summary(tables, Deferred(figures), shown=shown, columns=COLUMNS, sentences=Deferred(said))
 
 
 def trial_table(trials: Trials) -> pd.DataFrame:

@@ -113,7 +113,7 @@ class Job:
         fingerprint = _fingerprint(configs[0])
         self._workers = []
         for number, (config, log) in enumerate(zip(configs, self._logs, strict=True)):
-            environment = {**os.environ, **ALLOCATOR, "TF_CPP_MIN_LOG_LEVEL": "3", PARENT: str(os.getpid())}
+            environment = {**os.environ, **ALLOCATOR, PARENT: str(os.getpid())}
             environment.pop("TF_CONFIG", None)
             if cluster:
                 task = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": config.index}}

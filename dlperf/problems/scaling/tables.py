@@ -10,12 +10,21 @@ import pandas as pd
 
 from dlperf.problem import Deferred, Summary
 from dlperf.problems.scaling import laws as scaling_laws
+from dlperf.problems.scaling import sentences
 from dlperf.problems.scaling.figures import worker_figures
 from dlperf.problems.scaling.parameters import ScalingParameters
 from dlperf.trial import StoredTrial
 
 Trials = Sequence[StoredTrial[ScalingParameters]]
 PREDICTED_WORKERS = 16
+COLUMNS = {
+    "scaling": (
+        *("mode", "workers", "strategy", "step_seconds", "images_per_second", "speedup", "efficiency"),
+        "efficiency_of_ceiling",
+    ),
+    "step": ("mode", "workers", "strategy", "step_ms", "compute_ms", "input_ms", "all_reduce_ms", "wait_ms"),
+    "laws": ("mode", "law", "parameter", "value", "low", "high"),
+}
 
 
 def summary(trials: Trials) -> Summary:
@@ -35,7 +44,21 @@ def summary(trials: Trials) -> Summary:
         for trial in trials
         if compared[trial.run_id]
     }
-    return Summary(tables, figures, Deferred(laws), shown=("scaling", "step", *laws), trial_metrics=metrics)
+    curve_tables = Deferred(laws)
+    said = {
+        "scaling": lambda: sentences.of_measurements(measured),
+        "step": lambda: sentences.of_steps(tables["step"]),
+        "laws": lambda: sentences.of_laws(curve_tables["laws"]),
+    }
+    return Summary(
+        tables,
+        figures,
+        curve_tables,
+        shown=("scaling", "step", *laws),
+        columns=COLUMNS,
+        sentences=Deferred(said),
+        trial_metrics=metrics,
+    )
 
 
 def measurement_table(trials: Trials) -> pd.DataFrame:
