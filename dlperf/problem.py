@@ -98,6 +98,40 @@ class Summary:
 
 
 @dataclass(frozen=True)
+class Answer:
+    """What trials say to a question.
+
+    Attributes:
+        sentence: The answer; it has no number that its table has not, and no comparative below significance.
+        table: The numbers.
+        command: What would have to be run to settle it; "" where it is settled.
+    """
+
+    sentence: str
+    table: pd.DataFrame | None = None
+    command: str = ""
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question of the assignment.
+
+    Attributes:
+        name: PROBLEM/NAME; the explanation of that name stands below the answer.
+        asks: The question.
+        answer: What trials of one setting say to it; None where none of them is about it.
+        figures: Names of the summary's figures that show it.
+        claims: Patterns of the names of claims about it, as shells have them.
+    """
+
+    name: str
+    asks: str
+    answer: Callable[[Sequence[StoredTrial[Any]]], Answer | None]
+    figures: tuple[str, ...] = ()
+    claims: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Distributed(Generic[P]):
     """What a problem has besides, if its trials run on the workers of several hosts.
 
@@ -138,6 +172,7 @@ class Problem(Generic[P]):
         demo: Parameters of the reduced start in the demo, as text.
         example: A command line, for the end of the help.
         distributed: How its trials run over several hosts and in turns; None where they do not.
+        questions: The assignment's questions, with what answers them from trials.
         mathematics: Number of what the curve of a trial follows from beside its parameters; raised when the same
             parameters give another curve than before, so that no state is gone on with in another way.
         next_trials: Of a sweep: from the trials asked for and those finished so far, the trials that can be run by now;
@@ -163,6 +198,7 @@ class Problem(Generic[P]):
     grouped_by: tuple[str, ...] = ()
     monitor: str = ""
     distributed: Distributed[P] | None = None
+    questions: Callable[[], Sequence[Question]] = tuple
     mathematics: int = 1
     next_trials: Callable[[Sequence[P], Sequence[StoredTrial[P]]], Sequence[P]] = lambda asked, finished: asked
 

@@ -32,7 +32,7 @@ ROOMS: list[set[str]] = [
     {"dlperf.remote"},
     {"dlperf.runner", "dlperf.comparison"},
     {"dlperf.engines", "dlperf.tracking"},
-    {"dlperf.archive"},
+    {"dlperf.page", "dlperf.archive"},
     {"dlperf.problems"},
     {"dlperf.claims"},
     {"dlperf.analysis"},

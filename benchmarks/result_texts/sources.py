@@ -15,8 +15,9 @@ import pandas as pd
 from dlperf.archive import folder
 from dlperf.claims.verdicts import Verdict
 from dlperf.comparison.parameters import CompareParameters
-from dlperf.comparison.sections import Section, section
+from dlperf.comparison.sections import section
 from dlperf.entry_points import PROBLEMS, load_problem
+from dlperf.page.chapter import Chapter
 from dlperf.parameters import parse
 from dlperf.tracking.archived import ArchivedRuns
 from dlperf.tracking.query import find_trials
@@ -67,7 +68,7 @@ class Shown:
 
 
 @functools.cache
-def compared(name: str) -> Section:
+def compared(name: str) -> Chapter:
     """Compare the archive's trials of a problem, as `compare -P archive=reference` does."""
     archive = ArchivedRuns(folder.opened("archive", folder.REFERENCE), labelled=False)
     problem = load_problem(name)

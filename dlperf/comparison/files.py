@@ -6,11 +6,12 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dlperf import tables
 from dlperf.claims.verdicts import verdict_table
-from dlperf.comparison.sections import Section
+from dlperf.page.chapter import Chapter
+from dlperf.page.svg import in_words
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,24 +48,24 @@ class Page:
     pictures: list[Picture] = field(default_factory=list)
 
 
-def write(folder: Path, sections: Sequence[Section], *, figures: bool) -> dict[str, list[Page]]:
+def write(folder: Path, chapters: Sequence[Chapter], *, figures: bool) -> dict[str, list[Page]]:
     """Write tables and figures of every problem.
 
     Args:
         folder: Where to; the files of a problem lie in a folder of its name, of its further settings below that.
-        sections: The problems.
+        chapters: The problems.
         figures: Draw figures, and make the tables that read curves.
 
     Returns:
         The pages of every problem's settings, by problem.
     """
     pages: dict[str, list[Page]] = {}
-    for section in sections:
-        name = section.problem.name
-        _table(folder / name / "tables", "claims", verdict_table(section.verdicts))
-        if section.overview is not None:
-            _table(folder / name / "tables", "settings", section.overview)
-        for part in section.settings:
+    for chapter in chapters:
+        name = chapter.problem.name
+        _table(folder / name / "tables", "claims", verdict_table(chapter.verdicts))
+        if chapter.overview is not None:
+            _table(folder / name / "tables", "settings", chapter.overview)
+        for part in chapter.settings:
             place = name if part.setting.number == 1 else f"{name}/setting_{part.setting.number}"
             page = Page()
             made = part.summary.all_tables(curves=figures)
@@ -91,16 +92,4 @@ def _picture(folder: Path, path: str, figure: Figure) -> Picture:
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_bytes(content.getvalue())
     title = Path(path).stem.replace("_", " ")
-    return Picture(title, path, _alternative(figure, title), content.getvalue())
-
-
-def _alternative(figure: Figure, title: str) -> str:
-    """Say in words what a figure shows: titles, axes, and what its legend tells apart."""
-    parts: list[Any] = []
-    for axes in figure.axes:
-        named = axes.get_title() or title
-        along = " against ".join(filter(None, (axes.get_ylabel(), axes.get_xlabel())))
-        entries = [label for label in axes.get_legend_handles_labels()[1] if not label.startswith("_")]
-        shown = f" for {', '.join(dict.fromkeys(entries))}" if entries else ""
-        parts.append(f"{named}: {along}{shown}" if along else named)
-    return "; ".join(dict.fromkeys(parts)) or title
+    return Picture(title, path, in_words(figure), content.getvalue())

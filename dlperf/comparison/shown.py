@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from dlperf.analysis.wording import seeds, span
 from dlperf.claims.verdicts import SHORT_COLUMNS, in_words, short_table
-from dlperf.comparison.sections import Section, SettingSection
+from dlperf.page.chapter import Chapter, SettingSection
 from dlperf.tables import cell
 from dlperf.terminal.tables import say, show_table
 
@@ -19,10 +19,10 @@ _MEANS = ("metric", "n", "mean", "low", "high")
 _STOPPING = ("patience", "trials", "stopped", "epoch", "restored", "cost_restored", "seconds_saved")
 
 
-def show(sections: Sequence[Section], *, curves: bool, wide: bool = False) -> None:
+def show(sections: Sequence[Chapter], *, curves: bool, wide: bool = False) -> None:
     """Print what a comparison says of every problem: what was left out, settings, tables, claims."""
     for compared in sections:
-        problem, trials, settings = compared.problem.name, len(compared.search.trials), len(compared.settings)
+        problem, trials, settings = compared.problem.name, len(compared.trials), len(compared.settings)
         print(f"\n{problem}: {seeds(trials, 'finished trial')} in {seeds(settings, 'setting')}")
         for line in compared.left_out:
             print(f"  left out: {line}")

@@ -16,18 +16,21 @@ from dlperf import entry_points, environment
 from dlperf.archive import folder as archive_folder
 from dlperf.archive.folder import Archive
 from dlperf.claims.verdicts import counted
-from dlperf.comparison import files, report
+from dlperf.comparison import files, markdown
 from dlperf.comparison.parameters import CompareParameters
-from dlperf.comparison.sections import Section, check_names, names_in, section
+from dlperf.comparison.sections import check_names, names_in, section
 from dlperf.comparison.shown import show
 from dlperf.comparison.source import Source, check_run_store, opened, other_store
 from dlperf.errors import BadInput, NothingFound
 from dlperf.folders import page_folder, writable_folder
+from dlperf.page import html
+from dlperf.page.chapter import Chapter
 from dlperf.parameters import Arguments, parse, sweep_texts
 from dlperf.problem import Comparison
 from dlperf.terminal.where import open_page, say_where
 from dlperf.tracking import query
 from dlperf.tracking.archived import ArchivedRuns
+from dlperf.tracking.reference import reference_trials
 from dlperf.tracking.run import Run
 from dlperf.tracking.run_source import RunSource, StoreRuns
 from dlperf.tracking.server import tracking_errors
@@ -75,7 +78,10 @@ def start(comparison: Comparison, raw: Mapping[str, str]) -> int:
             run.begin(comparison, _name(asked), "comparison", sweep_texts(asked), _used(sections, arguments))
             run.facts({}, {"dlperf.hardware": environment.hardware()}, environment.describe())
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dlperf-compare-")))
-        report.write(folder, sections, files.write(folder, sections, figures=first.curves), source.uri)
+        pages = files.write(folder, sections, figures=first.curves)
+        links = source.uri if source.uri.startswith("http") else ""
+        markdown.write(folder / "report.md", sections, pages, links)
+        html.write(folder / "report.html", sections, links=links, figures=first.curves)
         if output:
             shutil.copytree(folder, output, dirs_exist_ok=True)
         elif first.open:
@@ -117,7 +123,7 @@ def _of_copy(source: Source, logs_to: Store | None, output: Path | None) -> str:
 
 def _sections(
     store: Store, source: Source, archives: Sequence[Archive], asked: Sequence[CompareParameters]
-) -> list[Section]:
+) -> list[Chapter]:
     """Search and compare.
 
     Raises:
@@ -140,7 +146,11 @@ def _sections(
     if not any(result.trials for _, result in searches):
         raise NothingFound(_nothing(store, source, names, first, [result for _, result in searches]))
     check_names(searches, first)
-    return [section(problem, result, asked) for problem, result in searches]
+    # What stands beside all trials need not stand beside itself.
+    shown = archive_folder.REFERENCE not in names_in(first.archive)
+    return [
+        section(problem, result, asked, reference_trials(problem.name) if shown else ()) for problem, result in searches
+    ]
 
 
 def _sources(store: Store, archives: Sequence[Archive]) -> list[RunSource]:
@@ -172,11 +182,11 @@ def _nothing(
     return f"no finished trial of {', '.join(names)}{condition} at {source.uri}{theirs}; there are: {runs}{left_out}"
 
 
-def _log(run: Run, sections: Sequence[Section], folder: Path) -> None:
+def _log(run: Run, sections: Sequence[Chapter], folder: Path) -> None:
     run.files(folder)
     totals = counted(verdict for compared in sections for verdict in compared.verdicts)
     counts = {f"claims_{name.replace(' ', '_')}": float(count) for name, count in totals.items()}
-    trials = float(sum(len(compared.search.trials) for compared in sections))
+    trials = float(sum(len(compared.trials) for compared in sections))
     run.final_metrics({"trials_compared": trials, **counts}, again=True)
 
 
@@ -195,11 +205,11 @@ def _refuse_used(run: Run) -> None:
         raise BadInput("MLFLOW_RUN_ID", run.id, f"is a run of {problem} already; a comparison is a run of its own")
 
 
-def _used(sections: Sequence[Section], arguments: Arguments[CompareParameters]) -> dict[str, str]:
+def _used(sections: Sequence[Chapter], arguments: Arguments[CompareParameters]) -> dict[str, str]:
     """Return the tags of a comparison: its arguments, and the runs that were compared, in as many tags as they fill."""
     tags = {"dlperf.given": json.dumps(arguments.explicit)}
     for compared in sections:
-        for number, names in enumerate(_filled([trial.run_id for trial in compared.search.trials]), 1):
+        for number, names in enumerate(_filled([trial.run_id for trial in compared.trials]), 1):
             tags[f"dlperf.compared.{compared.problem.name}{f'.{number}' if number > 1 else ''}"] = names
     return tags
 

@@ -1,13 +1,14 @@
-"""The demo: the reduced start of every problem, below one run."""
+"""The demo: the reduced start of every problem, below one run, and a page of them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 from dlperf import entry_points, environment
+from dlperf.page.chapter import Chapter
 from dlperf.parameters import texts
 from dlperf.problem import Demo
-from dlperf.runner import trial_run
+from dlperf.runner import page, trial_run
 from dlperf.runner.problem_run import read_arguments, run_problem
 from dlperf.runner.resume import identity_tags
 from dlperf.runner.sweep import raise_failures, report_failure
@@ -24,6 +25,7 @@ def run_demo(store: Store, run: Run, demo: Demo, raw: Mapping[str, str]) -> None
         return
     trial_run.keep_journal(store, run, demo.name, arguments.trials[0])
     failures: dict[str, Exception] = {}
+    chapters: list[Chapter] = []
     with run, monitored(run, store.uri):
         run.begin(demo, demo.name, "sweep", texts(arguments.trials[0]), identity_tags(demo, arguments))
         run.facts({}, {"dlperf.hardware": environment.hardware()}, environment.describe())
@@ -34,7 +36,11 @@ def run_demo(store: Store, run: Run, demo: Demo, raw: Mapping[str, str]) -> None
             try:
                 declared = problem.parameters.model_fields
                 shared = {key: text for key, text in arguments.explicit.items() if key in declared}
-                run_problem(store, child, problem, {**problem.demo, **shared})
+                trials = run_problem(store, child, problem, {**problem.demo, **shared})
+                if trials is None:
+                    trials = page.trials_of(store, problem, child)
+                chapters.append(page.of(problem, trials))
             except Exception as error:
                 failures[name] = report_failure(name, error)
+        page.log(run, store, chapters)
         raise_failures(failures, len(demo.problems))

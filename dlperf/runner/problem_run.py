@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dlperf import engines
@@ -16,9 +16,11 @@ from dlperf.runner.memory import advised
 from dlperf.runner.resume import keep_onednn, original_arguments, was_started
 from dlperf.runner.sweep import SweepFailed, run_sweep
 from dlperf.terminal.tables import show_summary
+from dlperf.tracking.query import said_trial
 from dlperf.tracking.run import Run
 from dlperf.tracking.store import Store
 from dlperf.tracking.system_metrics import monitored
+from dlperf.trial import StoredTrial
 
 
 def read_arguments(run: Run, problem: Problem[P] | Demo, raw: Mapping[str, str]) -> Arguments[Any] | None:
@@ -39,17 +41,17 @@ def read_arguments(run: Run, problem: Problem[P] | Demo, raw: Mapping[str, str])
     return arguments
 
 
-def run_problem(store: Store, run: Run, problem: Problem[P], raw: Mapping[str, str]) -> None:
-    """Run the trials in `run`, or resume them, unless it is finished."""
+def run_problem(store: Store, run: Run, problem: Problem[P], raw: Mapping[str, str]) -> Sequence[StoredTrial[P]] | None:
+    """Run the trials in `run`, or resume them, and return them; None if it is finished already."""
     run = store.caught_up(run, raw.get("state_dir", ""))
     arguments = read_arguments(run, problem, raw)
     if arguments is None:
-        return
+        return None
     first, wide = arguments.trials[0], getattr(arguments.trials[0], "wide", False)
     trial_run.keep_journal(store, run, problem.name, first)
     if was_started(run) and run.has_finished_meanwhile():
         print(f"run {run.id} is finished: nothing is left to do")
-        return
+        return None
     try:
         with run, monitored(run, store.uri):
             clock = Clock()
@@ -57,13 +59,15 @@ def run_problem(store: Store, run: Run, problem: Problem[P], raw: Mapping[str, s
                 trial_run.verify(problem, arguments.trials)
             if len(arguments.trials) == 1:
                 summary = _run_single(store, run, problem, arguments, clock)
+                trials = [said_trial(problem, run)]
             else:
-                summary = run_sweep(store, run, problem, arguments)
+                summary, trials = run_sweep(store, run, problem, arguments)
     except SweepFailed as failed:
         show_summary(failed.summary, wide=wide)
         raise
     trial_run.forget_state(run, first)
     show_summary(summary, wide=wide)
+    return trials
 
 
 class _Single:

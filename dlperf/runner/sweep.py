@@ -11,28 +11,28 @@ from contextlib import ExitStack
 from typing import Generic
 
 from dlperf import engines, environment
-from dlperf.analysis.settings import settings
-from dlperf.claims.ledger import claims
-from dlperf.claims.verdicts import verdict_table, verdicts
+from dlperf.claims.verdicts import verdict_table
 from dlperf.clock import Clock
 from dlperf.engines.execution import Outcome, Task
 from dlperf.errors import DlperfError, EnvironmentMissing, TrialFailed, one_line
 from dlperf.interruption import signals_deferred
 from dlperf.parameters import Arguments, P, describe, sweep_texts, written
 from dlperf.problem import Problem, Summary
-from dlperf.runner import trial_run
+from dlperf.runner import page, trial_run
 from dlperf.runner.memory import advised
 from dlperf.runner.resume import identity_tags, is_finished
 from dlperf.tracking.query import said_trial
-from dlperf.tracking.run import Run
+from dlperf.tracking.run import PARENT, Run
 from dlperf.tracking.server import tracking_errors
 from dlperf.tracking.store import Store
 from dlperf.tracking.system_metrics import monitored
 from dlperf.trial import StoredTrial
 
 
-def run_sweep(store: Store, parent: Run, problem: Problem[P], arguments: Arguments[P]) -> Summary:
-    """Run the trials below `parent`, round after round, and compare them.
+def run_sweep(
+    store: Store, parent: Run, problem: Problem[P], arguments: Arguments[P]
+) -> tuple[Summary, list[StoredTrial[P]]]:
+    """Run the trials below `parent`, round after round, compare them, and return what was made of them.
 
     Raises:
         SweepFailed: If some trials failed; the others have a summary.
@@ -60,7 +60,10 @@ def run_sweep(store: Store, parent: Run, problem: Problem[P], arguments: Argumen
         raise_failures(failures, sweep.total)
     summary = problem.summarize(stored)
     parent.summary(summary)
-    parent.table("claims", verdict_table(verdicts(claims(problem.name), settings(problem, stored))))
+    chapter = page.of(problem, stored)
+    parent.table("claims", verdict_table(chapter.verdicts))
+    if PARENT not in parent.tags:  # the demo has a page of its own
+        page.log(parent, store, [chapter])
     for run_id, metrics in summary.trial_metrics.items():
         parent.compared(run_id, metrics)
     wall = sum(trial.metrics["wall_seconds"] for trial in stored)
@@ -68,7 +71,7 @@ def run_sweep(store: Store, parent: Run, problem: Problem[P], arguments: Argumen
     parent.final_metrics(counts, again=True)
     if failures:
         raise SweepFailed(failures, sweep.total, summary)
-    return summary
+    return summary, stored
 
 
 class SweepFailed(TrialFailed):

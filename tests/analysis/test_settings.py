@@ -9,7 +9,7 @@ import pytest
 from dlperf import entry_points
 from dlperf.analysis.measures import by_seed, is_of_learning, measured
 from dlperf.analysis.settings import across_machines, settings
-from dlperf.comparison.groups import default_groups, mean_table, setting_table, target_table
+from dlperf.page.groups import default_groups, mean_table, setting_table, target_table
 from tests.support.trials import stored
 
 CUTOUT = entry_points.load_problem("cutout")

@@ -13,7 +13,7 @@ from benchmarks.write_results import BLOCKS, filled, outdated
 from dlperf.archive.folder import Archive
 from dlperf.archive.parts import ArchivedTrial
 from dlperf.entry_points import PROBLEMS
-from dlperf.tracking.reference import reference_verdicts
+from dlperf.tracking.reference import reference_trials
 from tests.support.made_trials import made
 
 NUMBERS = {
@@ -27,7 +27,7 @@ def test_what_is_shown_is_up_to_date() -> None:
 
 
 def forget() -> None:
-    for cached in (sources.shown, sources.compared, reference_verdicts):
+    for cached in (sources.shown, sources.compared, reference_trials):
         cached.cache_clear()
 
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from dlperf import data
 from dlperf.accounting.mlp import multiplications
-from dlperf.problem import Problem, Summary
+from dlperf.problem import Problem, Question, Summary
 from dlperf.problems.approximators.parameters import EGGHOLDER, ApproximatorsParameters
 from dlperf.problems.shared_parameters import VALIDATION_SHARE, refuse_less_than_a_batch
 from dlperf.training.early_stopping import Schedule
@@ -129,6 +129,13 @@ def work(parameters: ApproximatorsParameters) -> float:
     return float(multiplications(parameters.layers, features) * 3 * examples * parameters.epochs)
 
 
+def questions() -> Sequence[Question]:
+    """Return the assignment's questions, with what answers them."""
+    from dlperf.problems.approximators import questions as asked
+
+    return asked.questions()
+
+
 PROBLEM = Problem(
     name="approximators",
     summary="Depth against width: networks of 1 to 3 hidden layers that approximate the eggholder function.",
@@ -152,6 +159,7 @@ PROBLEM = Problem(
     data_drawn=lambda parameters: parameters.dataset == EGGHOLDER,
     run_trial=run_trial,
     summarize=summarize,
+    questions=questions,
     work=work,
     demo={"max_units": "64", "max_layers": "2", "epochs": "30"},
     example="dlperf approximators --units '64,128;256' --random_seed 0,1,2",

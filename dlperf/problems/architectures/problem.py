@@ -18,7 +18,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from dlperf.problem import Problem, Summary
+from dlperf.problem import Problem, Question, Summary
 from dlperf.problems.architectures.parameters import SUBJECTS, TOTALS, ArchitecturesParameters
 from dlperf.trial import Context, StoredTrial, TrialResult
 
@@ -100,6 +100,13 @@ def summarize(trials: Sequence[StoredTrial[ArchitecturesParameters]]) -> Summary
     return summary(trials)
 
 
+def questions() -> Sequence[Question]:
+    """Return the assignment's questions, with what answers them."""
+    from dlperf.problems.architectures import questions as asked
+
+    return asked.questions()
+
+
 PROBLEM = Problem(
     name="architectures",
     summary="Parameters, activations and multiplications of AlexNet, VGG19, Inception and any Keras model.",
@@ -112,6 +119,7 @@ PROBLEM = Problem(
     data_digest=data_digest,
     run_trial=run_trial,
     summarize=summarize,
+    questions=questions,
     work=lambda parameters: 0.0,
     demo={"subject": ",".join(SUBJECTS)},
     example="dlperf architectures --subject vgg19,keras:DenseNet121",

@@ -17,16 +17,23 @@ if TYPE_CHECKING:
     from dlperf.data.dataset import Dataset
 
 
-def curve_figures(epochs: Callable[..., pd.DataFrame], title: str) -> dict[str, Callable[[], Figure]]:
+def curve_figures(
+    epochs: Callable[..., pd.DataFrame],
+    title: str,
+    published: Callable[[str], plots.Published],
+) -> dict[str, Callable[[], Figure]]:
     """Return functions that draw the notebook's figure and the learning rate, a line per m.
 
     Args:
         epochs: Makes the table of epochs with the named metrics; called when a figure is drawn.
         title: Precedes what a figure shows.
+        published: Returns the published points of a metric, by m.
     """
 
     def figure(metric: str, says: str, **style: Any) -> Figure:
-        return plots.epoch_curves(epochs(metric), metric, "m", title=f"{title}: {says}", **style)
+        return plots.epoch_curves(
+            epochs(metric), metric, "m", title=f"{title}: {says}", published=published(metric), **style
+        )
 
     return {
         "validation_error_by_m": lambda: figure("validation_error", "validation error by copies per image (m)"),

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 
 from dlperf import data
 from dlperf.accounting.resnet import count_resnet
-from dlperf.problem import Problem, Summary
+from dlperf.problem import Problem, Question, Summary
 from dlperf.problems.cutout.parameters import CutoutParameters
 from dlperf.problems.shared_parameters import refuse_other_than_images, verify_examples
 from dlperf.training.early_stopping import Schedule
@@ -95,6 +95,13 @@ def work(parameters: CutoutParameters) -> float:
     return float(forward * (3 * examples + evaluated) * parameters.epochs)
 
 
+def questions() -> Sequence[Question]:
+    """Return the assignment's questions, with what answers them."""
+    from dlperf.problems.cutout import questions as asked
+
+    return asked.questions()
+
+
 PROBLEM = Problem(
     name="cutout",
     summary="ResNet with cutout batch augmentation: validation error and time by copies per image (m).",
@@ -115,6 +122,7 @@ PROBLEM = Problem(
     data_digest=lambda parameters: data.load(parameters.dataset, parameters.data_dir, parameters.reading).digest,
     run_trial=run_trial,
     summarize=summarize,
+    questions=questions,
     work=work,
     demo={"m": "0,4", "dataset": "digits", "depth": "8", "epochs": "4"},
     example="dlperf cutout --m 0,4 --depth 20 --train_examples 5000 --epochs 10",

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from dlperf.problem import Deferred, Summary
+from dlperf.problems import plots
 from dlperf.problems.cutout import sentences
 from dlperf.problems.cutout.figures import curve_figures
 from dlperf.problems.cutout.parameters import CutoutParameters
@@ -22,7 +23,11 @@ def summary(trials: Trials) -> Summary:
     """Lay out a row per trial, and the epochs' curves as rows and figures."""
     trials = sorted(trials, key=lambda t: (t.parameters.m, t.parameters.random_seed))
     first = trials[0].parameters
-    figures = curve_figures(lambda *names: epoch_table(trials, *names), f"ResNet-{first.depth} on {first.dataset}")
+    figures = curve_figures(
+        lambda *names: epoch_table(trials, *names),
+        f"ResNet-{first.depth} on {first.dataset}",
+        lambda metric: plots.published_points("cutout", metric, trials, "m"),
+    )
     epochs = {"epochs": lambda: epoch_table(trials, *trials[0].history)}
     return Summary(
         {"cutout": trial_table(trials)},

@@ -79,7 +79,8 @@ def _curve(trials: Trials, metric: str, title: str) -> Figure:
         for t in trials
         for epoch, value in enumerate(t.history[metric], 1)
     )
-    return plots.epoch_curves(epochs, metric, "optimizer", title=title)
+    published = plots.published_points("optimizers", metric, trials, "optimizer")
+    return plots.epoch_curves(epochs, metric, "optimizer", title=title, published=published)
 
 
 def _by_optimizer(rows: pd.DataFrame, column: str, label: str) -> Figure:

@@ -23,7 +23,7 @@ from collections.abc import Sequence
 from dlperf import data
 from dlperf.accounting.mlp import multiplications
 from dlperf.errors import BadInput
-from dlperf.problem import Problem, Summary
+from dlperf.problem import Problem, Question, Summary
 from dlperf.problems.optimizers.parameters import UNITS, OptimizersParameters
 from dlperf.problems.optimizers.search import next_trials
 from dlperf.problems.shared_parameters import verify_examples
@@ -96,6 +96,13 @@ def work(parameters: OptimizersParameters) -> float:
     )
 
 
+def questions() -> Sequence[Question]:
+    """Return the assignment's questions, with what answers them."""
+    from dlperf.problems.optimizers import questions as asked
+
+    return asked.questions()
+
+
 PROBLEM = Problem(
     name="optimizers",
     summary="Adaptive learning rates on a CIFAR-10 multilayer perceptron, with and without dropout.",
@@ -114,6 +121,7 @@ PROBLEM = Problem(
     run_trial=run_trial,
     next_trials=next_trials,
     summarize=summarize,
+    questions=questions,
     work=work,
     demo={"optimizer": "adam", "dataset": "digits", "epochs": "5"},
     example="dlperf optimizers --optimizer adam,nadam --dropout false --epochs 10",

@@ -21,7 +21,7 @@ from dlperf import data
 from dlperf.accounting.resnet import count_resnet
 from dlperf.environment import gpu_count
 from dlperf.errors import BadInput, EnvironmentMissing
-from dlperf.problem import Distributed, Problem, Summary
+from dlperf.problem import Distributed, Problem, Question, Summary
 from dlperf.problems.scaling.parameters import SYNTHETIC, ScalingParameters, addresses
 from dlperf.problems.shared_parameters import refuse_less_than_a_batch, refuse_other_than_images
 from dlperf.trial import Context, DataUsed, StoredTrial, TrialResult
@@ -163,6 +163,13 @@ def work(parameters: ScalingParameters) -> float:
     return float(3 * forward * parameters.global_batch * steps)
 
 
+def questions() -> Sequence[Question]:
+    """Return the assignment's questions, with what answers them."""
+    from dlperf.problems.scaling import questions as asked
+
+    return asked.questions()
+
+
 PROBLEM = Problem(
     name="scaling",
     summary="Strong and weak scaling with tf.distribute: throughput, time, cost and efficiency against workers.",
@@ -180,6 +187,7 @@ PROBLEM = Problem(
     run_trial=run_trial,
     distributed=Distributed(measure, logged_elsewhere, take_part),
     summarize=summarize,
+    questions=questions,
     work=work,
     demo={"model": "convnet", "dataset": "digits", "steps": "5", "repeats": "2", "batch_size": "128"},
     example="dlperf scaling --workers 1,2 --dataset cifar10",

@@ -8,7 +8,7 @@ import pytest
 
 from dlperf import entry_points
 from dlperf.analysis.settings import settings
-from dlperf.comparison.audit import audit, replay
+from dlperf.page.audit import audit, replay
 from tests.support.trials import stored
 
 

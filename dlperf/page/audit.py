@@ -13,8 +13,8 @@ from typing import Any
 import pandas as pd
 
 from dlperf.analysis.settings import Setting
-from dlperf.comparison.groups import grouped
 from dlperf.metric_names import best, higher_is_better
+from dlperf.page.groups import grouped
 from dlperf.training.early_stopping import EarlyStopping
 from dlperf.trial import StoredTrial
 

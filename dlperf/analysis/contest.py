@@ -1,0 +1,182 @@
+"""Sentences that say what repetitions show, and no more: words of direction follow the sign of a significant effect."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from dlperf.analysis.inference import FEWEST, LEVEL, Effect, holm, mean_effect
+from dlperf.analysis.statistics import Mean, mean_of
+from dlperf.tables import cell
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+BySeed = Mapping[Any, float]
+"""Values of one kind of trial by what pairs them with those of another: a random seed, or a total of units."""
+
+
+@dataclass(frozen=True)
+class Rival:
+    """A kind of trial beside the best.
+
+    Attributes:
+        name: Its name.
+        mean: Its values.
+        behind: By how much it lies behind the best one, paired; None of the best itself.
+        p: Of that effect, adjusted for the number of rivals (Holm 1979); 1 where there are too few pairs to tell.
+    """
+
+    name: str
+    mean: Mean
+    behind: Effect | None
+    p: float
+
+
+@dataclass(frozen=True)
+class Contest:
+    """Kinds of trial in the order of their means by one quantity.
+
+    Attributes:
+        what: The quantity, as a sentence names it.
+        unit: Its unit, as it stands behind a number.
+        lower_is_better: Whether the best has the lowest mean.
+        rivals: The best first.
+    """
+
+    what: str
+    unit: str
+    lower_is_better: bool
+    rivals: tuple[Rival, ...]
+
+    @property
+    def beaten(self) -> list[Rival]:
+        """Those that are significantly behind the best."""
+        return [rival for rival in self.rivals[1:] if rival.p <= LEVEL]
+
+    @property
+    def is_decided(self) -> bool:
+        """Whether the best beats every other."""
+        return len(self.rivals) > 1 and len(self.beaten) == len(self.rivals) - 1
+
+    @property
+    def pairs(self) -> int:
+        """The fewest pairs that a comparison with the best rests on."""
+        return min((rival.behind.n for rival in self.rivals[1:] if rival.behind), default=0)
+
+    def in_words(self, drawn: str = "random seeds") -> str:
+        """Say who is first, if anybody is; with too few values only what was measured.
+
+        Args:
+            drawn: What the values are.
+        """
+        first = self.rivals[0]
+        if len(self.rivals) == 1:
+            return f"{first.name} alone was measured: {self.what} {self._with_unit(mean_in_words(first.mean))}."
+        if self.is_decided:
+            return self._order(first, self.rivals[1])
+        listed = ", ".join(f"{rival.name} {self._with_unit(cell(rival.mean.mean))}" for rival in self.rivals)
+        if self.pairs < FEWEST:
+            return (
+                f"Not shown: the {self.what} was {listed}; there are {self.pairs} of the {FEWEST} {drawn} that can "
+                f"tell."
+            )
+        level = [rival for rival in self.rivals[1:] if rival.p > LEVEL]
+        seen = max((r.behind.detectable for r in level if r.behind and r.behind.n), default=float("nan"))
+        enough = f"; a difference of {self._with_unit(cell(seen))} would have been seen" if seen == seen else ""
+        return (
+            f"Not shown: {self.pairs} {drawn} do not tell {first.name} from {_listed([rival.name for rival in level])} "
+            f"by {self.what} ({listed}){enough}."
+        )
+
+    def _order(self, first: Rival, second: Rival) -> str:
+        assert second.behind is not None
+        comparative, superlative, more = ("lower", "lowest", "more") if self.lower_is_better else (
+            "higher", "highest", "less"
+        )  # fmt: skip
+        values = [self._with_unit(mean_in_words(rival.mean)) for rival in (first, second)]
+        size = self._with_unit(_size(second.behind))
+        if len(self.rivals) == 2:
+            return (
+                f"{first.name} has a {comparative} {self.what} than {second.name}: {values[0]} against {values[1]}, "
+                f"which is {size} {more}."
+            )
+        return (
+            f"{first.name} has the {superlative} {self.what}: {values[0]}; the next, {second.name}, has {values[1]}, "
+            f"which is {size} {more}."
+        )
+
+    def _with_unit(self, text: str) -> str:
+        return f"{text} {self.unit}".rstrip()
+
+    def table(self) -> pd.DataFrame:
+        """Lay out every number of the sentence.
+
+        Columns: name; n; mean, low, high, the mean and its 95 % interval; behind, behind_low, behind_high, how far it
+        lies behind the first, paired; detectable, what would have been seen; p, adjusted.
+        """
+        import pandas as pd
+
+        return pd.DataFrame(
+            {
+                **{"name": rival.name, "n": rival.mean.n, "mean": rival.mean.mean},
+                **{"low": rival.mean.low, "high": rival.mean.high},
+                **{
+                    name: getattr(rival.behind, of) if rival.behind else float("nan")
+                    for name, of in (("behind", "value"), ("behind_low", "low"), ("behind_high", "high"))
+                },
+                "detectable": rival.behind.detectable if rival.behind else float("nan"),
+                "p": rival.p if rival.behind else float("nan"),
+            }
+            for rival in self.rivals
+        )
+
+
+def contest(kinds: Mapping[str, BySeed], what: str, *, lower_is_better: bool, unit: str = "") -> Contest:
+    """Compare kinds of trial by their means; a kind without a value takes no part.
+
+    Args:
+        kinds: Values by name of the kind, then by what pairs them.
+        what: The quantity, as a sentence names it.
+        lower_is_better: Whether lower values are better.
+        unit: Its unit, as it stands behind a number.
+
+    Raises:
+        ValueError: No kind has a value.
+    """
+    means = {name: mean_of(list(values.values())) for name, values in kinds.items() if values}
+    if not means:
+        raise ValueError(f"no kind of trial has a value of {what}")
+    order = sorted(means, key=lambda name: means[name].mean * (1 if lower_is_better else -1))
+    first = kinds[order[0]]
+    sign = 1 if lower_is_better else -1
+    effects = [_paired(first, kinds[name], sign) for name in order[1:]]
+    ps = holm([effect.p if effect.n >= FEWEST else 1.0 for effect in effects])
+    rivals = [Rival(order[0], means[order[0]], None, 1.0)]
+    rivals += [Rival(name, means[name], effect, p) for name, effect, p in zip(order[1:], effects, ps, strict=True)]
+    return Contest(what, unit, lower_is_better, tuple(rivals))
+
+
+def seeds_to_settle(tried: int) -> str:
+    """Return the random seeds, with commas between, that are worth a try: as many as can tell, or twice as many."""
+    return ",".join(map(str, range(FEWEST if tried < FEWEST else 2 * tried)))
+
+
+def mean_in_words(mean: Mean) -> str:
+    """Write a mean with its 95 % interval, which one value does not have."""
+    return cell(mean.mean) + (f" ({cell(mean.low)} to {cell(mean.high)})" if mean.n > 1 else "")
+
+
+def _paired(first: BySeed, other: BySeed, sign: int) -> Effect:
+    differences = [sign * (other[key] - first[key]) for key in first if key in other]
+    return mean_effect(differences) if differences else Effect(0, float("nan"))
+
+
+def _size(effect: Effect) -> str:
+    low, high = sorted((abs(effect.low), abs(effect.high)))
+    return f"{cell(abs(effect.value))} ({cell(low)} to {cell(high)})"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))

@@ -1,0 +1,1 @@
+"""One page that reads like the notebook, made from stored trials alone."""

@@ -1,0 +1,72 @@
+"""The questions of problem 5, and what trials answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from statistics import fmean
+
+import pandas as pd
+
+from dlperf.analysis.contest import Contest, contest, seeds_to_settle
+from dlperf.problem import Answer, Question
+from dlperf.problems.approximators.parameters import ApproximatorsParameters
+from dlperf.trial import StoredTrial
+
+Trial = StoredTrial[ApproximatorsParameters]
+Trials = Sequence[Trial]
+
+
+def questions() -> tuple[Question, ...]:
+    """Return the assignment's questions."""
+    return (
+        Question(
+            "approximators/depth",
+            "Does depth beat width: at equal units, do more hidden layers have a lower RMSE?",
+            lambda trials: _by_depth(trials, lambda t: t.metrics["test_rmse"], "test RMSE at equal units"),
+            figures=("rmse_by_total_units", "rmse_by_num_params"),
+            claims=("approximators/*",),
+        ),
+        Question(
+            "approximators/time",
+            "What does depth cost in time?",
+            lambda trials: _by_depth(
+                trials, lambda t: t.metrics["train_seconds"], "training time at equal units", unit="s"
+            ),
+            figures=("train_seconds_by_num_params",),
+            claims=("approximators/*time*", "approximators/*faster*", "approximators/*converge*"),
+        ),
+    )
+
+
+def _by_depth(trials: Trials, read: Callable[[Trial], float], what: str, unit: str = "") -> Answer | None:
+    """Compare every depth with the next shallower one, at the totals of units that both have."""
+    totals: dict[int, dict[int, list[float]]] = {}
+    for trial in trials:
+        layers = trial.parameters.layers
+        totals.setdefault(len(layers), {}).setdefault(sum(layers), []).append(read(trial))
+    depths = sorted(totals)
+    contests = []
+    for shallow, deep in pairwise(depths):
+        common = sorted(set(totals[shallow]) & set(totals[deep]))
+        if common:
+            kinds = {f"depth {d}": {total: fmean(totals[d][total]) for total in common} for d in (shallow, deep)}
+            contests.append((len(common), contest(kinds, what, lower_is_better=True, unit=unit)))
+    if not contests:
+        return None
+    sentence = " ".join(
+        f"At the {count} totals of units that networks of {_both(result)} have: {result.in_words('totals of units')}"
+        for count, result in contests
+    )
+    settled = all(result.is_decided for _, result in contests)
+    table = pd.concat([result.table().assign(totals=count) for count, result in contests], ignore_index=True)
+    return Answer(sentence, table, "" if settled else _all_networks(trials))
+
+
+def _both(result: Contest) -> str:
+    return " and ".join(sorted(rival.name for rival in result.rivals))
+
+
+def _all_networks(trials: Trials) -> str:
+    first, seeds = trials[0].parameters, len({trial.parameters.random_seed for trial in trials})
+    return f"mlflow run . -e approximators -P protocol={first.protocol} -P random_seed={seeds_to_settle(seeds)}"

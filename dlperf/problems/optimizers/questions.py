@@ -1,0 +1,162 @@
+"""The questions of problem 1, and what trials answer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from dlperf.analysis.contest import Contest, contest, seeds_to_settle
+from dlperf.problem import Answer, Question
+from dlperf.problems.optimizers.parameters import OptimizersParameters
+from dlperf.problems.optimizers.tables import rule_table
+from dlperf.trial import StoredTrial
+
+Trials = Sequence[StoredTrial[OptimizersParameters]]
+
+_NAMES = {
+    **{"adagrad": "AdaGrad", "rmsprop": "RMSProp", "rmsprop_nesterov": "RMSProp with Nesterov momentum"},
+    **{"nadam": "Nadam", "adadelta": "AdaDelta", "adam": "Adam"},
+}
+_LOSS = ("*-loss", "*-cross-entropy", "adam-better-convergence*")
+
+
+def questions() -> tuple[Question, ...]:
+    """Return the assignment's questions, and the one that a practitioner has."""
+    return (
+        Question(
+            "optimizers/update-rules",
+            "How do the five methods update the weights, and how do AdaDelta and Adam differ from RMSProp?",
+            _rules,
+            claims=tuple(
+                f"optimizers/{name}"
+                for name in ("*-momentum", "adam-variance", "nadam-is-rmsprop-nesterov", "*-higher-rate")
+            ),
+        ),
+        Question(
+            "optimizers/training-loss",
+            "Which method has the lowest training loss without dropout?",
+            lambda trials: _loss(trials, dropout=False),
+            figures=("train_loss_without_dropout", "train_cross_entropy_without_dropout"),
+            claims=tuple(f"optimizers/{pattern}" for pattern in _LOSS),
+        ),
+        Question(
+            "optimizers/dropout",
+            "What changes with dropout, in the loss and in the time?",
+            _dropout,
+            figures=("train_loss_with_dropout", "seconds_per_epoch"),
+            claims=("optimizers/*dropout*", "optimizers/*time-ratio", "optimizers/*-slowest", "optimizers/*-fastest"),
+        ),
+        Question(
+            "optimizers/test-accuracy",
+            "Which method has the highest test accuracy, so which one would you take?",
+            _accuracy,
+            figures=("test_accuracy",),
+            claims=("optimizers/*-accura*",),
+        ),
+    )
+
+
+def _rules(trials: Trials) -> Answer:
+    rules = dict.fromkeys((trial.parameters.update_rule, trial.parameters.update_rules) for trial in trials)
+    generations = {generation for _, generation in rules}
+    of = "TensorFlow 2.3, as in the notebook" if generations == {"notebook"} else "Keras 3"
+    return Answer(
+        f"All of them divide the step by a root mean square of past gradients. Adam and Nadam also average the "
+        f"gradient itself, which is momentum; AdaDelta averages its own steps for their units, which is none; RMSProp "
+        f"has neither. The rules here are those of {of}; the table has their hyper-parameters.",
+        rule_table(list(rules)),
+    )
+
+
+def _loss(trials: Trials, *, dropout: bool) -> Answer | None:
+    kinds = [trial for trial in _trained(trials) if trial.parameters.dropout == dropout]
+    if not kinds:
+        return None
+    by_loss = _contest(kinds, "train_loss", "training loss", lower_is_better=True)
+    sentence = by_loss.in_words()
+    by_entropy = _contest(kinds, "train_cross_entropy", "cross-entropy", lower_is_better=True)
+    if by_loss.is_decided and by_entropy.is_decided and by_loss.rivals[0].name != by_entropy.rivals[0].name:
+        sentence += f" Without the L2 penalty, which is part of that loss, {_lower_first(by_entropy.in_words())}"
+    return Answer(sentence, _tables(by_loss, by_entropy), _more_seeds(kinds, by_loss))
+
+
+def _dropout(trials: Trials) -> Answer | None:
+    kinds = _trained(trials)
+    if {trial.parameters.dropout for trial in kinds} != {False, True}:
+        return None
+    names = {False: "training without dropout", True: "training with dropout"}
+    losses = contest(
+        {name: _paired(kinds, "train_loss", dropout) for dropout, name in names.items()},
+        "training loss over optimizers and random seeds",
+        lower_is_better=True,
+    )
+    times = contest(
+        {name: _paired(kinds, "seconds_per_epoch", dropout) for dropout, name in names.items()},
+        "time of an epoch",
+        lower_is_better=True,
+        unit="s",
+    )
+    drawn = "pairs of optimizer and random seed"
+    sentence = f"{_upper_first(losses.in_words(drawn))} {_upper_first(times.in_words(drawn))}"
+    return Answer(sentence, _tables(losses, times), _more_seeds(kinds, losses, times))
+
+
+def _accuracy(trials: Trials) -> Answer | None:
+    kinds = [trial for trial in _trained(trials) if "test_accuracy" in trial.metrics]
+    if not kinds:
+        return None
+    by_accuracy = _contest(kinds, "test_accuracy", "test accuracy", lower_is_better=False)
+    return Answer(by_accuracy.in_words(), by_accuracy.table(), _more_seeds(kinds, by_accuracy))
+
+
+def _contest(trials: Trials, metric: str, what: str, *, lower_is_better: bool) -> Contest:
+    several = len({trial.parameters.dropout for trial in trials}) > 1
+    kinds: dict[str, dict[Any, float]] = {}
+    for trial in trials:
+        parameters = trial.parameters
+        rate = len({t.parameters.learning_rate for t in trials if t.parameters.optimizer == parameters.optimizer}) > 1
+        name = _NAMES[parameters.optimizer] + (f" at {parameters.learning_rate:g}" if rate else "")
+        name += " with dropout" if several and parameters.dropout else ""
+        kinds.setdefault(name, {})[parameters.random_seed] = trial.metrics[metric]
+    return contest(kinds, what, lower_is_better=lower_is_better)
+
+
+def _paired(trials: Trials, metric: str, dropout: bool) -> dict[Any, float]:
+    return {
+        (t.parameters.optimizer, t.parameters.learning_rate, t.parameters.random_seed): (
+            t.metrics["train_seconds"] / t.metrics["epochs_run"] if metric == "seconds_per_epoch" else t.metrics[metric]
+        )
+        for t in trials
+        if t.parameters.dropout == dropout
+    }
+
+
+def _trained(trials: Trials) -> list[StoredTrial[OptimizersParameters]]:
+    return [trial for trial in trials if trial.parameters.stage == "final"]
+
+
+def _tables(*contests: Contest) -> Any:
+    import pandas as pd
+
+    return pd.concat([c.table().assign(quantity=c.what.partition(",")[0]) for c in contests], ignore_index=True)
+
+
+def _more_seeds(trials: Trials, *contests: Contest) -> str:
+    """The command that would settle what is not decided; "" where all is, and where nothing is compared."""
+    if all(result.is_decided or len(result.rivals) == 1 for result in contests):
+        return ""
+    optimizers = ",".join(dict.fromkeys(trial.parameters.optimizer for trial in trials))
+    dropout = ",".join(dict.fromkeys(str(trial.parameters.dropout).lower() for trial in trials))
+    first, seeds = trials[0].parameters, len({trial.parameters.random_seed for trial in trials})
+    return (
+        f"mlflow run . -e optimizers -P optimizer={optimizers} -P dropout={dropout} -P epochs={first.epochs} "
+        f"-P protocol={first.protocol} -P random_seed={seeds_to_settle(seeds)}"
+    )
+
+
+def _upper_first(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _lower_first(text: str) -> str:
+    return text[:1].lower() + text[1:] if text.startswith("Not ") else text

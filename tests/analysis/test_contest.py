@@ -1,0 +1,87 @@
+"""What sentences say follows from the numbers: direction from the sign, and nothing below significance."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dlperf.analysis.contest import Contest, contest, seeds_to_settle
+from dlperf.analysis.inference import FEWEST, LEVEL
+from dlperf.tables import cell
+
+NUMBER = re.compile(r"(?<![\w.])-?[\d,]*\d(?:\.\d+)?(?:e[+-]?\d+)?")
+WORDS_OF_ORDER = re.compile(r"\b(lower|lowest|higher|highest|more|less|next)\b")
+
+values = st.floats(0.001, 1000, allow_nan=False).map(lambda value: float(f"{value:.3g}"))
+kinds = st.dictionaries(
+    st.sampled_from(["Adam", "AdaGrad", "Nadam", "RMSProp"]),
+    st.dictionaries(st.integers(0, 9), values, min_size=1, max_size=8),
+    min_size=1,
+    max_size=4,
+)
+
+
+def numbers_of(result: Contest) -> set[str]:
+    """Every number that a sentence may hold: the table's, their absolute values, and counts."""
+    table = result.table().drop(columns=["name"])
+    shown = {cell(value) for column in table for value in table[column]}
+    return shown | {text.removeprefix("-") for text in shown} | {str(result.pairs), str(FEWEST)}
+
+
+@settings(max_examples=60, deadline=None)
+@given(kinds, st.booleans())
+def test_a_sentence_says_what_its_numbers_carry(made: dict[str, dict[int, float]], lower: bool) -> None:
+    result = contest(made, "loss", lower_is_better=lower)
+    sentence = result.in_words()
+    assert set(NUMBER.findall(sentence)) <= numbers_of(result), sentence
+    means = [rival.mean.mean for rival in result.rivals]
+    assert means == sorted(means, reverse=not lower)
+    if not result.is_decided:
+        assert not WORDS_OF_ORDER.search(sentence), sentence
+        return
+    first, second = result.rivals[:2]
+    assert second.behind is not None
+    assert second.behind.value > 0
+    assert all(
+        rival.p <= LEVEL and rival.behind is not None and rival.behind.n >= FEWEST for rival in result.rivals[1:]
+    )
+    superlative, comparative = ("lowest", "lower") if lower else ("highest", "higher")
+    assert f" {superlative if len(made) > 2 else comparative} loss" in sentence
+    assert sentence.startswith(f"{first.name} has ")
+
+
+@given(st.lists(values, min_size=2, max_size=FEWEST - 1))
+def test_fewer_pairs_than_five_never_decide(seeds: list[float]) -> None:
+    made = {"Adam": dict(enumerate(seeds)), "AdaGrad": {seed: value * 100 for seed, value in enumerate(seeds)}}
+    assert contest(made, "loss", lower_is_better=True).in_words().startswith("Not shown: ")
+
+
+def test_a_plain_difference_is_said_with_its_interval() -> None:
+    adam = {seed: 1.0 + seed / 1000 for seed in range(5)}
+    slower = {seed: value + 0.5 + (-1) ** seed / 100 for seed, value in adam.items()}
+    said = contest({"AdaGrad": slower, "Adam": adam}, "training loss", lower_is_better=True, unit="nats").in_words()
+    assert said == (
+        "Adam has a lower training loss than AdaGrad: 1.002 (1 to 1.004) nats against 1.504 (1.49 to 1.518) nats, "
+        "which is 0.502 (0.4884 to 0.5156) nats more."
+    )
+
+
+def test_what_cannot_be_told_apart_names_what_would_have_been_seen() -> None:
+    one = {seed: 1.0 + 0.1 * (-1) ** seed for seed in range(6)}
+    other = {seed: 1.0 - 0.1 * (-1) ** seed for seed in range(6)}
+    said = contest({"A": one, "B": other}, "loss", lower_is_better=True).in_words()
+    assert said.startswith("Not shown: 6 random seeds do not tell A from B by loss (A 1, B 1); a difference of 0.")
+    assert said.endswith(" would have been seen.")
+
+
+def test_no_value_at_all_is_no_contest() -> None:
+    with pytest.raises(ValueError, match="no kind of trial has a value of loss"):
+        contest({"A": {}}, "loss", lower_is_better=True)
+
+
+@pytest.mark.parametrize(("tried", "seeds"), [(0, 5), (4, 5), (5, 10), (7, 14)])
+def test_seeds_worth_a_try(tried: int, seeds: int) -> None:
+    assert len(seeds_to_settle(tried).split(",")) == seeds

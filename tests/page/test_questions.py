@@ -1,0 +1,80 @@
+"""The assignment's questions: answered by every problem's trials, with no number that stands in no table."""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from typing import Any
+
+import pytest
+
+from dlperf import entry_points
+from dlperf.claims.ledger import claims
+from dlperf.entry_points import PROBLEMS
+from dlperf.page.chapter import chapter
+from dlperf.page.html import explanation
+from dlperf.tables import cell
+from dlperf.tracking.reference import reference_trials
+from tests.support.trials import stored
+
+COUNTS = {"optimizers": 50, "scaling": 10, "cutout": 30, "approximators": 143}
+NUMBER = re.compile(r"(?<![\w.])[\d,]*\d(?:\.\d+)?")
+# What a sentence says besides its table's numbers: versions, percentages of intervals, sizes of filters.
+FIXED = {"2.3", "3", "1", "5", "13", "256"}
+
+
+def trials_of(problem: str) -> Any:
+    if problem == "architectures":
+        return reference_trials(problem)
+    return [stored(problem, number) for number in range(COUNTS[problem])]
+
+
+@pytest.mark.parametrize("name", PROBLEMS)
+def test_every_question_of_a_whole_sweep_has_an_answer(name: str) -> None:
+    problem: Any = entry_points.load_problem(name)
+    made = chapter(problem, trials_of(name))
+    answered = {each.question.name: each.answer for each in made.answers}
+    without = [question for question, answer in answered.items() if answer is None]
+    assert set(without) <= {"scaling/reduction", "architectures/any-model"}
+    for question, answer in answered.items():
+        if answer is None:
+            continue
+        assert answer.sentence.endswith(".")
+        assert answer.table is not None
+        shown = {cell(value).removeprefix("-") for column in answer.table for value in answer.table[column]}
+        shown |= {str(len(answer.table)), *NUMBER.findall(" ".join(map(str, answer.table.to_numpy().ravel())))}
+        if name != "architectures":  # shares of closed forms are computed in the sentence
+            missing = set(NUMBER.findall(answer.sentence)) - shown - FIXED - {"20", "40.75", "6"}
+            assert not missing, (question, missing, answer.sentence)
+
+
+def test_a_single_trial_answers_without_a_comparative() -> None:
+    made = chapter(entry_points.load_problem("optimizers"), [stored("optimizers", number) for number in range(10)])
+    said = {each.question.name: each.answer for each in made.answers}
+    for question in ("optimizers/training-loss", "optimizers/test-accuracy"):
+        answer = said[question]
+        assert answer
+        assert answer.sentence.startswith("Not shown: ")
+        assert answer.command.endswith("-P random_seed=0,1,2,3,4")
+
+
+def test_every_pattern_of_claims_matches_one_and_every_claim_stands_below_a_question() -> None:
+    for name in PROBLEMS:
+        names = [claim.id for claim in claims(name)]
+        patterns = [p for question in entry_points.load_problem(name).questions() for p in question.claims]
+        assert all(fnmatch.filter(names, pattern) for pattern in patterns), name
+        homeless = [claim for claim in names if not any(fnmatch.fnmatchcase(claim, p) for p in patterns)]
+        assert not homeless, homeless
+
+
+def test_every_question_has_an_explanation() -> None:
+    for name in PROBLEMS:
+        for question in entry_points.load_problem(name).questions():
+            assert len(explanation(question.name)) > 200
+
+
+def test_a_problem_without_trials_has_questions_and_claims_alone() -> None:
+    made = chapter(entry_points.load_problem("cutout"), [])
+    assert not made.settings
+    assert all(each.answer is None for each in made.answers)
+    assert sum(len(each.verdicts) for each in made.answers) == len(claims("cutout"))
