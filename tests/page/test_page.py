@@ -126,7 +126,7 @@ class TestInChromium:
 
     @pytest.mark.parametrize("scheme", ["light", "dark"])
     def test_axe_finds_no_fault(self, browser: Any, scheme: str) -> None:
-        """Contrast, landmarks, names: WCAG 2.1 A and AA and axe's own good practice, with the folds of the questions open."""
+        """Contrast, landmarks, names: WCAG 2.1 A and AA and axe's good practice, with the questions' folds open."""
         from axe_core_python.selenium import Axe
 
         media = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}

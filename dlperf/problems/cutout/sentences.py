@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import fmean
 
+from dlperf.analysis.contest import contest
 from dlperf.analysis.measures import by_seed, measured
-from dlperf.analysis.wording import difference, seeds, span
+from dlperf.analysis.wording import seeds, span
 from dlperf.problems.cutout.parameters import CutoutParameters
 from dlperf.tables import cell
 from dlperf.trial import StoredTrial
@@ -23,9 +24,7 @@ def of_trials(trials: Sequence[StoredTrial[CutoutParameters]]) -> str:
     if len(copies) == 1:
         errors = [trial.metrics["test_error"] for trial in trials]
         return f"m={copies[0]}: a test error of {span(errors)} over {seeds(len(errors))}."
-    first, second = (
-        (f"m={m}", by_seed(t, measured(t, "test_error"))) for m, t in ((copies[0], least), (copies[-1], most))
-    )
+    kinds = {f"m={m}": by_seed(t, measured(t, "test_error")) for m, t in ((copies[0], least), (copies[-1], most))}
     times = [fmean(t.metrics["train_seconds"] for t in kind) for kind in (least, most)]
     took = f"training took {cell(times[0])} and {cell(times[1])} seconds"
-    return f"{difference('the test error', first, second)[:-1]}; {took}."
+    return f"{contest(kinds, 'test error', lower_is_better=True).in_words()} T{took[1:]}."

@@ -6,7 +6,8 @@ from typing import Any
 
 import pandas as pd
 
-from dlperf.analysis.wording import BySeed, lead, span
+from dlperf.analysis.contest import BySeed, contest
+from dlperf.analysis.wording import span
 from dlperf.tables import cell
 
 
@@ -21,7 +22,8 @@ def of_trials(rows: pd.DataFrame) -> str:
     for dropout, half in rows.groupby("dropout", sort=False):
         kinds = _by_seed(half, "final_train_loss")
         if len(kinds) > 1:
-            said.append(f"{_with(dropout).capitalize()} {lead('final training loss', kinds, lower_is_better=True)}")
+            result = contest(kinds, "final training loss", lower_is_better=True)
+            said.append(f"{_with(dropout).capitalize()}: {result.in_words()}")
     return " ".join(said)
 
 
