@@ -105,9 +105,13 @@ class Archive:
                 f"the archive {self.name}: {file} is damaged: its bytes are not those of its index"
             )
         try:
-            return parts.read(file)
+            trials = parts.read(file)
         except ValueError as error:
             raise EnvironmentMissing(f"the archive {self.name}: {file} is no part of one: {one_line(error)}") from error
+        listed = {trial.run_id for trial in trials if trial.problem == part["problem"] and trial.started >= 0}
+        if not len(listed) == len(trials) == part["trials"]:
+            raise EnvironmentMissing(f"the archive {self.name}: {file} has other trials than its index says")
+        return trials
 
 
 def opened(parameter: str, name: str) -> Archive:
@@ -145,14 +149,16 @@ def _index(name: str, file: Path) -> list[dict[str, Any]]:
     try:
         index = json.loads(file.read_bytes())
         number, listed = index["format"], index["parts"]
-        if isinstance(number, int) and number > FORMAT:
+        if isinstance(number, int | float) and number > FORMAT:
             raise EnvironmentMissing(
                 f"the archive {name} has format {number}, of a newer dlperf; this one ({dlperf.__version__}) reads "
                 f"format {FORMAT}"
             )
-        if number != FORMAT or not all(map(_is_part, listed)):
+        if number != FORMAT or isinstance(number, bool) or not all(map(_is_part, listed)):
             raise ValueError("a part lacks what tells it")
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        if len({part["file"] for part in listed}) < len(listed):
+            raise ValueError("a part is listed twice")
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise EnvironmentMissing(f"the archive {name}: {file} is damaged, or no index ({one_line(error)})") from error
     return list(listed)
 
@@ -163,4 +169,5 @@ def _is_part(listed: Any) -> bool:
     return (
         all(isinstance(listed[name], kind) for name, kind in kinds.items())
         and Path(listed["file"]).name == listed["file"]
+        and "\0" not in listed["file"]
     )

@@ -75,6 +75,9 @@ def read(file: Path) -> list[ArchivedTrial]:
         raise ValueError(f"it cannot be read as Parquet ({error})") from error
     if not table.schema.equals(_schema()):
         raise ValueError(f"its columns are {', '.join(table.schema.names)}, or of other types than a part's")
+    lacking = [name for name in table.schema.names if _lacks_values(table[name].combine_chunks())]
+    if lacking:
+        raise ValueError(f"a row lacks its {lacking[0]}")
     rows = table.drop_columns(["curves"]).to_pylist(maps_as_pydicts="strict")
     curves = _read_curves(table["curves"].combine_chunks())
     return [ArchivedTrial(**row, curves=own) for row, own in zip(rows, curves, strict=True)]
@@ -93,6 +96,21 @@ def _schema() -> pyarrow.Schema:
             ("curves", pa.list_(curve)),
         ]
     )
+
+
+def _lacks_values(column: Any) -> bool:
+    """Whether a value is missing, in the column itself or in what its rows hold."""
+    import pyarrow as pa
+
+    if column.null_count:
+        return True
+    if pa.types.is_map(column.type):
+        return bool(column.items.null_count)
+    if pa.types.is_list(column.type):
+        return _lacks_values(column.values)
+    if pa.types.is_struct(column.type):
+        return any(_lacks_values(child) for child in column.flatten())
+    return False
 
 
 def _curve(name: str, values: Mapping[int, float]) -> dict[str, Any]:

@@ -1,9 +1,7 @@
-"""Archives: written from a store, read beside one and into one; and what is damaged, foreign or newer."""
+"""Archives: written from a store, read beside one and into one."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -11,11 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
-import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pyarrow import parquet
 
 from dlperf.analysis.settings import settings as sorted_out
 from dlperf.archive import folder as archive_folder
@@ -26,9 +22,9 @@ from dlperf.claims.ledger import claims
 from dlperf.claims.verdicts import Verdict, verdicts
 from dlperf.cli import main
 from dlperf.entry_points import PROBLEMS, load_problem
-from dlperf.errors import BadInput, EnvironmentMissing
 from dlperf.tracking import query
 from dlperf.tracking.archived import ArchivedRuns
+from tests.support.archives import archived as trial
 from tests.support.made_trials import log, made, new_store
 
 TEXTS = st.dictionaries(st.text(min_size=1, max_size=8), st.text(max_size=20), max_size=4)
@@ -47,13 +43,6 @@ TRIALS = st.builds(
     metrics=st.dictionaries(st.text(min_size=1, max_size=8), NUMBERS, max_size=4),
     curves=CURVES,
 )
-
-
-def trial(run_id: str = "a1", **changes: Any) -> ArchivedTrial:
-    facts = {"tags": {"dlperf.version": "0.2.0"}, "metrics": {"test_error": 0.1}, "curves": {"train_loss": {1: 2.0}}}
-    times = {"started": 1, "ended": 2}
-    common = {"name": "cutout m=0", "problem": "cutout", "sweep": "5" * 32, "params": {"m": "0"}}
-    return ArchivedTrial(run_id=run_id, **{**common, **times, **facts, **changes})
 
 
 @given(st.lists(TRIALS, min_size=1, max_size=4, unique_by=lambda trial: trial.run_id))
@@ -85,79 +74,6 @@ def test_an_archive_that_was_being_added_to_stays_what_it_was(tmp_path: Path, mo
     with pytest.raises(ZeroDivisionError):
         archive.add("6" * 32, [trial("a2")])
     assert [t.run_id for t in opened("archive", str(tmp_path)).trials()] == ["a1"]
-
-
-@pytest.fixture
-def archive(tmp_path: Path) -> Path:
-    Archive("made", tmp_path / "made").folder.mkdir()
-    Archive("made", tmp_path / "made").add("5" * 32, [trial()])
-    return tmp_path / "made"
-
-
-def test_a_folder_without_an_index_is_none(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match=r"^archive=.*: must be reference or the folder of an archive"):
-        opened("archive", str(tmp_path))
-
-
-@pytest.mark.parametrize(
-    "index",
-    [
-        "",
-        "{",
-        "[]",
-        "null",
-        '{"format": 1}',
-        '{"format": 0, "parts": []}',
-        '{"format": "1", "parts": []}',
-        '{"format": 1, "parts": [{"file": "x"}]}',
-        '{"format": 1, "parts": [7]}',
-        '{"format": 1, "parts": 7}',
-        '{"format": 1, "parts": [{"file": "../x", "sha256": "", "problem": "cutout", "sweep": "", "trials": 1}]}',
-    ],
-)
-def test_an_index_that_is_none_is_refused(archive: Path, index: str) -> None:
-    (archive / "index.json").write_text(index)
-    with pytest.raises(EnvironmentMissing, match=r"index\.json is damaged, or no index") as error:
-        opened("archive", str(archive))
-    assert "\n" not in str(error.value)
-
-
-def test_a_newer_archive_is_refused(archive: Path) -> None:
-    index = json.loads((archive / "index.json").read_text())
-    (archive / "index.json").write_text(json.dumps({**index, "format": 2, "parts": "of another kind"}))
-    with pytest.raises(EnvironmentMissing, match=r"has format 2, of a newer dlperf"):
-        opened("archive", str(archive))
-
-
-@pytest.mark.parametrize("change", ["truncated", "one byte", "gone", "a folder"])
-def test_a_damaged_part_is_refused(archive: Path, change: str) -> None:
-    (part,) = archive.glob("*.parquet")
-    content = bytearray(part.read_bytes())
-    part.unlink()
-    if change == "truncated":
-        part.write_bytes(content[:-10])
-    elif change == "one byte":
-        content[len(content) // 2] ^= 1
-        part.write_bytes(content)
-    elif change == "a folder":
-        part.mkdir()
-    with pytest.raises(EnvironmentMissing, match=r"cutout-555555555555\.parquet (is damaged|cannot be read)"):
-        list(opened("archive", str(archive)).trials())
-
-
-@pytest.mark.parametrize("content", ["text", "other columns"])
-def test_a_foreign_part_is_refused(archive: Path, content: str) -> None:
-    """Its checksum may be right: somebody else's program may have written the index."""
-    (part,) = archive.glob("*.parquet")
-    if content == "text":
-        part.write_text("no Parquet")
-    else:
-        parquet.write_table(pa.table({"run_id": ["a"], "loss": [1.0]}), part)
-    index = json.loads((archive / "index.json").read_text())
-    index["parts"][0]["sha256"] = hashlib.sha256(part.read_bytes()).hexdigest()
-    (archive / "index.json").write_text(json.dumps(index))
-    with pytest.raises(EnvironmentMissing, match="is no part of one: it"):
-        list(opened("archive", str(archive)).trials())
 
 
 def texts(archive: Archive) -> set[str]:
