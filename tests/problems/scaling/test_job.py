@@ -22,6 +22,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dlperf import onednn
+from dlperf.data.user_data import Reading
 from dlperf.errors import BadInput, OutOfMemory, TrialFailed
 from dlperf.parameters import parse
 from dlperf.problems.scaling.job import Job, rows_of
@@ -64,6 +65,7 @@ def config(index: int, strategy: str, **other: Any) -> WorkerConfig:
         **{"strategy": strategy, "collective": "ring", "all_reduce": "", "model": "convnet", "dataset": "synthetic"},
         **{"data_dir": "", "train_examples": 500, "batch_size": 64, "learning_rate": 0.05, "random_seed": 0},
         "onednn": onednn.default(),
+        "reading": Reading(),
         **other,
     }
     return WorkerConfig(**given)
