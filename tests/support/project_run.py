@@ -33,7 +33,7 @@ def project_run(
         python, *arguments = shlex.split(command)
         assert (python, work_dir) == ("python", str(ROOT))
         named = local.get_run_env_vars(run_id, experiment_id)
-        process = desk.popen([sys.executable, *arguments], **environment, **named)
+        process = desk.popen([sys.executable, *arguments], **{**environment, **named})
         written.append(process.communicate(timeout=300)[0])
         return LocalSubmittedRun(run_id, process)
 
