@@ -19,7 +19,7 @@ from dlperf.data.cifar_layout import CIFAR10
 
 pytest.register_assert_rewrite("tests.support")  # before it is imported: a failure there shows its values
 
-from tests.faults.report import KILLS, OUTAGES, REPORT  # noqa: E402
+from tests.faults.report import KILLS, OUTAGES, REPORT, Report  # noqa: E402
 from tests.support.desk import Desk, processes_of  # noqa: E402
 from tests.support.golden import OPTION  # noqa: E402
 
@@ -81,6 +81,15 @@ def why_no_real_cifar10() -> str:
         if sizes == [REAL_FILE_BYTES] * len(CIFAR10.binary_files):
             return ""
     return f"needs the full CIFAR-10: DLPERF_DATA_DIR={place} does not hold its six files of {REAL_FILE_BYTES:,} bytes"
+
+
+@pytest.fixture(scope="session")
+def report(pytestconfig: pytest.Config) -> Iterator[Report]:
+    """The rows of the fault suite, written at the end where the command line names a folder."""
+    found = Report()
+    yield found
+    if folder := pytestconfig.getoption(REPORT):
+        found.write(Path(folder), " ".join(["python -m pytest", *map(str, pytestconfig.invocation_params.args)]))
 
 
 @pytest.fixture(autouse=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import io
 import itertools
+from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -17,6 +19,7 @@ from dlperf.declaration import Description
 from dlperf.parameters import describe, identity, parse, sweep_texts, texts
 from dlperf.problem import Problem
 from dlperf.remote.parameters import RemoteParameters
+from tests.faults.report import ODD_VALUES, Report
 
 DECLARED: dict[str, type[Any]] = {
     **{name: entry_points.load(name).parameters for name in entry_points.NAMES},
@@ -66,6 +69,18 @@ def use(name: str, raw: dict[str, str]) -> int:
     return 0
 
 
+tried: Counter[str] = Counter()
+taken: Counter[str] = Counter()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _reported(report: Report) -> Iterator[None]:
+    yield
+    for name in DECLARED:
+        if tried[name]:
+            report.add(ODD_VALUES, command=name, tried=tried[name], taken=taken[name])
+
+
 @pytest.fixture(autouse=True)
 def _nothing_is_started(monkeypatch: pytest.MonkeyPatch) -> None:
     def start(self: Any, raw: dict[str, str]) -> int:
@@ -98,6 +113,8 @@ def check_answer(arguments: list[str]) -> None:
     with contextlib.redirect_stderr(said):
         status = cli.main(arguments)
     lines = said.getvalue().split("\n")
+    tried[arguments[0]] += 1
+    taken[arguments[0]] += status == 0
     assert status in (0, 2), (arguments, status, said.getvalue())
     assert len(lines) == (1 if status == 0 else 2), (arguments, said.getvalue())
     assert len(said.getvalue()) < 3_000 or max(map(len, arguments)) > 1_000, arguments

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
-from tests.faults.report import KILLS, OUTAGES, REPORT, Report
-
-_report = Report()
+from tests.faults.report import KILLS, OUTAGES
 
 
 @pytest.fixture(scope="session")
@@ -22,12 +17,3 @@ def kills(pytestconfig: pytest.Config) -> int:
 def outages(pytestconfig: pytest.Config) -> int:
     """Outages of each kind and store."""
     return int(pytestconfig.getoption(OUTAGES))
-
-
-@pytest.fixture(scope="session")
-def report(pytestconfig: pytest.Config) -> Iterator[Report]:
-    """The rows found so far, written at the end where the command line names a folder."""
-    yield _report
-    folder = pytestconfig.getoption(REPORT)
-    if folder:
-        _report.write(Path(folder), " ".join(["python -m pytest", *map(str, pytestconfig.invocation_params.args)]))

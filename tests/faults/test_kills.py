@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.faults.report import Report
+from tests.faults.report import KILLED, Report
 from tests.support.desk import Desk, eventually, processes_of
 
 TRIALS = {
@@ -60,7 +60,7 @@ def test_killed_at_random_moments(desk: Desk, report: Report, kills: int, proble
     for name, points in curves(desk, expected).items():
         assert len({step for step, _ in points}) == len(points), f"{name} has a step twice"
     report.add(
-        "Killed at random moments, resumed, compared with an uninterrupted run",
+        KILLED,
         problem=problem,
         kills=killed,
         trials=trials,

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from tests.faults.report import Report
+from tests.faults.report import ONE_STORE, Report
 from tests.support.desk import Desk
 
 PROGRAMS, EPOCHS = 8, 60
@@ -26,7 +26,7 @@ def test_eight_programs_on_one_database_file(desk: Desk, report: Report) -> None
     for run in runs:
         steps = [point.step for point in desk.client.get_metric_history(run.info.run_id, "train_loss")]
         assert sorted(steps) == list(range(1, EPOCHS + 1))
-    report.add("Programs on one SQLite file at once", programs=PROGRAMS, finished=len(runs), points_lost=0)
+    report.add(ONE_STORE, programs=PROGRAMS, finished=len(runs), points_lost=0)
 
 
 @pytest.mark.slow

@@ -15,7 +15,7 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.faults.report import Report
+from tests.faults.report import OUTAGE, Report
 from tests.support import postgres
 from tests.support.desk import SMALL, eventually, wait_for_line
 from tests.support.faulty_proxy import FAULTS, Fault, FaultyProxy, faulty_proxy
@@ -93,7 +93,7 @@ def check_outages(desk: ServedDesk, proxy: FaultyProxy, report: Report, outages:
         assert max(pauses) < 3 * statistics.median(pauses) + 500, pauses
         assert tracked < 0.01 * trained + 0.5
         report.add(
-            "Outages of the tracking server in the middle of a training",
+            OUTAGE,
             fault=fault,
             store=store,
             seconds_away=round(away, 1),
