@@ -8,6 +8,7 @@ AUDIT := .venv-audit
 SBOM := dist/dlperf-image-$(VARIANT).cdx.json
 PORT ?= 5000
 BASE_IMAGE ?= python:3.11-slim
+FAULTS ?=
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 TWO := -n 2 --dist loadfile --no-loadscope-reorder
