@@ -48,7 +48,7 @@ test: setup  ## run the tests, in two processes
 
 faults: setup  ## kill, cut off and resume at length (an hour), and write results/faults (FAULTS="-k outage" for a part)
 	$(BIN)/python -m pytest tests/faults tests/test_odd_parameters.py --kills 25 --outages 4 --faults-report results/faults $(FAULTS)
-	$(BIN)/python -m tests.faults.report
+	$(BIN)/python -m benchmarks.write_results
 
 lint: setup  ## check style, docstrings, formatting and types
 	$(BIN)/ruff check .

@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from benchmarks.result_texts import further, overview, problems
+from benchmarks.result_texts.faults import faults
 from benchmarks.result_texts.sources import RESULTS, shown, verdicts_by_problem
 from dlperf.claims.verdicts import verdict_table
 from dlperf.cli import entry_point
@@ -44,6 +45,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "variants": further.variants,
     "collectives": further.collectives,
     "time_to_rmse": further.time_to_rmse,
+    "faults": faults,
 }
 _BLOCK = re.compile(r"<!-- results: (\w+) -->\n(.*?)<!-- end of results -->\n", re.DOTALL)
 _WIDTH = 120

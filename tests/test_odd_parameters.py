@@ -13,13 +13,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.result_texts.faults import ODD_VALUES
 from dlperf import cli, entry_points
 from dlperf.cli import _PROGRAM
 from dlperf.declaration import Description
 from dlperf.parameters import describe, identity, parse, sweep_texts, texts
 from dlperf.problem import Problem
 from dlperf.remote.parameters import RemoteParameters
-from tests.faults.report import ODD_VALUES, Report
+from tests.faults.report import Report
 
 DECLARED: dict[str, type[Any]] = {
     **{name: entry_points.load(name).parameters for name in entry_points.NAMES},

@@ -23,7 +23,6 @@ from dlperf.problems.scaling.parameters import SYNTHETIC
 from tests.docs.commands import entry_point_of
 from tests.docs.ends import statuses
 from tests.docs.pages import DOCS, ROOT, code_spans, first_column, names, shell_lines, tables
-from tests.faults.report import documented
 
 TRACKING = DOCS / "tracking.md"
 RUNNING = DOCS / "running.md"
@@ -202,12 +201,6 @@ def test_the_benchmarks() -> None:
 def test_the_number_of_claims() -> None:
     claims = yaml.safe_load((ROOT / "dlperf" / "claims" / "claims.yaml").read_text())
     assert f"holds {len(claims)} claims" in (DOCS / "compare.md").read_text()
-
-
-def test_the_figures_of_the_fault_suite_are_those_of_its_report() -> None:
-    """`make faults` writes both; `python -m tests.faults.report` the page alone."""
-    page = (DOCS / "reliability.md").read_text()
-    assert page.endswith(documented(ROOT / "results" / "faults"))
 
 
 def test_what_is_promised_names_tests_that_are_there() -> None:

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.faults.report import KILLED, Report
+from benchmarks.result_texts.faults import KILLED
+from tests.faults.report import Report
 from tests.support.desk import Desk, eventually, processes_of
 
 TRIALS = {

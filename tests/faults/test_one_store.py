@@ -6,7 +6,8 @@ import sys
 
 import pytest
 
-from tests.faults.report import ONE_STORE, Report
+from benchmarks.result_texts.faults import ONE_STORE
+from tests.faults.report import Report
 from tests.support.desk import Desk
 
 PROGRAMS, EPOCHS = 8, 60

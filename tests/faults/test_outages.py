@@ -15,7 +15,8 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.faults.report import OUTAGE, Report
+from benchmarks.result_texts.faults import OUTAGE
+from tests.faults.report import Report
 from tests.support import postgres
 from tests.support.desk import SMALL, eventually, wait_for_line
 from tests.support.faulty_proxy import FAULTS, Fault, FaultyProxy, faulty_proxy

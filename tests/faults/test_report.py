@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from tests.faults.report import HEADING, KILLED, ODD_VALUES, OUTAGE, Report, document, documented
+from benchmarks.result_texts.faults import KILLED, ODD_VALUES, OUTAGE, faults
+from tests.faults.report import Report
 
 
 def test_a_part_that_is_run_again_replaces_its_own_rows_alone(tmp_path: Path) -> None:
@@ -35,18 +36,10 @@ def test_a_part_that_is_run_again_replaces_its_own_rows_alone(tmp_path: Path) ->
     Report().write(tmp_path, "nothing")
     assert json.loads((tmp_path / "faults.json").read_text()) == content
 
-    page = tmp_path / "page.md"
-    page.write_text(f"# A page\n\n{HEADING}\nold\n\n## After\n\ntext\n")
-    document(page, tmp_path)
-    text = page.read_text()
-    assert documented(tmp_path) in text
-    assert (
-        "| SIGKILL, `cutout` | 30 | 7 of 7 trials equal to the bit, 30 epochs each; 0 steps missing, 0 twice |" in text
-    )
+    text = faults(tmp_path)
+    killed = "7 of 7 trials equal to the bit, 30 epochs each; 0 steps missing, 0 twice"
+    assert f"| SIGKILL, `cutout` | 30 | {killed} |" in text
     outage = "tracking at most 0.1 % of training, the longest pause 1.3 times the median; 0 points lost, 0 twice"
     assert f"| server: cut, SQLite | 2, 11 s | {outage} |" in text
     assert "| odd values of parameters | 2,000 | 300 taken, the others refused in one line |" in text
-    assert "old" not in text
-    assert text.endswith("\n## After\n\ntext\n")
-    document(page, tmp_path)
-    assert page.read_text() == text
+    assert "not been run" in faults(tmp_path / "nowhere")
