@@ -79,7 +79,7 @@ def memory_bytes() -> int:
 
 
 def memory_kills() -> tuple[Path, int] | None:
-    """Return where the kernel counts the processes of this control group that it ends for want of memory, and how many.
+    """Return where the kernel counts the processes of this control group that it kills out of memory, and how many.
 
     A limit that is reached (v1: memory.failcnt) is no such end: the kernel may have found memory in its caches. None
     where nothing counts: outside Linux, before Linux 4.13, in the root group.
@@ -105,7 +105,7 @@ def end_first(process: int) -> None:
 
 
 class MemoryKills:
-    """Tells of the deaths of child processes which of them the kernel was, for want of memory."""
+    """Tells which deaths of child processes were kills by the kernel, because memory had run out."""
 
     def __init__(self) -> None:
         """Count from here on."""
@@ -117,6 +117,10 @@ class MemoryKills:
             return False
         self._explained += 1
         return True
+
+    def why(self) -> str:
+        """Say why the kernel kills."""
+        return f"out of memory (it may use {memory_bytes() / 2**30:.1f} GiB)"
 
     @staticmethod
     def _count() -> int:

@@ -163,7 +163,7 @@ def _outcome(ray: Any, reference: Any) -> Outcome | Exception:
     try:
         outcome: Outcome | Exception = ray.get(reference)
     except ray.exceptions.OutOfMemoryError as error:
-        return OutOfMemory(f"its worker got no more memory: {one_line(error)}")
+        return OutOfMemory(f"its worker ran out of memory: {one_line(error)}")
     except (ray.exceptions.WorkerCrashedError, ray.exceptions.NodeDiedError) as error:
         return TrialFailed(f"its worker died {_RETRIES + 1} times: {one_line(error)}")
     except ray.exceptions.RayError as error:

@@ -109,7 +109,7 @@ def execute(problem: Problem[Any], task: Task, report: Report) -> Outcome:
         result = problem.run_trial(task.parameters, context)
     except Exception as error:
         if is_for_memory(error):
-            raise OutOfMemory(f"it got no more memory ({one_line(error, _MOST_OF_A_REASON)})") from error
+            raise OutOfMemory(f"out of memory ({one_line(error, _MOST_OF_A_REASON)})") from error
         raise
     return Outcome(result, clock.snapshot(), environment.peak_memory_mb())
 

@@ -21,7 +21,7 @@ from typing import Any
 from dlperf import entry_points, onednn
 from dlperf.engines.execution import Listener, RemoteReport, Task, execute, portable
 from dlperf.errors import DlperfError, OutOfMemory, TrialFailed
-from dlperf.processor import MemoryKills, end_first, memory_bytes
+from dlperf.processor import MemoryKills, end_first
 from dlperf.trial import Report
 
 _ATTEMPTS = 2
@@ -92,7 +92,7 @@ def _after_death(worker: _Worker, kills: MemoryKills, listener: Listener) -> lis
     assert attempt is not None
     for_memory = worker.was_killed and kills.one_more()
     if for_memory:
-        how = f"was killed by the kernel: the {memory_bytes() / 2**30:.1f} GiB of memory that it may use were full"
+        how = f"was killed by the kernel: {kills.why()}"
     if attempt.number < _ATTEMPTS:
         print(f"dlperf {attempt.task.name}: its worker process {how}: tried again", file=sys.stderr, flush=True)
         return [attempt]
@@ -154,7 +154,7 @@ class _Worker:
 
     @property
     def was_killed(self) -> bool:
-        """Whether it was killed by SIGKILL, as the kernel kills for want of memory."""
+        """Whether it was killed by SIGKILL, as the kernel kills when memory has run out."""
         return self._process.exitcode == -signal.SIGKILL
 
     def cause_of_death(self) -> str:

@@ -30,7 +30,7 @@ class Unfinished:
         name: Its name.
         problem: The entry point.
         state: What became of it: "runs", "runs elsewhere", "killed", "killed elsewhere", "failed".
-        for_memory: Whether it failed, or was killed, for want of memory, where that is known.
+        for_memory: Whether it ran out of memory, where that is known.
         process: Its process, where it runs: a number here, a host elsewhere.
         epoch: The last epoch of the state on this machine's disk; None where there is no state.
         is_trial: Whether it is a trial, not a run above others.
@@ -95,9 +95,9 @@ def _in_words(run: Unfinished) -> str:
     if run.state == "runs elsewhere":
         return f"runs on {run.process}"
     if run.state == "killed":
-        killed = "killed for want of memory" if run.for_memory else "killed"
+        killed = "killed (out of memory)" if run.for_memory else "killed"
         return f"{killed}, can go on from the start" if run.is_trial and not run.epoch else f"{killed}, can go on"
-    return f"{run.state} for want of memory" if run.for_memory else run.state
+    return f"{run.state} (out of memory)" if run.for_memory else run.state
 
 
 def _read(run: Any, state_dir: Path, journal: JournalOnDisk | None) -> Unfinished:

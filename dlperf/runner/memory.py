@@ -7,7 +7,7 @@ import shlex
 from typing import Any
 
 from dlperf.entry_points import PROBLEMS, load_problem
-from dlperf.errors import BadInput, OutOfMemory
+from dlperf.errors import DlperfError, OutOfMemory
 from dlperf.parameters import Parameters, declared_defaults, describe, from_texts, texts
 from dlperf.problem import Problem
 from dlperf.tracking.run import Run
@@ -17,7 +17,7 @@ _PARAMETERS = ("micro_batch", "batch_size_per_worker", "batch_size")
 
 
 def advised(problem: Problem[Any], parameters: Parameters, error: Exception) -> Exception:
-    """Return an error of a trial; one for want of memory with what to do about it."""
+    """Return an error of a trial; one that ran out of memory says what to do about it."""
     return OutOfMemory(f"{error}{advice(problem, parameters)}") if isinstance(error, OutOfMemory) else error
 
 
@@ -30,22 +30,22 @@ def advice(problem: Problem[Any], parameters: Parameters) -> str:
     name = _grows_with(parameters)
     if name:
         smaller = parameters.model_copy(update={name: getattr(parameters, name) // 2})
-        # Else there is no half, or the workers cannot share it.
-        with contextlib.suppress(BadInput):
+        # Else there is no half, the workers cannot share it, or data of the user's own are gone.
+        with contextlib.suppress(DlperfError):
             return f"; with half the {name}, which is another trial: {command(problem, smaller)}{fewer}"
     return f": it needs more memory{fewer}"
 
 
 def of_a_stale_run(run: Run) -> str:
-    """Return a line on a run whose program the kernel has ended for want of memory, so that it could say nothing."""
-    said = f"run {run.id} has failed: the kernel ended its program for want of memory"
+    """Return a line on a run whose program the kernel killed for its memory, so that it could say nothing itself."""
+    said = f"run {run.id} failed: its program ran out of memory, and the kernel killed it"
     name = run.tags.get("dlperf.problem", "")
     if run.tags.get("dlperf.role") != "trial" or name not in PROBLEMS:
         return said
     problem = load_problem(name)
     try:
         return said + advice(problem, from_texts(problem.parameters, run.params))
-    except BadInput:  # of another version of dlperf
+    except DlperfError:  # of another version of dlperf
         return said
 
 

@@ -24,7 +24,7 @@ def process_tags() -> dict[str, str]:
 
 
 def ended_for_memory(tags: Mapping[str, str]) -> bool:
-    """Whether the kernel has ended processes of a run's control group for want of memory since its process began.
+    """Whether the kernel has killed a process of a run's control group, out of memory, since its own process began.
 
     Of a run whose process is gone, and did not end it, that says why. A group that is gone, as that of a container that
     was removed, says nothing.

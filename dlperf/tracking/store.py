@@ -173,7 +173,7 @@ class Store:
         """End the runs of this machine, in all experiments, that stand as RUNNING though their process is gone.
 
         Returns:
-            Those whose process the kernel has ended for want of memory.
+            Those whose process the kernel has killed because memory had run out.
         """
         for_memory = []
         stale = "attributes.status = 'RUNNING' and tags.`dlperf.process` LIKE '%'"

@@ -79,7 +79,7 @@ def test_a_worker_that_is_killed_for_want_of_memory_fails_as_that(desk: Desk, ve
         run = desk.runs()[f"cutout m={m} random_seed=0"]
         assert (run.info.status, run.data.tags["dlperf.failure"]) == ("FAILED", "memory")
         line = next(line for line in output.splitlines() if f"m={m} random_seed=0: failed: " in line)
-        assert "its worker process was killed by the kernel: the 0." in line
+        assert "its worker process was killed by the kernel: out of memory (it may use 0." in line
         smaller = (
             f"dlperf cutout --processes 2 --dataset digits --train_examples 320 --m {m} --depth 8 --micro_batch 32"
         )

@@ -21,7 +21,8 @@ import pytest
 
 from dlperf import cli
 from dlperf.archive.folder import opened
-from dlperf.data import cifar10
+from dlperf.data.cifar import Cifar
+from dlperf.data.cifar_layout import CIFAR10
 from tests.support.desk import Desk
 from tests.support.made_trials import log, made, new_store
 
@@ -62,8 +63,8 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
 def packed(folder: Path) -> bytes:
     file = io.BytesIO()
     with tarfile.open(fileobj=file, mode="w:gz") as tar:
-        for name in cifar10.FILES:
-            tar.add(folder / name, f"{cifar10.FOLDER}/{name}")
+        for name in CIFAR10.binary_files:
+            tar.add(folder / name, f"{CIFAR10.binary_folder}/{name}")
     return file.getvalue()
 
 
@@ -77,10 +78,10 @@ def test_under_a_download(
     capfd: pytest.CaptureFixture[str],
     leave: int,
 ) -> None:
-    content = packed(tiny_cifar10(records=20) / cifar10.FOLDER)
-    assert 50_000 < len(content) < 400_000 < len(content) + 6 * 20 * cifar10.RECORD_BYTES
+    content = packed(tiny_cifar10(records=20) / CIFAR10.binary_folder)
+    assert 50_000 < len(content) < 400_000 < len(content) + 6 * 20 * CIFAR10.record_bytes
     archive = {"url": serve(content), "size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-    monkeypatch.setattr(cifar10, "ARCHIVE", replace(cifar10.ARCHIVE, **archive))
+    monkeypatch.setattr(CIFAR10, "archive", replace(CIFAR10.archive, **archive))
     monkeypatch.setenv("DLPERF_DOWNLOAD_DIR", str(small_disk))
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
     monkeypatch.delenv("DLPERF_DATA_DIR", raising=False)
@@ -88,12 +89,13 @@ def test_under_a_download(
     assert cli.entry_point("cutout", ["--m", "0", "--train_examples", "10"]) == 3
     line = capfd.readouterr().err.splitlines()[-1]
     assert line.startswith("dlperf cutout: CIFAR-10 is not on this machine and ")
-    assert f"{small_disk}/{cifar10.FOLDER} could not be written (" in line
+    assert f"{small_disk}/{CIFAR10.binary_folder} could not be written (" in line
     assert "No space left on device" in line
-    assert {file.name for file in small_disk.iterdir()} == {"fill", f".{cifar10.FOLDER}.lock"}
+    assert {file.name for file in small_disk.iterdir()} == {"fill", f".{CIFAR10.binary_folder}.lock"}
     assert not (tmp_path / "mlflow.db").exists()
     filler.unlink()
-    cifar10.verify(cifar10.find())
+    cifar = Cifar(CIFAR10)
+    assert cifar.verify(cifar.find())
 
 
 def test_under_the_artifacts_of_a_store(desk: Desk, small_disk: Path) -> None:

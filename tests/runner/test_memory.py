@@ -81,9 +81,7 @@ def test_an_error_for_want_of_memory_is_told_from_others(error: Exception) -> No
     problem = dataclasses.replace(entry_points.load_problem("approximators"), run_trial=fail)
     parameters = trial("approximators", units="16")
     task = Task("approximators", parameters, "a trial")
-    with pytest.raises(
-        OutOfMemory, match=r"^it got no more memory \((MemoryError|OOM when allocating x+ .*)\)$"
-    ) as caught:
+    with pytest.raises(OutOfMemory, match=r"^out of memory \((MemoryError|OOM when allocating x+ .*)\)$") as caught:
         execute(problem, task, None)  # type: ignore[arg-type]
     told = pickle.loads(pickle.dumps(caught.value))
     assert (type(told), told.exit_status) == (OutOfMemory, 1)

@@ -344,13 +344,13 @@ def test_a_stale_run_whose_group_ran_out_of_memory_has_failed_for_that(store: St
         return [listed[run.id] for run in stale]
 
     killed = "killed, can go on from the start"
-    assert states() == ["killed for want of memory, can go on from the start", killed, killed, killed]
+    assert states() == ["killed (out of memory), can go on from the start", killed, killed, killed]
     (failed,) = store.end_stale_runs()
     assert memory.of_a_stale_run(failed) == (
-        f"run {stale[0].id} has failed: the kernel ended its program for want of memory; with half the micro_batch, "
-        "which is another trial: dlperf cutout --dataset digits --micro_batch 32"
+        f"run {stale[0].id} failed: its program ran out of memory, and the kernel killed it; with half the "
+        "micro_batch, which is another trial: dlperf cutout --dataset digits --micro_batch 32"
     )
-    assert states() == ["failed for want of memory", killed, killed, killed]
+    assert states() == ["failed (out of memory)", killed, killed, killed]
     assert reread(store, failed).tags["dlperf.failure"] == "memory"
 
 

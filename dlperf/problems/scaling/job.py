@@ -25,7 +25,7 @@ import dlperf
 from dlperf.data.dataset import shuffled_order
 from dlperf.errors import EnvironmentMissing, OutOfMemory, TrialFailed, reason
 from dlperf.problems.scaling.worker_config import PARENT, WorkerConfig
-from dlperf.processor import MemoryKills, end_first, memory_bytes
+from dlperf.processor import MemoryKills, end_first
 
 # With any strategy a step spent half its time in page faults until glibc's allocator was told to keep its memory; it
 # reads this before Python starts.
@@ -221,13 +221,10 @@ class Job:
         return [answers[index] for index in indices]
 
     def _failure(self, what: str) -> TrialFailed:
-        """Return what to raise; a worker that was killed may have been so for want of memory."""
+        """Return what to raise; a worker may have been killed because memory had run out."""
         killed = any(worker.poll() == -signal.SIGKILL for worker in self._workers)
         if killed and self._kills.one_more():
-            return OutOfMemory(
-                f"{self._name}: {what}, by the kernel: the {memory_bytes() / 2**30:.1f} GiB of memory that it may use "
-                "were full"
-            )
+            return OutOfMemory(f"{self._name}: {what}, by the kernel: {self._kills.why()}")
         failed = OutOfMemory if _NO_MEMORY.search(what) else TrialFailed
         return failed(f"{self._name}: {what}")
 

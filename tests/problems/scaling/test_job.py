@@ -189,7 +189,9 @@ def test_a_worker_that_the_kernel_killed_for_want_of_memory_is_told_from_others(
     kills = 1
     failure = job._failure("worker 1 of 2 was killed by SIGKILL")
     assert isinstance(failure, OutOfMemory)
-    assert str(failure).startswith("a job: worker 1 of 2 was killed by SIGKILL, by the kernel: the ")
+    assert str(failure).startswith(
+        "a job: worker 1 of 2 was killed by SIGKILL, by the kernel: out of memory (it may use "
+    )
     assert isinstance(job._failure("worker 0 of 2 failed: ResourceExhaustedError: OOM"), OutOfMemory)
 
 
