@@ -46,7 +46,7 @@ quick: setup  ## run the tests that end in a moment, in two processes
 test: setup  ## run the tests, in two processes
 	$(BIN)/python -m pytest $(TWO)
 
-faults: setup  ## kill, cut off and resume at length (an hour), and write results/faults (FAULTS="-k outage" for a part)
+faults: setup  ## kill, cut off and resume at length (an hour and a half), and write results/faults (FAULTS="-k outage" for a part)
 	$(BIN)/python -m pytest tests/faults tests/test_odd_parameters.py --kills 25 --outages 4 --faults-report results/faults $(FAULTS)
 	$(BIN)/python -m benchmarks.write_results
 

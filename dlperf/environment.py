@@ -29,7 +29,7 @@ def hardware() -> str:
     Of the CPU it names the instruction set, and of cores and memory what this process may use.
     """
     cpu = f"{cpu_model()}, {instruction_set()}, {cores()} cores, {memory_bytes() / 2**30:.0f} GiB"
-    return "; ".join([*(f"{name}, {precision()}" for name in gpus()), cpu])
+    return "; ".join([*gpus_as_set(), cpu])
 
 
 def software() -> str:
@@ -58,6 +58,11 @@ def gpus() -> list[str]:
     return [str(tensorflow.config.experimental.get_device_details(d).get("device_name", "GPU")) for d in devices]
 
 
+def gpus_as_set() -> list[str]:
+    """Return the GPUs that TensorFlow sees, each with its precision, from which its bits follow."""
+    return [f"{name}, {precision()}" for name in gpus()]
+
+
 def precision() -> str:
     """Return how numbers are computed with, as far as a GPU changes it; "" where TensorFlow sees none."""
     if not gpus():
@@ -67,8 +72,8 @@ def precision() -> str:
 
     tf32 = "on" if tensorflow.config.experimental.tensor_float_32_execution_enabled() else "off"
     # What `tf.config.experimental.enable_op_determinism` has set; there is no public question for it.
-    deterministic = tensorflow.python.framework.config.is_op_determinism_enabled()
-    ops = "deterministic" if deterministic else "not deterministic"
+    framework: Any = sys.modules["tensorflow.python.framework.config"]
+    ops = "deterministic" if framework.is_op_determinism_enabled() else "not deterministic"
     return f"{keras.config.dtype_policy().name}, TF32 {tf32}, operations {ops}"
 
 

@@ -71,6 +71,11 @@ class Context:
     _state_epoch: int = field(default=0, init=False)
     _state_reason: str = field(default="", init=False)
 
+    @property
+    def state_follows_from(self) -> dict[str, Any]:
+        """What has to be equal for a state to be gone on with, the GPUs that TensorFlow sees by now included."""
+        return {**self.curve_follows_from, "gpus": environment.gpus_as_set()}
+
     def state_written(self, epoch: int) -> None:
         """Note that the trial's state is on disk as after `epoch`."""
         self._state_epoch = epoch
@@ -82,12 +87,12 @@ class Context:
         """Refuse a state that was made with something else than this start has, and that would bend the curve.
 
         Args:
-            made_with: What `curve_follows_from` was when the state was written; empty of a state of version 0.1.0.
+            made_with: What `state_follows_from` was when the state was written; empty of a state of version 0.1.0.
 
         Raises:
             TrialFailed: If something differs.
         """
-        now = json.loads(json.dumps(self.curve_follows_from))
+        now = json.loads(json.dumps(self.state_follows_from))
         for name, before in made_with.items():
             if name in now and now[name] != before:
                 raise TrialFailed(

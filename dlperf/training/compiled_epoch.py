@@ -56,7 +56,11 @@ def configure_runtime(threads: int) -> None:
 
 @contextmanager
 def graph_optimizer(*, on: bool) -> Iterator[None]:
-    """Let TensorFlow rewrite the graphs that are called within, or not; it rounds otherwise where it fuses layers."""
+    """Let TensorFlow rewrite the graphs that are called within, or not; it rounds otherwise where it fuses layers.
+
+    On a GPU it always does: it lays tensors out as the GPU wants them.
+    """
+    on = on or bool(tf.config.list_physical_devices("GPU"))
     before = tf.config.optimizer.get_experimental_options().get("disable_meta_optimizer", False)
     tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": not on})
     try:

@@ -261,7 +261,7 @@ def _save(compiled: CompiledEpoch, training: Training, best: dict[str, np.ndarra
     record = {
         "training": training.record(),
         "clock": context.clock.snapshot(),
-        "curve_follows_from": context.curve_follows_from,
+        "curve_follows_from": context.state_follows_from,
     }
     try:
         checkpoint.save(context.state_file, compiled.state() | best, record)

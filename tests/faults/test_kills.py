@@ -6,6 +6,7 @@ import random
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -16,20 +17,38 @@ from tests.support.desk import Desk, eventually, processes_of
 
 TRIALS = {
     "optimizers": ("--optimizer", "adam", "--dropout", "true", "--dataset", "digits", "--epochs", "30"),
-    "cutout": ("--m", "2", "--depth", "8", "--dataset", "digits", "--train_examples", "320", "--epochs", "12"),
+    "cutout": (
+        "--m",
+        "2",
+        "--depth",
+        "8",
+        "--dataset",
+        "digits",
+        "--train_examples",
+        "320",
+        "--epochs",
+        "12",
+        "--onednn",
+        "on",
+    ),
     "approximators": ("--units", "64,64", "--protocol", "corrected", "--epochs", "200", "--patience", "0"),
     "scaling": (
         *("--mode", "strong", "--workers", "2", "--strategy", "multi_worker", "--model", "convnet"),
         *("--steps", "60", "--repeats", "8", "--train_examples", "600", "--batch_size", "64"),
     ),
 }
+# Problem 4 at another depth and number of threads, in the long form: kills from which on it is that one.
+FURTHER, LONG = [(8, 1), (20, 1), (20, 2)], 20
 # What a clock says, or what the process looked like: nothing that follows from the random seed.
 MEASURED = ("second", "memory", "faults", "ceiling", "cost", "cpu_ms", "speedup", "efficiency")
 
 
-def start(desk: Desk, problem: str, **environment: str) -> Any:
-    command = [sys.executable, f"entrypoints/{problem}.py", *TRIALS[problem], "--threads", "2"]
-    return desk.popen(command[:-2] if problem == "scaling" else command, **environment)
+Start = Callable[..., Any]
+
+
+def start_of(desk: Desk, problem: str, *arguments: str) -> Start:
+    """What starts a trial, with an environment."""
+    return partial(desk.popen, [sys.executable, f"entrypoints/{problem}.py", *arguments])
 
 
 def curves(desk: Desk, run: Any) -> dict[str, list[tuple[int, float]]]:
@@ -44,25 +63,44 @@ def curves(desk: Desk, run: Any) -> dict[str, list[tuple[int, float]]]:
 @pytest.mark.slow
 @pytest.mark.parametrize("problem", list(TRIALS))
 def test_killed_at_random_moments(desk: Desk, report: Report, kills: int, problem: str) -> None:
+    threads = () if problem == "scaling" else ("--threads", "2")
+    check_kills(start_of(desk, problem, *TRIALS[problem], *threads), desk, report, kills, problem)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("depth", "threads"), FURTHER)
+def test_another_resnet_killed_at_random_moments(
+    desk: Desk, report: Report, kills: int, depth: int, threads: int
+) -> None:
+    if kills < LONG:
+        pytest.skip(f"needs --kills {LONG}, as `make faults` has it")
+    small = ("--m", "2", "--dataset", "digits", "--train_examples", "320" if depth == 8 else "128")
+    own = ("--depth", str(depth), "--threads", str(threads), "--epochs", "12", "--onednn", "on")
+    name = f"cutout, ResNet-{depth}, threads={threads}"
+    check_kills(start_of(desk, "cutout", *small, *own), desk, report, kills, name)
+
+
+def check_kills(start: Start, desk: Desk, report: Report, kills: int, name: str) -> None:
+    """Kill trials until there were so many kills, and compare every one that was resumed with one that was not."""
     begun = time.monotonic()
-    whole = start(desk, problem, MLFLOW_EXPERIMENT_NAME="whole")
+    whole = start(MLFLOW_EXPERIMENT_NAME="whole")
     output, _ = whole.communicate(timeout=300)
     assert whole.returncode == 0, output
     seconds = time.monotonic() - begun
     (expected,) = runs(desk, "whole")
 
-    moments, killed, trials = random.Random(f"{problem} {kills}"), 0, 0
+    moments, killed, trials = random.Random(f"{name} {kills}"), 0, 0
     while killed < kills:
         trials += 1
         experiment = f"killed {trials}"
-        killed += kill_and_resume(desk, problem, experiment, kills - killed, lambda: moments.uniform(0.1, 1) * seconds)
+        killed += kill_and_resume(start, desk, experiment, kills - killed, lambda: moments.uniform(0.1, 1) * seconds)
         (resumed,) = (run for run in runs(desk, experiment) if run.info.status == "FINISHED")
         assert curves(desk, resumed) == curves(desk, expected)
-    for name, points in curves(desk, expected).items():
-        assert len({step for step, _ in points}) == len(points), f"{name} has a step twice"
+    for metric, points in curves(desk, expected).items():
+        assert len({step for step, _ in points}) == len(points), f"{metric} has a step twice"
     report.add(
         KILLED,
-        problem=problem,
+        problem=name,
         kills=killed,
         trials=trials,
         epochs=len(curves(desk, expected)["train_loss"]),
@@ -73,11 +111,11 @@ def test_killed_at_random_moments(desk: Desk, report: Report, kills: int, proble
     )
 
 
-def kill_and_resume(desk: Desk, problem: str, experiment: str, most: int, moment: Callable[[], float]) -> int:
+def kill_and_resume(start: Start, desk: Desk, experiment: str, most: int, moment: Callable[[], float]) -> int:
     """Start a trial, kill and resume it until it finishes, or `most` times and then let it; return how many kills."""
     run_id, killed = "", 0
     while True:
-        process = start(desk, problem, MLFLOW_EXPERIMENT_NAME=experiment, MLFLOW_RUN_ID=run_id)
+        process = start(MLFLOW_EXPERIMENT_NAME=experiment, MLFLOW_RUN_ID=run_id)
         if killed == most:
             output, _ = process.communicate(timeout=300)
             assert process.returncode == 0, output

@@ -1,0 +1,77 @@
+"""What a run on a GPU would record and promise, by a made list of devices: no GPU has been tried."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from dlperf import environment
+from dlperf.errors import TrialFailed
+from dlperf.training import compiled_epoch
+from dlperf.trial import Context
+
+NAME = "A GPU of 80 GB"
+
+
+@pytest.fixture
+def gpu(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """TensorFlow, which sees a GPU; whether operations are deterministic is what `deterministic` says."""
+    import tensorflow as tf
+    from tensorflow.python.framework import config
+
+    device = SimpleNamespace(name="/physical_device:GPU:0", device_type="GPU")
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind=None: [device])
+    monkeypatch.setattr(tf.config.experimental, "get_device_details", lambda _: {"device_name": NAME})
+    asked = SimpleNamespace(deterministic=False)
+    monkeypatch.setattr(config, "is_op_determinism_enabled", lambda: asked.deterministic)
+    tf32 = tf.config.experimental.tensor_float_32_execution_enabled()
+    yield asked
+    tf.config.experimental.enable_tensor_float_32_execution(tf32)
+
+
+def test_precision_and_tf32_are_recorded(gpu: Any) -> None:
+    import tensorflow as tf
+
+    for on in (True, False):
+        tf.config.experimental.enable_tensor_float_32_execution(on)
+        as_set = f"{NAME}, float32, TF32 {'on' if on else 'off'}, operations not deterministic"
+        assert environment.gpus_as_set() == [as_set]
+        assert environment.hardware().startswith(f"{as_set}; ")
+        assert environment.describe()["precision"] in as_set
+        assert environment.describe()["gpus"] == [NAME]
+    gpu.deterministic = True
+    assert environment.precision().endswith("operations deterministic")
+
+
+def test_a_trial_makes_operations_deterministic_and_keeps_the_graph_optimizer(
+    gpu: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import tensorflow as tf
+
+    called: list[str] = []
+    monkeypatch.setattr(compiled_epoch, "_runtime_threads", None)
+    monkeypatch.setattr(tf.config.experimental, "enable_op_determinism", lambda: called.append("deterministic"))
+    for name in ("set_intra_op_parallelism_threads", "set_inter_op_parallelism_threads"):
+        monkeypatch.setattr(tf.config.threading, name, lambda _: None)
+    options: list[dict[str, bool]] = []
+    monkeypatch.setattr(tf.config.optimizer, "set_experimental_options", options.append)
+    compiled_epoch.configure_runtime(2)
+    assert (called, options) == (["deterministic"], [])
+    with compiled_epoch.graph_optimizer(on=False):
+        assert options == [{"disable_meta_optimizer": False}]
+
+
+def test_a_state_of_another_gpu_or_setting_is_refused(gpu: Any) -> None:
+    """Bits are promised on the same GPU with deterministic operations alone."""
+    report: Any = None
+    context = Context("a trial", report, curve_follows_from={"data": "x"})
+    gpu.deterministic = True
+    made_with = context.state_follows_from
+    context.check_state(made_with)
+    gpu.deterministic = False
+    with pytest.raises(TrialFailed, match=r"operations deterministic.*operations not deterministic.* another curve"):
+        context.check_state(made_with)
+    with pytest.raises(TrialFailed, match=r"made with gpus=\[\]"):
+        context.check_state({"data": "x", "gpus": []})
