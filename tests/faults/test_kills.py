@@ -18,18 +18,8 @@ from tests.support.desk import Desk, eventually, processes_of
 TRIALS = {
     "optimizers": ("--optimizer", "adam", "--dropout", "true", "--dataset", "digits", "--epochs", "30"),
     "cutout": (
-        "--m",
-        "2",
-        "--depth",
-        "8",
-        "--dataset",
-        "digits",
-        "--train_examples",
-        "320",
-        "--epochs",
-        "12",
-        "--onednn",
-        "on",
+        *("--m", "2", "--depth", "8", "--dataset", "digits", "--train_examples", "320", "--epochs", "12"),
+        *("--onednn", "on"),
     ),
     "approximators": ("--units", "64,64", "--protocol", "corrected", "--epochs", "200", "--patience", "0"),
     "scaling": (
@@ -41,7 +31,6 @@ TRIALS = {
 FURTHER, LONG = [(8, 1), (20, 1), (20, 2)], 20
 # What a clock says, or what the process looked like: nothing that follows from the random seed.
 MEASURED = ("second", "memory", "faults", "ceiling", "cost", "cpu_ms", "speedup", "efficiency")
-
 
 Start = Callable[..., Any]
 
