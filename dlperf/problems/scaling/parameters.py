@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -10,7 +11,7 @@ from dlperf import data
 from dlperf.declaration import parameter
 from dlperf.environment import gpu_count
 from dlperf.errors import BadInput
-from dlperf.problems.scaling import tf_config
+from dlperf.problems.scaling import slurm, tf_config
 from dlperf.problems.shared_parameters import OneDnnParameters, RunParameters, UserDataParameters
 from dlperf.processor import cores
 
@@ -71,7 +72,10 @@ class ScalingParameters(UserDataParameters, OneDnnParameters, RunParameters):
     )
     learning_rate: float = parameter(0.05, gt=0, help="of SGD with momentum 0.9")
     hosts: str = parameter(
-        "", operational=True, help="one address per host, as node1:12345,node2:12345; else TF_CONFIG's; start on each"
+        "",
+        operational=True,
+        help="one address per host, as node1:12345,node2:12345; else those of TF_CONFIG or "
+        "of SLURM's job step; start on each",
     )
     host_index: int = parameter(0, ge=0, operational=True, help="which of hosts this one is, from 0; only host 0 logs")
     price_per_hour: float = parameter(0.45, ge=0, operational=True, help="price of a worker; a K80 was 0.45 dollars")
@@ -121,7 +125,7 @@ class ScalingParameters(UserDataParameters, OneDnnParameters, RunParameters):
     @property
     def host(self) -> int:
         """Number of this host, from 0."""
-        return self.host_index if self.hosts else tf_config.read().index
+        return self.host_index if self.hosts else _launched().index
 
     @property
     def global_batch(self) -> int:
@@ -153,16 +157,23 @@ class ScalingParameters(UserDataParameters, OneDnnParameters, RunParameters):
 
 
 def addresses(hosts: str) -> tuple[str, ...]:
-    """Return the addresses in `hosts`, or if it is empty those in TF_CONFIG.
+    """Return the addresses in `hosts`, or if it is empty those in TF_CONFIG, or of SLURM's job step.
 
     Raises:
-        BadInput: If one is no HOST:PORT, or TF_CONFIG cannot be read.
+        BadInput: If one is no HOST:PORT, or the variables cannot be read.
     """
-    listed = tuple(address.strip() for address in hosts.split(",")) if hosts else tf_config.read().addresses
+    launched = tf_config.Cluster() if hosts else _launched()
+    listed = tuple(address.strip() for address in hosts.split(",")) if hosts else launched.addresses
+    named_by = "hosts" if hosts else launched.named_by
     for address in listed:
         if not re.fullmatch(r"[^\s:]+:[0-9]{1,5}", address) or not 0 < int(address.rpartition(":")[2]) < 65536:
-            source, written = ("hosts", hosts) if hosts else (tf_config.VARIABLE, address)
-            raise BadInput(source, written, "must be addresses HOST:PORT with commas between, ports below 65536")
+            written = hosts or address
+            raise BadInput(named_by, written, "must be addresses HOST:PORT with commas between, ports below 65536")
     if len(set(listed)) < len(listed):
-        raise BadInput("hosts" if hosts else tf_config.VARIABLE, ",".join(listed), "names an address twice")
+        raise BadInput(named_by, ",".join(listed), "names an address twice")
     return listed
+
+
+def _launched() -> tf_config.Cluster:
+    """The hosts that whoever launched this process has told it: Kubernetes, or `srun`."""
+    return tf_config.read() if os.environ.get(tf_config.VARIABLE) else slurm.read()

@@ -22,10 +22,12 @@ class Cluster:
     Attributes:
         addresses: Of every host, the chief first, then the workers by index; empty for one host alone.
         index: Which of them this one is, from 0.
+        named_by: The variable that the addresses are from.
     """
 
     addresses: tuple[str, ...] = ()
     index: int = 0
+    named_by: str = VARIABLE
 
 
 def read() -> Cluster:
