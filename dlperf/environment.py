@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import dlperf
+from dlperf.errors import BadInput
 from dlperf.processor import cores, cpu_model, cpu_quota, instruction_set, memory_bytes
 
 _PACKAGES = ("tensorflow", "keras", "mlflow", "numpy", "pandas", "scikit-learn", "scipy", "matplotlib")
@@ -21,6 +22,8 @@ _PACKAGES = ("tensorflow", "keras", "mlflow", "numpy", "pandas", "scikit-learn",
 _SETTINGS = re.compile(
     r"(TF_(ENABLE|XLA|NUM|GPU|FORCE|CUDNN|DETERMINISTIC)_|XLA_|OMP_|MALLOC_|CUDA_VISIBLE_|KERAS_BACKEND)"
 )
+_NO_DEVICE = ("", "-1", "NoDevFiles")
+_DEVICE = re.compile(r"[0-9]*|-1|NoDevFiles|(GPU|MIG)-[\w/-]+")
 
 
 def hardware() -> str:
@@ -42,10 +45,19 @@ def software() -> str:
 
 
 def gpu_count() -> int:
-    """Return the number of NVIDIA GPUs of this machine, without loading TensorFlow."""
+    """Return the number of NVIDIA GPUs of this machine, without loading TensorFlow.
+
+    Raises:
+        BadInput: If CUDA_VISIBLE_DEVICES is nothing that CUDA reads.
+    """
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
-        return len([device for device in visible.split(",") if device.strip() not in ("", "-1")])
+        devices = [device.strip() for device in visible.split(",")]
+        if not all(_DEVICE.fullmatch(device) for device in devices):
+            allowed = "must be numbers, or names that begin with GPU- or MIG-, with commas between; -1 for none"
+            raise BadInput("CUDA_VISIBLE_DEVICES", visible, allowed)
+        # CUDA takes the devices before the first that is none.
+        return next((n for n, device in enumerate(devices) if device in _NO_DEVICE), len(devices))
     return len(list(Path("/proc/driver/nvidia/gpus").glob("*")))
 
 

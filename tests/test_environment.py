@@ -8,11 +8,30 @@ from typing import Any
 import pytest
 
 from dlperf import environment
+from dlperf.cli import entry_point
 from dlperf.errors import TrialFailed
 from dlperf.training import compiled_epoch
 from dlperf.trial import Context
 
 NAME = "A GPU of 80 GB"
+
+
+@pytest.mark.parametrize(
+    ("visible", "count"),
+    [("", 0), ("-1", 0), ("0", 1), ("0, 2", 2), ("GPU-1f,MIG-2/3/4", 2), ("1,-1,2", 1), ("NoDevFiles", 0)],
+)
+def test_visible_gpus_are_counted_as_cuda_does(monkeypatch: pytest.MonkeyPatch, visible: str, count: int) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert environment.gpu_count() == count
+
+
+@pytest.mark.parametrize("visible", ["foo", "0;1", "1.5", "-2"])
+def test_what_names_no_gpu_is_status_2(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], visible: str
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert entry_point("optimizers", ["--dry_run", "true"]) == 2
+    assert capsys.readouterr().err.startswith(f"dlperf optimizers: CUDA_VISIBLE_DEVICES={visible}: must be numbers")
 
 
 @pytest.fixture

@@ -23,6 +23,7 @@ from dlperf.errors import EnvironmentMissing, one_line
 
 CHUNK_BYTES = 1 << 18
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
+_VARIABLE = "DLPERF_DOWNLOAD_DIR"
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ def place() -> Path:
     # Imported here because `--help` imports this module and needs no folder.
     import platformdirs
 
-    return Path(os.environ.get("DLPERF_DOWNLOAD_DIR") or Path(platformdirs.user_cache_dir("dlperf")) / "data")
+    return Path(os.environ.get(_VARIABLE) or Path(platformdirs.user_cache_dir("dlperf")) / "data")
 
 
 def fetch(archive: Archive, folder: Path, timeout: float = 20.0) -> None:
@@ -88,6 +89,7 @@ def fetch(archive: Archive, folder: Path, timeout: float = 20.0) -> None:
         timeout: Seconds without a byte from the server after which it counts as unreachable.
 
     Raises:
+        BadInput: DLPERF_DOWNLOAD_DIR is no folder that can be written to.
         EnvironmentMissing: The server cannot be reached, what it sent is not the archive, or the folder cannot be
             written; nothing is left behind but an empty lock file.
     """
@@ -137,6 +139,10 @@ def appear(folder: Path, names: Sequence[str], produce: Callable[[Path, Path], N
 
     if is_there():  # then it need not be written to either
         return
+    if (named := os.environ.get(_VARIABLE)) and folder.is_relative_to(named):
+        from dlperf.folders import writable_folder  # here, for what it imports: see `place`
+
+        writable_folder(_VARIABLE, Path(named))
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with _lock(folder):

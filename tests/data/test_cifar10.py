@@ -195,6 +195,12 @@ class TestLookup:
         monkeypatch.setenv("DLPERF_DOWNLOAD_DIR", str(by_environment.parent))
         assert find("") == cifar_search.cache_folder(CIFAR10) == by_environment
 
+    def test_a_folder_for_downloads_that_cannot_be_written_is_named(self, monkeypatch):
+        monkeypatch.setenv("DLPERF_DATA_DIR", "")
+        monkeypatch.setenv("DLPERF_DOWNLOAD_DIR", "/dev/null/x")
+        with pytest.raises(BadInput, match=r"^DLPERF_DOWNLOAD_DIR=/dev/null/x: must be a folder that can be written"):
+            find("")
+
     @pytest.mark.parametrize("given", ["missing", "empty", "a-file", "null\0byte", "x" * 5000])
     def test_a_data_dir_without_data_is_refused_whatever_else_there_is(
         self, tiny_cifar10, tmp_path, monkeypatch, given
