@@ -127,6 +127,23 @@ def test_a_curvature_is_the_square_term_of_least_squares() -> None:
     assert curvature_effect([1, 2, 3, 4], [1, 2, 4, 8]).p == 1.0
 
 
+def test_networks_averaged_over_seeds_are_what_a_mixed_model_says() -> None:
+    """With as many seeds of every network, the mean and its standard error are those of REML with random networks."""
+    from statsmodels.regression.mixed_linear_model import MixedLM
+
+    rng = np.random.default_rng(0)
+    networks, seeds = 12, 5
+    values = 3 + rng.normal(0, 1, (networks, 1)) + rng.normal(0, 0.5, (networks, seeds))
+    groups = np.repeat(np.arange(networks), seeds)
+    mixed = MixedLM(values.ravel(), np.ones((networks * seeds, 1)), groups).fit(reml=True)
+    averaged = mean_effect(list(values.mean(axis=1)))
+    error = (averaged.high - averaged.low) / 2 / stats.t.ppf(0.975, networks - 1)
+    assert averaged.value == pytest.approx(float(mixed.params[0]))
+    assert error == pytest.approx(float(mixed.bse[0]), rel=1e-3)
+    pooled = mean_effect(list(values.ravel()))  # which would take every run for an independent value
+    assert pooled.high - pooled.low < 0.7 * (averaged.high - averaged.low)
+
+
 def test_holm_by_hand() -> None:
     assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
     assert holm([]) == []
