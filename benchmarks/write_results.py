@@ -6,9 +6,9 @@ files of an earlier sweep in results/. Between two lines of a page,
     <!-- results: NAME -->
     <!-- end of results -->
 
-stands what the function of that name says; results/PROBLEM has the tables and figures of archived problems, and
-results/compare what `compare --archive reference` writes. `--check` writes nothing, and names what would change but for
-figures. `make results` starts it.
+stands what the function of that name says. Tables and figures of archived problems go to results/PROBLEM (those of
+optimizers to results/optimizers/notebook), and what `compare --archive reference` writes to results/compare. `--check`
+writes nothing, and names what would change but for figures. `make results` starts it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from pathlib import Path
 
 from benchmarks.result_texts import further, overview, problems
 from benchmarks.result_texts.faults import faults
-from benchmarks.result_texts.sources import RESULTS, shown, verdicts_by_problem
+from benchmarks.result_texts.sources import RESULTS, folder_of, shown, verdicts_by_problem
 from dlperf.claims.verdicts import verdict_table
 from dlperf.cli import entry_point
 from dlperf.entry_points import PROBLEMS
@@ -77,7 +77,7 @@ def expected() -> Iterator[tuple[Path, str]]:
     for name in PROBLEMS:
         if shown(name).archived:
             for title, table in shown(name).tables.items():
-                yield RESULTS / name / f"{title}.csv", table.to_csv(index=False)
+                yield folder_of(name) / f"{title}.csv", table.to_csv(index=False)
     for name, judged in verdicts_by_problem().items():
         yield RESULTS / "compare" / f"{name}_claims.csv", verdict_table(judged).to_csv(index=False)
 
@@ -93,17 +93,10 @@ def write() -> None:
         file.write_text(text)
     for name in PROBLEMS:
         for title, figure in shown(name).figures.items():
-            figure.savefig(RESULTS / name / f"{title}.png", format="png", dpi=110, metadata={"Software": None})
+            figure.savefig(folder_of(name) / f"{title}.png", format="png", dpi=110, metadata={"Software": None})
     with tempfile.TemporaryDirectory() as folder:
-        asked = [
-            "--archive",
-            "reference",
-            "--tracking_uri",
-            f"sqlite:///{folder}/empty.db",
-            "--output",
-            f"{folder}/out",
-        ]
-        if status := entry_point("compare", asked):
+        places = ("--tracking_uri", f"sqlite:///{folder}/empty.db", "--output", f"{folder}/out")
+        if status := entry_point("compare", ["--archive", "reference", *places]):
             raise SystemExit(status)
         shutil.copy(Path(folder, "out", "report.html"), RESULTS / "compare")
 

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 RESULTS = Path(__file__).resolve().parents[2] / "results"
-# Sweeps from before the archive, and what their files do not say of themselves.
-_FOLDERS = {"optimizers": "notebook"}
+_BELOW = {"optimizers": "notebook"}  # where a problem has the results of both protocols
+# Of sweeps from before the archive, what their files do not say.
 _FROM_FILES = {
     "optimizers": "`update_rules=keras3`, `dropout_after=each`",
     "approximators": "`update_rules=keras3`",
@@ -86,6 +86,11 @@ def shown(name: str) -> Shown:
     return Shown(name, True, tables, first.summary.figures, facts, facts["hardware"], facts["dlperf"])
 
 
+def folder_of(name: str) -> Path:
+    """Return the folder of a problem's tables and figures."""
+    return RESULTS / name / _BELOW.get(name, "")
+
+
 def verdicts_by_problem() -> dict[str, list[Verdict]]:
     """Return the verdicts of the archive's trials on all claims."""
     return {name: compared(name).verdicts for name in PROBLEMS}
@@ -97,7 +102,7 @@ def benchmark(path: str) -> Any:
 
 
 def _from_files(name: str) -> Shown:
-    place = RESULTS / name / _FOLDERS.get(name, "")
+    place = folder_of(name)
     environment = json.loads((place / "environment.json").read_text())
     hardware = f"{environment['cores']} cores of {_with_article(environment['cpu'])}, without GPU"
     tables = {file.stem: pd.read_csv(file) for file in sorted(place.glob("*.csv"))}
