@@ -81,7 +81,7 @@ def test_two_hosts_of_which_the_first_one_logs(desk: Desk) -> None:
     status, output = finish(desk, *both, MLFLOW_EXPERIMENT_NAME="differing")
     assert status == 1, output
     assert "code or parameters of worker 1 differ from worker 0's" in output
-    second.communicate(timeout=60)
+    second.communicate(timeout=240)
     assert second.returncode == 1
     assert not processes_of(desk)
 
@@ -91,7 +91,7 @@ def test_two_hosts_are_killed_and_go_on(desk: Desk) -> None:
     """The second host has no state, and of a sweep it skips what the first has finished."""
     hosts = f"127.0.0.1:{port()},127.0.0.1:{port()}"
     both = ["--model", "convnet", "--mode", "strong", "--hosts", hosts, "--random_seed", "0,1"]
-    both += ["--steps", "60", "--repeats", "6", "--batch_size", "64", "--train_examples", "600"]
+    both += ["--steps", "200", "--repeats", "6", "--batch_size", "64", "--train_examples", "600"]
     command = [sys.executable, "entrypoints/scaling.py", *both]
     first, second = (desk.popen([*command, "--host_index", index]) for index in ("0", "1"))
 
@@ -101,8 +101,8 @@ def test_two_hosts_are_killed_and_go_on(desk: Desk) -> None:
 
     eventually(in_the_second_trial, 120)
     first.kill()
-    first.communicate(timeout=60)
-    second.communicate(timeout=60)
+    first.communicate(timeout=240)
+    second.communicate(timeout=240)
     assert second.returncode == 1
     eventually(lambda: not processes_of(desk), 60)
     (parent,) = (run for run in desk.client.search_runs(["0"]) if run.data.tags.get("dlperf.role") == "sweep")
@@ -110,7 +110,7 @@ def test_two_hosts_are_killed_and_go_on(desk: Desk) -> None:
     status, output = finish(desk, *both, "--host_index", "0", MLFLOW_RUN_ID=parent.info.run_id)
     assert status == 0, output
     assert "finished before, skipped" in output
-    second.communicate(timeout=60)
+    second.communicate(timeout=240)
     assert second.returncode == 0
     runs = desk.client.search_runs(["0"], "tags.`dlperf.role` = 'trial'")
     assert [run.info.status for run in runs] == ["FINISHED"] * 2
@@ -159,7 +159,7 @@ ACCOUNTS = ("setup", "compile", "train", "evaluation", "tracking", "checkpoint",
 @pytest.mark.slow
 def test_a_killed_worker_fails_the_trial_and_the_run_goes_on_from_its_state(desk: Desk) -> None:
     arguments = ["--model", "convnet", "--mode", "strong", "--workers", "2", "--strategy", "multi_worker"]
-    arguments += ["--steps", "120", "--repeats", "6", "--train_examples", "600", "--batch_size", "64"]
+    arguments += ["--steps", "400", "--repeats", "6", "--train_examples", "600", "--batch_size", "64"]
     process = desk.popen([sys.executable, "entrypoints/scaling.py", *arguments])
     deadline = time.monotonic() + 120
     while not list(desk.folder.glob("state/*/state.npz")):
@@ -167,7 +167,7 @@ def test_a_killed_worker_fails_the_trial_and_the_run_goes_on_from_its_state(desk
         time.sleep(0.2)
     workers = [p for p in psutil.Process(process.pid).children() if "dlperf.problems.scaling.worker" in p.cmdline()]
     workers[0].terminate()
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=240)
     assert process.returncode == 1, output
     assert "was killed by SIGTERM" in output.strip().splitlines()[-1]
     assert not processes_of(desk)
@@ -194,7 +194,7 @@ def test_a_signal_ends_all_workers(desk: Desk) -> None:
         time.sleep(0.2)
     time.sleep(3)
     process.terminate()
-    process.communicate(timeout=60)
+    process.communicate(timeout=240)
     assert process.returncode == 143
     assert not processes_of(desk)
     assert {run.info.status for run in desk.client.search_runs(["0"])} == {"KILLED"}
