@@ -6,6 +6,7 @@ Nothing heavy is imported here: some tests measure what a start imports.
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -89,7 +90,9 @@ def report(pytestconfig: pytest.Config) -> Iterator[Report]:
     found = Report()
     yield found
     if folder := pytestconfig.getoption(REPORT):
-        found.write(Path(folder), " ".join(["python -m pytest", *map(str, pytestconfig.invocation_params.args)]))
+        found.write(
+            Path(folder), shlex.join(["python", "-m", "pytest", *map(str, pytestconfig.invocation_params.args)])
+        )
 
 
 @pytest.fixture(autouse=True)
