@@ -76,11 +76,11 @@ def in_words(figure: Figure) -> str:
 def _lines_in_words(axes: Axes) -> str:
     said = []
     for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
-        # A legend of its own, as seaborn makes it, has handles that are not the lines that are drawn.
+        # A legend of its own, as seaborn makes it, has handles that are not the lines that are drawn, or are empty.
         colour = getattr(handle, "get_color", lambda: None)()
-        drawn = [line for line in axes.lines if line.get_label() == label]
-        drawn += [line for line in axes.lines if colour is not None and line.get_color() == colour]
-        y = np.asarray(drawn[0].get_ydata(), float) if drawn else np.empty(0)
+        alike = [line for line in axes.lines if line.get_label() == label or line.get_color() == colour]
+        curves = [curve for line in alike if len(curve := np.asarray(line.get_ydata(), float)) > 1]
+        y = curves[0] if curves else np.empty(0)
         ends = f" from {cell(float(y[0]))} to {cell(float(y[-1]))}" if len(y) > 1 else ""
         said.append(f"{label}{ends}")
     return ", ".join(dict.fromkeys(said))
