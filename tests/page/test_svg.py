@@ -1,4 +1,4 @@
-"""Figures in a page: text is text, colours are the page's and can be told from it, and equal figures are equal bytes."""
+"""Figures in a page: text is text, colours are those of the page and can be told from it."""
 
 from __future__ import annotations
 
