@@ -135,8 +135,6 @@ def _load_user_data(name: str, reading: Reading) -> Dataset:
     if kind(name) == "npz":
         from dlperf.data import npz
 
-        if reading.image_size:
-            raise BadInput("image_size", reading.image_size, f"must be left out with dataset={name}")
         return npz.classification(name)
     if kind(name) == "images":
         from dlperf.data import image_folder

@@ -102,6 +102,18 @@ class UserDataParameters(Parameters):
         """How data of the user's own are read."""
         return data.Reading(self.image_size, self.skip_broken, self.split_seed)
 
+    def refuse_idle(self, dataset: str) -> None:
+        """Refuse what says nothing of a data set.
+
+        Raises:
+            BadInput: Naming the parameter.
+        """
+        if data.kind(dataset) not in ("images", "parquet"):
+            for name, value in (("image_size", self.image_size), ("split_seed", self.split_seed)):
+                if value:
+                    allowed = f"goes with images:FOLDER and parquet:FILE, not with dataset={dataset}"
+                    raise BadInput(name, value, allowed)
+
 
 class ImageParameters(UserDataParameters, TrainingParameters):
     """Parameters of the problems that train classifiers."""
@@ -128,6 +140,7 @@ class ImageParameters(UserDataParameters, TrainingParameters):
             BadInput: Naming what is allowed.
         """
         data.check_kind(self.dataset, COURSE_DATA)
+        self.refuse_idle(self.dataset)
         refuse_notebook(self.dataset, self.protocol)
 
     @property
@@ -195,7 +208,6 @@ def verify_examples(trials: Sequence[ImageParameters]) -> None:
         EnvironmentMissing: If there is no data and it cannot be downloaded.
     """
     for parameters in {(p.dataset, p.data_dir, p.reading, p.train_examples, p.protocol): p for p in trials}.values():
-        data.check_kind(parameters.dataset, COURSE_DATA)
         if parameters.train_examples > parameters.available:
             allowed = (
                 f"at most {parameters.available} with dataset={parameters.dataset} and "

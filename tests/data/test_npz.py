@@ -188,8 +188,6 @@ def test_samples_of_a_function(tmp_path: Path) -> None:
             npz.regression(saved(tmp_path, **wrong))
 
 
-def test_what_goes_with_other_kinds_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="image_size=32: must be left out with dataset=npz"):
-        data.check(saved(tmp_path), "", 0, data.Reading(image_size=32))
+def test_a_folder_of_cifar_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="data_dir=/x: must be left out with dataset=npz"):
         data.check(saved(tmp_path), "/x", 0)

@@ -85,6 +85,15 @@ def test_a_data_set_that_there_is_not(name: str, dataset: str, says: str) -> Non
     assert refused.value.parameter == "dataset"
 
 
+@pytest.mark.parametrize("name", [*CLASSIFIERS, "scaling"])
+@pytest.mark.parametrize("dataset", ["digits", "npz:/x/my.npz"])
+@pytest.mark.parametrize("idle", ["image_size", "split_seed"])
+def test_what_says_nothing_of_the_data_is_refused(name: str, dataset: str, idle: str) -> None:
+    with pytest.raises(BadInput, match=f"{idle}=8: goes with images:FOLDER and parquet:FILE, not with dataset="):
+        trials(name, {"dataset": dataset, idle: "8"})
+    trials(name, {"dataset": "images:/photos", idle: "8"})
+
+
 @pytest.mark.parametrize("name", ALL)
 @pytest.mark.parametrize("place", ["/no/such/my.npz", "\0", "~nobody/my.npz", "x" * 5000])
 def test_a_file_that_is_not_there(name: str, place: str) -> None:

@@ -110,6 +110,7 @@ class ScalingParameters(UserDataParameters, OneDnnParameters, RunParameters):
             BadInput: Naming what is allowed.
         """
         data.check_kind(self.dataset, (SYNTHETIC, *data.NAMES))
+        self.refuse_idle(self.dataset)
         if self.mode == "strong" and self.batch_size % self.workers:
             raise BadInput("workers", self.workers, f"must divide batch_size={self.batch_size} in strong scaling")
         if self.all_reduce == "nccl" and self.device == "cpu":
