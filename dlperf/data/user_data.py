@@ -52,6 +52,13 @@ def name(dataset: str) -> str:
     return f"{kind(dataset)}:{Path(path_in(dataset)).name}"
 
 
+def absolute(dataset: str) -> str:
+    """Return the same with an absolute path, for a process with another working directory."""
+    if not kind(dataset):
+        return dataset
+    return f"{kind(dataset)}:{Path(path_in(dataset)).expanduser().absolute()}"
+
+
 def existing(dataset: str) -> Path:
     """Return the path of the file or folder.
 

@@ -16,6 +16,7 @@ from dlperf import entry_points
 from dlperf.analysis.settings import settings
 from dlperf.claims.ledger import COMPUTED, claims
 from dlperf.claims.verdicts import NOT_COMPARABLE, NOT_MEASURED, verdicts
+from dlperf.data.user_data import absolute
 from dlperf.errors import BadInput
 from dlperf.parameters import parse, texts
 from dlperf.problem import Problem
@@ -144,6 +145,16 @@ def test_a_network_that_takes_larger_images(tmp_path: Path) -> None:
     asked = trials("scaling", {"dataset": pixels(tmp_path), "model": "resnet50", "batch_size": "8"})
     with pytest.raises(BadInput, match=r"model=resnet50: takes images of at least 32 x 32, .* has 8 x 8"):
         problem("scaling").verify(asked)
+
+
+def test_a_relative_path_is_absolute_where_the_working_directory_is_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir("/")
+    written = {"npz:a/my.npz": "npz:/a/my.npz", "npz:/b.npz": "npz:/b.npz", "digits": "digits"}
+    assert {each: absolute(each) for each in written} == written
+        "npz:/a/my.npz",
+        "npz:/b.npz",
+        "digits",
+    ]
 
 
 @pytest.mark.parametrize("name", ALL)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from dlperf import onednn
+from dlperf.data.user_data import absolute
 from dlperf.errors import TrialFailed
 from dlperf.problems.scaling.images import data_used
 from dlperf.problems.scaling.job import Job
@@ -132,7 +133,7 @@ class Measurement:
                 collective=p.collective,
                 all_reduce="" if p.all_reduce == "default" else p.all_reduce,
                 model=p.model,
-                dataset=p.dataset,
+                dataset=absolute(p.dataset),
                 data_dir=p.data_dir,
                 reading=p.reading,
                 train_examples=p.examples,
