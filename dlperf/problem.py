@@ -165,10 +165,14 @@ class Problem(Generic[P]):
         verify: Verifies before any run exists that trials can be run: the data is there and well formed. Raises
             BadInput or EnvironmentMissing.
         data_digest: Hash of the data a trial uses.
+        model_digest: Hash of the user's own model, which stands for its name in a trial's identity; "" where there is
+            none.
         data_drawn: Whether a trial's data follow from the random seed, and their hash with it.
         run_trial: Runs one trial.
         summarize: Tables and figures of finished trials; a pure function of what is stored.
-        work: Estimated scalar multiplications a trial takes, for `dry_run`.
+        work: Estimated scalar multiplications a trial takes, for `dry_run`; of a user's own model their ratio alone.
+        prepare: Puts network and data of a trial together, as `training.loop.Prepared`, so that `dry_run` can time a
+            few steps; None where a trial is a short measurement itself.
         demo: Parameters of the reduced start in the demo, as text.
         example: A command line, for the end of the help.
         distributed: How its trials run over several hosts and in turns; None where they do not.
@@ -194,6 +198,8 @@ class Problem(Generic[P]):
     demo: Mapping[str, str]
     example: str
     varying_rarely: tuple[str, ...] = ()
+    prepare: Callable[[P], Any] | None = None
+    model_digest: Callable[[P], str] = lambda parameters: ""
     data_drawn: Callable[[P], bool] = lambda parameters: False
     grouped_by: tuple[str, ...] = ()
     monitor: str = ""
@@ -219,7 +225,8 @@ class Problem(Generic[P]):
         return {**here, **self._identity(parameters)}
 
     def _identity(self, parameters: P) -> dict[str, Any]:
-        return {"data": self.data_digest(parameters), **identity(parameters)}
+        model = {"model": digest} if (digest := self.model_digest(parameters)) else {}
+        return {"data": self.data_digest(parameters), **identity(parameters), **model}
 
 
 @dataclass(frozen=True)

@@ -143,7 +143,8 @@ def test_a_keras_file_keeps_its_reason(tmp_path: Path, monkeypatch: pytest.Monke
 
     import keras
 
-    from dlperf.problems.architectures.model_file import loaded
+    from dlperf.models.model_file import loaded
+    from dlperf.models.reference import ModelReference
 
     def refuse(*_: object, **__: object) -> None:
         raise ValueError(LONG)
@@ -152,7 +153,7 @@ def test_a_keras_file_keeps_its_reason(tmp_path: Path, monkeypatch: pytest.Monke
         file.writestr("config.json", "{}")
     monkeypatch.setattr(keras.models, "load_model", refuse)
     with pytest.raises(Exception, match=REASON):
-        loaded(tmp_path / "a.keras", "", False, "keras:a.keras")
+        loaded(ModelReference("subject", f"keras:{tmp_path}/a.keras"))
 
 
 def test_ssh_s_whole_complaint_is_kept(tmp_path: Path) -> None:

@@ -19,6 +19,8 @@ CIRCUMSTANCES = {  # by tag: how people call it
 }
 ARCHIVE = "dlperf.archive"
 """The tag that trials get which are read from an archive beside others: its name."""
+MODEL = "dlperf.model_digest"
+"""The tag of trials that train a model of the user's own: its hash."""
 _DEFAULT = "default"
 _SEEDS_OF_A_BLOCK = 2
 
@@ -29,7 +31,8 @@ class Setting(Generic[P]):
 
     Attributes:
         number: From 1; the setting with the most trials comes first.
-        circumstances: Hardware, software, version, data and, beside others, the archive it is from, by name.
+        circumstances: Hardware, software, version, data and, beside others, the hash of the user's own model and the
+            archive it is from, by name.
         parameters: The values that all trials share of the parameters that the problem does not vary, by name;
             "default" where every trial has the value derived from its other parameters.
         trials: Its trials, in the order in which they started.
@@ -50,12 +53,15 @@ def settings(problem: Problem[P], trials: Sequence[StoredTrial[P]]) -> list[Sett
     """Sort trials into settings: different origins, hardware, software, versions, data or parameters never mix."""
     by_key: dict[Any, Setting[P]] = {}
     varying = {*problem.varying, *problem.varying_rarely}
+    any_model = any(MODEL in trial.tags for trial in trials)
     any_archived = any(ARCHIVE in trial.tags for trial in trials)
     for trial in sorted(trials, key=lambda t: (t.started, t.run_id)):
         circumstances = {name: trial.tags.get(tag, "unknown") for tag, name in CIRCUMSTANCES.items()}
         parameters = _fixed(trial.parameters, varying)
         digest = trial.tags.get("dlperf.data_digest", "none")
         circumstances["data"] = "drawn from random_seed" if problem.data_drawn(trial.parameters) else digest
+        if any_model:
+            circumstances["model digest"] = trial.tags.get(MODEL, "none")
         if any_archived:
             circumstances["archive"] = trial.tags.get(ARCHIVE, "")
         key = (*circumstances.items(), *parameters.items())

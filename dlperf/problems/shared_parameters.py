@@ -44,6 +44,11 @@ class RunParameters(TrackedParameters):
         help="folder for the state of unfinished trials; else DLPERF_STATE_DIR, else the user's cache directory",
     )
     dry_run: bool = parameter(False, operational=True, help="list the trials, estimate the hours, run nothing")
+    measure: bool = parameter(
+        True,
+        operational=True,
+        help="dry_run times a few steps of the trials, for a minute at most; false judges by a matrix product instead",
+    )
 
 
 class TrainingParameters(EngineParameters, RunParameters):

@@ -1,11 +1,15 @@
-"""`dry_run`: the trials that would run, and an estimate of their time."""
+"""`dry_run`: the trials that would run, and how long they would take: measured on a few steps, or judged quickly."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
-from dlperf.parameters import P
+from dlperf.engines.rehearsal import Rehearsed, rehearse
+from dlperf.errors import DlperfError, one_line
+from dlperf.parameters import P, defining
 from dlperf.problem import Problem
 from dlperf.processor import allowed_cores, cpu_quota
 from dlperf.trial import StoredTrial
@@ -14,28 +18,148 @@ from dlperf.trial import StoredTrial
 # convolutions of 16 to 64 channels are too small to keep a core's multipliers busy.
 _SHARE_OF_MATRIX_PRODUCT = 0.35
 _SIZE = 1024
+_MEASURING_SECONDS = 55.0  # of a start that is to end in 60
+# What a trial's speed does not follow from.
+_NO_SPEED = ("random_seed", "learning_rate", "epochs", "patience", "stage")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What trials would take.
+
+    Attributes:
+        hours: Of each.
+        columns: Further columns of the table.
+        judged: How that is known, as the end of a sentence.
+        peak_memory_mb: The largest of a process; None where it was not measured.
+    """
+
+    hours: Sequence[float]
+    columns: Mapping[str, Sequence[Any]]
+    judged: str
+    peak_memory_mb: float | None = None
 
 
 def show(problem: Problem[P], trials: Sequence[P]) -> None:
-    """Print the trials with their estimated hours on this machine's CPU, and the sum."""
+    """Print the trials with what they would take on this machine, and the sum."""
     import pandas as pd
 
     from dlperf.terminal.tables import show_table
 
-    rate = matrix_product_rate() * _SHARE_OF_MATRIX_PRODUCT
+    asked: Any = trials[0]
     planned, chosen_later = _planned(problem, trials)
     trials = list(planned.values())
-    hours = [problem.work(trial) / rate / 3600 for trial in trials]
-    rows = {"trial": list(planned), "estimated hours": hours}
-    show_table(f"{problem.name}: nothing is run", pd.DataFrame(rows))
+    measured = problem.prepare is not None and getattr(asked, "measure", False)
+    plan = measured_plan(problem, trials) if measured else quick_plan(problem, trials)
+    table = {"trial": list(planned), **plan.columns, "estimated hours": plan.hours}
+    show_table(f"{problem.name}: nothing is run", pd.DataFrame(table))
     stops_early = any(getattr(trial, "patience", 0) for trial in trials)
-    sum_of_hours = f"{'at most' if stops_early else 'about'} {sum(hours):,.2f} hours"
-    sooner = "; early stopping shortens that" if stops_early else ""
-    later = "; what the last ones run with is chosen by the results of the first ones" if chosen_later else ""
-    print(
-        f"{len(trials)} trial{'' if len(trials) == 1 else 's'}, {sum_of_hours} on this CPU, judged by its matrix "
-        f"product{sooner}; nothing is run{later}"
+    about = "at most" if stops_early else "about"
+    said = [f"{len(trials)} trial{'' if len(trials) == 1 else 's'}, {about} {sum(plan.hours):,.2f} hours on this CPU, "]
+    said.append(plan.judged)
+    processes = getattr(asked, "processes", 1)
+    if processes > 1 and len(trials) > 1:
+        together = max(sum(plan.hours) / processes, *plan.hours)
+        said.append(f"; with processes={processes} at best {together:,.2f} hours")
+    if plan.peak_memory_mb:
+        said.append(f"; up to {plan.peak_memory_mb * min(processes, len(trials)):,.0f} MB of memory")
+    if stops_early:
+        said.append("; early stopping shortens that")
+    said.append("; nothing is run")
+    if chosen_later:
+        said.append("; what the last ones run with is chosen by the results of the first ones")
+    print("".join(said))
+
+
+def quick_plan(problem: Problem[P], trials: Sequence[P]) -> Plan:
+    """Judge by multiplications; a model of the user's own, whose multiplications are not known, has no hours."""
+    rate = matrix_product_rate() * _SHARE_OF_MATRIX_PRODUCT
+    hours = [problem.work(trial) / rate / 3600 for trial in trials]
+    if getattr(trials[0], "own_model", None):
+        return Plan([float("nan")] * len(trials), {}, "which a model of your own has to be measured for")
+    return Plan(hours, {}, "judged by its matrix product")
+
+
+def measured_plan(problem: Problem[P], trials: Sequence[P], seconds: float = _MEASURING_SECONDS) -> Plan:
+    """Time a few steps of as many kinds of trials as there is time for; the others follow from those."""
+    kinds: dict[Any, P] = {}
+    for trial in trials:
+        kinds.setdefault(_kind(trial), trial)
+    sample = spread(sorted(kinds.values(), key=lambda trial: _epoch_work(problem, trial)))
+    begun, reason = time.monotonic(), f"none was ready within {seconds:.0f} seconds"
+    try:
+        rehearsed = rehearse(problem.name, sample, seconds)
+    except DlperfError as error:
+        rehearsed, reason = [], one_line(error)
+    if not rehearsed:
+        quick = quick_plan(problem, trials)
+        return Plan(quick.hours, quick.columns, f"{quick.judged}, as no trial could be timed ({reason})")
+    known = {_kind(trial): tried for trial, tried in zip(sample, rehearsed, strict=False)}
+    points = [(_epoch_work(problem, trial), tried) for trial, tried in zip(sample, rehearsed, strict=False)]
+    expected = [known.get(_kind(trial)) or between(points, _epoch_work(problem, trial)) for trial in trials]
+    hours = [
+        (tried.start_seconds + _epochs(trial) * tried.epoch_seconds + tried.test_seconds) / 3600
+        for trial, tried in zip(trials, expected, strict=True)
+    ]
+    memory = [tried.peak_memory_mb for tried in expected]
+    columns: dict[str, Sequence[Any]] = {
+        "epochs": [_epochs(trial) for trial in trials],
+        "seconds per epoch": [tried.epoch_seconds for tried in expected],
+        "peak memory mb": memory,
+    }
+    counted = f" on {len(known)} of {len(kinds)} kinds of trial" if len(known) < len(kinds) else ""
+    judged = f"measured{counted} in {time.monotonic() - begun:.0f} seconds"
+    return Plan(hours, columns, judged, max((mb for mb in memory if mb), default=None))
+
+
+def spread(ordered: Sequence[P]) -> list[P]:
+    """Order a sample so that any number of first ones spans the whole: the last, the first, those between."""
+    if len(ordered) < 3:
+        return list(reversed(ordered))
+    order, gaps = [len(ordered) - 1, 0], [(0, len(ordered) - 1)]
+    for low, high in gaps:  # it grows
+        middle = (low + high) // 2
+        if middle > low:
+            order.append(middle)
+            gaps += [(low, middle), (middle, high)]
+    return [ordered[place] for place in order]
+
+
+def between(points: Sequence[tuple[float, Rehearsed]], work: float) -> Rehearsed:
+    """Return what a trial takes that was not tried, by the work of its epoch: linear between tried ones, else in ratio.
+
+    Args:
+        points: Work of an epoch and what it took.
+        work: Of the trial.
+    """
+    import numpy as np
+
+    works = sorted({w for w, _ in points})
+    inside = min(max(work, works[0]), works[-1])
+
+    def at(name: str) -> float:
+        means = [np.mean([getattr(tried, name) or 0.0 for w, tried in points if w == place]) for place in works]
+        return float(np.interp(inside, works, means))
+
+    ratio = work / inside if inside else 1.0
+    return Rehearsed(at("start_seconds"), at("epoch_seconds") * ratio, at("test_seconds"), at("peak_memory_mb") or None)
+
+
+def _kind(trial: P) -> tuple[tuple[str, str], ...]:
+    return tuple(
+        (name, value)
+        for name, value in defining(trial).items()
+        if name not in _NO_SPEED and not name.startswith("target_")
     )
+
+
+def _epoch_work(problem: Problem[P], trial: P) -> float:
+    return problem.work(trial) / _epochs(trial)
+
+
+def _epochs(trial: Any) -> int:
+    epochs: int = trial.epochs
+    return epochs
 
 
 def _planned(problem: Problem[P], asked: Sequence[P]) -> tuple[dict[str, P], bool]:

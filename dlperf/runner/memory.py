@@ -8,7 +8,7 @@ from typing import Any
 
 from dlperf.entry_points import PROBLEMS, load_problem
 from dlperf.errors import DlperfError, OutOfMemory
-from dlperf.parameters import Parameters, declared_defaults, describe, from_texts, texts
+from dlperf.parameters import Parameters, declared_defaults, describe, from_texts, written
 from dlperf.problem import Problem
 from dlperf.tracking.run import Run
 
@@ -55,20 +55,20 @@ def command(problem: Problem[Any], parameters: Parameters) -> str:
     Raises:
         BadInput: If the trial is none that can be run.
     """
-    written = texts(parameters)
+    texts = written(parameters)
     defaults = declared_defaults(problem.parameters)
     given: dict[str, Any] = {}
     # What follows from others comes last, when those are known.
     for description in sorted(describe(problem.parameters), key=lambda each: bool(each.derived_from)):
         name = description.name
         if description.derived_from:
-            default = "" if description.grid else texts(problem.parameters.resolve(given))[name]
+            default = "" if description.grid else written(problem.parameters.resolve(given))[name]
         else:
             default = defaults[name]
-        if written[name] != default:
+        if texts[name] != default:
             given[name] = getattr(parameters, name)
     problem.parameters.resolve(given)
-    return shlex.join(["dlperf", problem.name, *(part for name in given for part in (f"--{name}", written[name]))])
+    return shlex.join(["dlperf", problem.name, *(part for name in given for part in (f"--{name}", texts[name]))])
 
 
 def _grows_with(parameters: Parameters) -> str:

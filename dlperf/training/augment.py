@@ -274,10 +274,11 @@ def corrected_pipeline(
     images: Tensor,
     channel_mean: Tensor,
     channel_std: Tensor,
-    crop_offsets: Tensor,
-    flips: Tensor,
+    crop_offsets: Tensor | None,
+    flips: Tensor | None,
     centres: Tensor | None,
     length: int,
+    padding: int = 4,
 ) -> Tensor:
     """The papers' augmentation: normalise, crop from the zero-padded image, flip, cutout last.
 
@@ -288,13 +289,18 @@ def corrected_pipeline(
         images: uint8 (B, H, W, C).
         channel_mean: float32 (C,) as for `normalise`.
         channel_std: float32 (C,) as for `normalise`.
-        crop_offsets: int32 (B, 2) as for `crop` with a padding of 4.
-        flips: bool (B,) as for `flip`.
+        crop_offsets: int32 (B, 2) as for `crop`; None leaves the crop out.
+        flips: bool (B,) as for `flip`; None leaves flips out.
         centres: int32 (B, 2) as for `cutout`; None leaves cutout out.
         length: Side of the masked square, in pixels.
+        padding: Pixels added on every side before the crop.
 
     Returns:
         float32 (B, H, W, C).
     """
-    augmented = crop_and_flip(normalise(images, channel_mean, channel_std), crop_offsets, flips)
+    augmented = normalise(images, channel_mean, channel_std)
+    if crop_offsets is not None:
+        augmented = _crop(augmented, crop_offsets, flips, padding)
+    elif flips is not None:
+        augmented = flip(augmented, flips)
     return augmented if centres is None else cutout(augmented, centres, length)

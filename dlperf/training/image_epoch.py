@@ -64,7 +64,7 @@ class ImageEpoch(CompiledEpoch):
         Args:
             model: Maps float32 images to logits; its losses are the penalties.
             optimizer: Applied to the model's trainable variables.
-            images: Training images, uint8 (N, H, W, C).
+            images: Training images, uint8 (N, H, W, C); whatever else `augment` and `prepare` take will do.
             labels: Their classes, int32 (N,).
             objective: What is minimised and counted.
             augment: Makes training examples of images, inside XLA.
@@ -97,7 +97,7 @@ class ImageEpoch(CompiledEpoch):
         self._evaluate_batches = tf.function(
             self._batches,
             input_signature=[
-                tf.TensorSpec([None, *images.shape[1:]], tf.uint8),
+                tf.TensorSpec([None, *images.shape[1:]], self._images.dtype),
                 tf.TensorSpec([None], tf.int32),
                 *[count, count, *totals],
             ],
@@ -223,7 +223,8 @@ class ImageEpoch(CompiledEpoch):
             logits = self.model(examples, training=True)
             mean_loss, penalty = tf.reduce_mean(self._objective.losses(labels, logits)), self._penalty()
             weighted = (mean_loss + penalty) * share
-        gradients = tape.gradient(weighted, self.model.trainable_variables)
+        variables = self.model.trainable_variables
+        gradients = tape.gradient(weighted, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO)
         sums = (tf.cast(mean * count, tf.float64) for mean in (mean_loss, penalty))
         return self._update.vector(gradients), *sums, self._count(labels, logits)
 
@@ -248,6 +249,7 @@ class ImageEpoch(CompiledEpoch):
         penalty: tf.Tensor,
         counted: tf.Tensor,
     ) -> Totals:
+        self.model._clear_losses()  # of activities, which belong to the step that was traced before
         if self._optimized_evaluation:
             # Version 0.1.0 traced the penalties twice, and only then the graph optimizer sums them as it did there.
             _ = self.model.losses

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -101,6 +101,8 @@ class Prepared:
         test: What is read once, at the end; None where the trial must not read it.
         data: The data set, for the store.
         save: Makes the trained network a model for the store.
+        facts: What is logged of a model of the user's own.
+        tags: Likewise.
     """
 
     compiled: CompiledEpoch
@@ -108,6 +110,8 @@ class Prepared:
     test: DeviceSplit | None
     data: DataUsed
     save: Callable[[], SavedModel]
+    facts: Mapping[str, str] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -145,7 +149,8 @@ def train_and_test(
     compiled = prepared.compiled
     num_params = compiled.model.count_params()
     context.data(prepared.data)
-    context.facts({"num_params": str(num_params), **facts}, {"dlperf.validation": validation})
+    told = {"num_params": str(num_params), **facts, **prepared.facts}
+    context.facts(told, {"dlperf.validation": validation, **prepared.tags})
     training = train(compiled, prepared.validated, schedule, context)
     metrics = {
         **training.metrics(target.value, target.metric),

@@ -41,6 +41,8 @@ class VectorUpdate:
         self._optimizer.apply([gradient], [self._vector])
         for variable, values in zip(self._variables, tf.split(self._vector.value, self._sizes), strict=True):
             variable.assign(tf.reshape(values, variable.shape))
+            if variable.constraint is not None:
+                variable.assign(variable.constraint(variable))
 
     def state(self) -> dict[str, np.ndarray]:
         """Copy the optimizer's variables, by the position they would have had it been built for the variables."""

@@ -110,7 +110,7 @@ def test_parameters_and_their_defaults(name: str) -> None:
 
 def test_shared_parameters_are_those_of_the_problems_that_the_page_names() -> None:
     declared = {name: {each.name for each in describe(entry_points.load_problem(name).parameters)} for name in PROBLEMS}
-    training = {"random_seed", "dry_run", "state_dir"}
+    training = {"random_seed", "dry_run", "measure", "state_dir"}
     tracked = {"finish_seconds", "wide"}
     protocol = {"protocol", "threads", "save_model"}
     engine = {"processes", "engine", "cpus_per_trial", "gpus_per_trial"}

@@ -28,6 +28,7 @@ from dlperf.trial import Context, StoredTrial, TrialResult
 
 if TYPE_CHECKING:
     from dlperf.data.dataset import Samples
+    from dlperf.training.loop import Prepared
 
 _DRAWN = 80_000  # to train on, of the eggholder function
 
@@ -81,6 +82,18 @@ def _split(dataset: str, random_seed: int) -> Samples:
     return replace(there, train=train, validation=validation)
 
 
+def prepare(parameters: ApproximatorsParameters) -> Prepared:
+    """Put network and samples together.
+
+    Raises:
+        TrialFailed: If this process already computes with another number of threads.
+    """
+    # TensorFlow is imported here, so that help and bad input need not wait for it.
+    from dlperf.problems.approximators import recipe
+
+    return recipe.prepare(parameters, samples(parameters))
+
+
 def run_trial(parameters: ApproximatorsParameters, context: Context) -> TrialResult:
     """Train one network and test it once.
 
@@ -88,12 +101,10 @@ def run_trial(parameters: ApproximatorsParameters, context: Context) -> TrialRes
         TrialFailed: If the loss is not finite, or the state on disk is damaged.
     """
     with context.clock.account("setup"):
-        # TensorFlow is imported here, so that help and bad input need not wait for it.
-        from dlperf.problems.approximators.recipe import prepare
         from dlperf.training.loop import Target, train_and_test
 
         used = samples(parameters)
-        prepared = prepare(parameters, used)
+        prepared = prepare(parameters)
     schedule = Schedule(
         epochs=parameters.epochs,
         learning_rate=parameters.learning_rate_at,
@@ -157,6 +168,7 @@ PROBLEM = Problem(
     verify=verify,
     data_digest=lambda parameters: samples(parameters).digest,
     data_drawn=lambda parameters: parameters.dataset == EGGHOLDER,
+    prepare=prepare,
     run_trial=run_trial,
     summarize=summarize,
     questions=questions,

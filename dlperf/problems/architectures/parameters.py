@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Literal
 
 from dlperf.accounting.inception import PRESETS, Module
 from dlperf.accounting.receptive_field import receptive_field
 from dlperf.declaration import parameter
 from dlperf.errors import BadInput
+from dlperf.models.reference import PREFIX, ModelReference, names_a_file
 from dlperf.problem import TrackedParameters
 from dlperf.problems.shared_parameters import EngineParameters
 
@@ -18,28 +18,18 @@ TOTALS = ("num_params", "activations", "multiplications")
 """What is counted of every network."""
 
 SUBJECTS = ("alexnet", "vgg19", "stacked_filters", "inception")
-_KERAS = "keras:"
 _DEFAULT_MODELS = ("ResNet50", "MobileNetV2")
 _ALLOWED = f"must be one of {', '.join(SUBJECTS)}, keras:NAME of keras.applications, or keras:PATH of a model's file"
 _SHAPE = re.compile(r"[1-9]\d{0,5}(x[1-9]\d{0,5})*")
-_FILE_ENDINGS = (".keras", ".h5", ".hdf5")
-
-
-def _names_a_file(written: str) -> bool:
-    """Whether a text is `keras:` and the path of an existing file, whatever stands in the path."""
-    try:
-        return written.startswith(_KERAS) and Path(written.removeprefix(_KERAS)).expanduser().is_file()
-    except (OSError, RuntimeError, ValueError):  # too long a name, no such user's home, a zero byte
-        return False
 
 
 class ArchitecturesParameters(EngineParameters, TrackedParameters):
     """Parameters of the architectures problem."""
 
     subject: str = parameter(
-        (*SUBJECTS, *(_KERAS + name for name in _DEFAULT_MODELS)),
+        (*SUBJECTS, *(PREFIX + name for name in _DEFAULT_MODELS)),
         grid=True,
-        is_one_value=_names_a_file,
+        is_one_value=names_a_file,
         help=f"what is counted: {', '.join(SUBJECTS)}, keras:NAME of keras.applications, or keras:PATH of a .keras "
         "or .h5 file",
     )
@@ -88,7 +78,7 @@ class ArchitecturesParameters(EngineParameters, TrackedParameters):
         Raises:
             BadInput: Naming what is allowed.
         """
-        if self.subject not in SUBJECTS and not self.keras_model:
+        if self.subject not in SUBJECTS and not (self.keras_model and self.keras_model.name):
             raise BadInput("subject", self.subject, _ALLOWED)
         for name in ("input_shape", "custom"):
             if getattr(self, name) and not self.keras_model:
@@ -100,16 +90,9 @@ class ArchitecturesParameters(EngineParameters, TrackedParameters):
             raise BadInput("stack_size", self.stack_size, allowed)
 
     @property
-    def keras_model(self) -> str:
-        """Name in keras.applications or path of a Keras model; "" for one of SUBJECTS."""
-        return self.subject.removeprefix(_KERAS) if self.subject.startswith(_KERAS) else ""
-
-    @property
-    def keras_file(self) -> Path | None:
-        """Path of a saved Keras model, if that is the subject: it exists, or is written as a path."""
-        written = self.keras_model
-        is_path = "/" in written or written.lower().endswith(_FILE_ENDINGS) or _names_a_file(self.subject)
-        return Path(written).expanduser() if is_path else None
+    def keras_model(self) -> ModelReference | None:
+        """The Keras model; None for one of SUBJECTS."""
+        return ModelReference("subject", self.subject) if self.subject.startswith(PREFIX) else None
 
     @property
     def input_shapes(self) -> dict[str, tuple[int, ...]]:

@@ -18,6 +18,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from dlperf.models.reference import kind
 from dlperf.problem import Problem, Question, Summary
 from dlperf.problems.architectures.parameters import SUBJECTS, TOTALS, ArchitecturesParameters
 from dlperf.trial import Context, StoredTrial, TrialResult
@@ -31,11 +32,9 @@ def verify(trials: Sequence[ArchitecturesParameters]) -> None:
     """
     named = [trial for trial in trials if trial.keras_model]
     if named:
-        from dlperf.problems.architectures.model_file import kind
-
         for trial in named:
-            if trial.keras_file:
-                kind(trial.keras_file, trial.subject)
+            if trial.keras_model and trial.keras_model.file:
+                kind(trial.keras_model)
         from dlperf.problems.architectures.subjects import check_keras_model
 
         for trial in named:
@@ -44,7 +43,8 @@ def verify(trials: Sequence[ArchitecturesParameters]) -> None:
 
 def data_digest(parameters: ArchitecturesParameters) -> str:
     """Return the hash of the file that is counted and of the one with its classes, "" for a subject known by name."""
-    file, custom = parameters.keras_file, Path(parameters.custom).expanduser()
+    file = parameters.keras_model.file if parameters.keras_model else None
+    custom = Path(parameters.custom).expanduser()
     if not file or not file.is_file():
         return ""
     contents = [file.read_bytes()] + ([custom.read_bytes()] if parameters.custom and custom.is_file() else [])

@@ -13,7 +13,7 @@ from dlperf.accounting import alexnet, inception, vgg
 from dlperf.accounting.layers import LayerTable
 from dlperf.accounting.receptive_field import filter_stack, receptive_field
 from dlperf.clock import Clock
-from dlperf.errors import BadInput, did_you_mean, one_line
+from dlperf.errors import BadInput, one_line
 from dlperf.keras_accounting.calls import traced
 from dlperf.keras_accounting.compiled_program import CompiledCount, count_compiled
 from dlperf.keras_accounting.gradient_support import gradient_support, support_side
@@ -22,7 +22,7 @@ from dlperf.keras_accounting.model_table import complete_inputs, table_of
 from dlperf.models import alexnet as alexnet_model
 from dlperf.models import filter_stack as filter_stack_model
 from dlperf.models import inception as inception_model
-from dlperf.problems.architectures.model_file import loaded
+from dlperf.models.model_file import application, loaded
 from dlperf.processor import cores
 from dlperf.training.compiled_epoch import configure_runtime, fresh_runtime
 
@@ -99,16 +99,12 @@ def check_keras_model(parameters: ArchitecturesParameters) -> None:
     Raises:
         BadInput: If keras.applications has no such model, or the file cannot be read as one.
     """
-    if parameters.keras_file:
+    assert parameters.keras_model is not None
+    if parameters.keras_model.file:
         configure_runtime(cores())
         _built(parameters)
         return
-    known = [name for name in dir(keras.applications) if name[0].isupper()]
-    if parameters.keras_model not in known:
-        hint = did_you_mean(parameters.keras_model, known, prefix="keras:", cutoff=0.5)
-        raise BadInput(
-            "subject", parameters.subject, f"keras.applications has no such model{hint} ({', '.join(known)})"
-        )
+    application(parameters.keras_model)
 
 
 def _alexnet(parameters: ArchitecturesParameters, clock: Clock) -> Iterator[CountedNetwork]:
@@ -212,9 +208,10 @@ def _keras_model(parameters: ArchitecturesParameters, clock: Clock) -> CountedNe
 
 
 def _built(parameters: ArchitecturesParameters) -> keras.Model:
-    if parameters.keras_file:
-        return loaded(parameters.keras_file, parameters.custom, parameters.unsafe, parameters.subject)
-    build = getattr(keras.applications, parameters.keras_model)
+    assert parameters.keras_model is not None
+    if parameters.keras_model.file:
+        return loaded(parameters.keras_model, parameters.custom, parameters.unsafe)
+    build = application(parameters.keras_model)
     shapes = parameters.input_shapes
     if shapes.keys() - {""}:
         allowed = f"{parameters.subject} has one input: its sides joined by x, as 224x224x3"

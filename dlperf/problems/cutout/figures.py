@@ -50,12 +50,10 @@ def example_figure(parameters: CutoutParameters, dataset: Dataset) -> Figure:
     images = np.stack(pixels).astype("float32") / 255
     rng = np.random.default_rng(parameters.random_seed)
     centres = rng.integers(0, images.shape[1:3], (2, 2))
-    masked = np.asarray(cutout(images, centres, parameters.cutout_length))
+    length = parameters.mask_length(*images.shape[1:3])
+    masked = np.asarray(cutout(images, centres, length))
     colours = 3 if images.shape[-1] >= 3 else 1
     pairs = zip(names, images[..., :colours], masked[..., :colours], strict=True)
     return plots.image_grid(
-        [
-            [(name, before), (f"{name}, {parameters.cutout_length} x {parameters.cutout_length} cut out", after)]
-            for name, before, after in pairs
-        ]
+        [[(name, before), (f"{name}, {length} x {length} cut out", after)] for name, before, after in pairs]
     )

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from dlperf.accounting.resnet import blocks_per_stage
-from dlperf.declaration import parameter
+from dlperf.declaration import Value, parameter
 from dlperf.errors import BadInput
+from dlperf.models.reference import PREFIX
+from dlperf.problems.model_parameters import ModelParameters
 from dlperf.problems.shared_parameters import ImageParameters, OneDnnParameters
 
 # Chunks of at most this many rows train ResNet-44 in about 1 GB, and larger ones are no faster on a CPU.
 _MICRO_BATCH = 128
+_DEPTH = 44
+_OWN_SHARE = 0.5
 
 
-class CutoutParameters(OneDnnParameters, ImageParameters):
+class CutoutParameters(OneDnnParameters, ModelParameters, ImageParameters):
     """Parameters of the cutout problem."""
+
+    course_only: ClassVar[Mapping[str, Value]] = {"depth": 0, "weight_decay": 0.0}
 
     m: int = parameter(
         4,
@@ -25,7 +31,9 @@ class CutoutParameters(OneDnnParameters, ImageParameters):
         grid=True,
         help="copies of each image, each with its own cutout; 0 is the baseline without cutout",
     )
-    depth: int = parameter(44, help="layers of the ResNet, 6n + 2")
+    depth: int = parameter(
+        derived_from="model", help="layers of the course's ResNet, 6n + 2: 44 unless given; 0 with a model of your own"
+    )
     copies_in: Literal["epoch", "batch"] = parameter(
         derived_from="protocol",
         help="epoch: m copies of the data set, m times the steps (the notebook); batch: the m copies of an image stand "
@@ -42,12 +50,21 @@ class CutoutParameters(OneDnnParameters, ImageParameters):
     cutout_length: int = parameter(
         derived_from="protocol", ge=1, le=64, unit="pixels", help="side of the masked square"
     )
+    cutout_share: float = parameter(
+        derived_from="model", absent=0.0, ge=0, le=1,
+        help="side of the masked square as a share of the image's shorter side, in place of cutout_length where it is "
+        "not 0: 0.5 with a model of your own, unless cutout_length is given",
+    )  # fmt: skip
+    crop: bool = parameter(
+        True, absent=True, help="protocol=corrected: crop from an image padded by an eighth of its side"
+    )
+    flip: bool = parameter(True, absent=True, help="protocol=corrected: mirror half of the images left to right")
     epochs: int = parameter(
         derived_from="protocol and m", ge=1, le=100_000, unit="epochs", help="passes over the training set, at most"
     )
     learning_rate: float = parameter(derived_from="protocol", ge=1e-9, help="initial learning rate")
     weight_decay: float = parameter(
-        derived_from="protocol", ge=0, help="added to the gradient: weight_decay x weight, for kernels only"
+        derived_from="protocol and model", ge=0, help="added to the gradient: weight_decay x weight, for kernels only"
     )
     patience: int = parameter(
         derived_from="protocol",
@@ -70,6 +87,7 @@ class CutoutParameters(OneDnnParameters, ImageParameters):
     def derived_defaults(cls, known: Mapping[str, Any]) -> dict[str, Any]:
         """Return the protocol's defaults."""
         notebook = known["protocol"] == "notebook"
+        own = known["model"].startswith(PREFIX)
         copies_in = known.get("copies_in", "epoch" if notebook else "batch")
         rows = known["batch_size"] * (known["m"] or 1 if copies_in == "batch" else 1)
         return {
@@ -81,19 +99,31 @@ class CutoutParameters(OneDnnParameters, ImageParameters):
             "learning_rate": 0.001 if notebook else 0.1,
             "weight_decay": 0.0002 if notebook else 0.0001,  # 0.0002 is what Keras's l2(1e-4) adds to the gradient
             "patience": 20 if notebook else 0,
+            "depth": _DEPTH,
+            "cutout_share": _OWN_SHARE if own and "cutout_length" not in known else 0.0,
+            **(cls.course_only if own else {}),
         }
 
     def check(self) -> None:
-        """Refuse a depth that is not 6n + 2, and data that there are not.
+        """Refuse a depth that is not 6n + 2, data that there are not, and a model that does not belong to them.
 
         Raises:
             BadInput: Naming the nearest depths, or what is allowed.
         """
         super().check()
+        for name in ("crop", "flip"):
+            if self.notebook and not getattr(self, name):
+                raise BadInput(name, "false", "needs protocol=corrected: the notebook shifts and flips every image")
+        if self.own_model:
+            return
         try:
             blocks_per_stage(self.depth)
         except ValueError as error:
             raise BadInput("depth", self.depth, str(error)) from error
+
+    def mask_length(self, height: int, width: int) -> int:
+        """Return the side of the masked square in pixels, of images of this size."""
+        return max(1, round(self.cutout_share * min(height, width))) if self.cutout_share else self.cutout_length
 
     @property
     def copies(self) -> int:

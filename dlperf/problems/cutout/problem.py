@@ -16,25 +16,43 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from dlperf import data
 from dlperf.accounting.resnet import count_resnet
 from dlperf.problem import Problem, Question, Summary
 from dlperf.problems.cutout.parameters import CutoutParameters
+from dlperf.problems.model_parameters import model_digest, own_model, verify_models
 from dlperf.problems.shared_parameters import refuse_other_than_images, verify_examples
 from dlperf.training.early_stopping import Schedule
 from dlperf.trial import Context, StoredTrial, TrialResult
 
+if TYPE_CHECKING:
+    from dlperf.training.loop import Prepared
+
 
 def verify(trials: Sequence[CutoutParameters]) -> None:
-    """Verify the data before a run exists.
+    """Verify data and model before a run exists.
 
     Raises:
-        BadInput: If the data cannot be used, or are no images.
+        BadInput: If the data cannot be used, or are no images, or the model cannot be trained on them.
         EnvironmentMissing: If there is no data and it cannot be downloaded.
     """
     verify_examples(trials)
     refuse_other_than_images(trials[0].dataset, trials[0].reading)
+    verify_models(trials, lambda trial: own_model(trial, data.load(trial.dataset, trial.data_dir, trial.reading)))
+
+
+def prepare(parameters: CutoutParameters) -> Prepared:
+    """Put network, augmentation and data together.
+
+    Raises:
+        TrialFailed: If this process already computes with another number of threads.
+    """
+    # TensorFlow is imported here, so that help and bad input need not wait for it.
+    from dlperf.problems.cutout import recipe
+
+    return recipe.prepare(parameters, data.load(parameters.dataset, parameters.data_dir, parameters.reading))
 
 
 def run_trial(parameters: CutoutParameters, context: Context) -> TrialResult:
@@ -44,13 +62,10 @@ def run_trial(parameters: CutoutParameters, context: Context) -> TrialResult:
         TrialFailed: If the loss is not finite, or the state on disk is damaged.
     """
     with context.clock.account("setup"):
-        # TensorFlow is imported here, so that help and bad input need not wait for it.
         from dlperf.problems.cutout.figures import example_figure
-        from dlperf.problems.cutout.recipe import prepare
         from dlperf.training.loop import Target, train_and_test
 
-        dataset = data.load(parameters.dataset, parameters.data_dir, parameters.reading)
-        prepared = prepare(parameters, dataset)
+        prepared = prepare(parameters)
     result = train_and_test(
         prepared,
         schedule(parameters),
@@ -61,7 +76,8 @@ def run_trial(parameters: CutoutParameters, context: Context) -> TrialResult:
         save_model=parameters.save_model,
     )
     with context.clock.account("reporting"):
-        result.figures["cutout_examples"] = example_figure(parameters, dataset)
+        images = data.load(parameters.dataset, parameters.data_dir, parameters.reading)
+        result.figures["cutout_examples"] = example_figure(parameters, images)
     return result
 
 
@@ -89,9 +105,10 @@ def work(parameters: CutoutParameters) -> float:
     facts = parameters.facts
     evaluated = facts.train // 5 if parameters.notebook else parameters.validation_size
     height, width, channels = facts.input_shape
-    forward = count_resnet(
-        parameters.depth, size=round(math.sqrt(height * width)), channels=channels, classes=facts.classes
-    ).multiplications
+    forward = 1  # of a model of the user's own it is not known here: only the ratio of trials is used then
+    if parameters.own_model is None:
+        size = round(math.sqrt(height * width))
+        forward = count_resnet(parameters.depth, size=size, channels=channels, classes=facts.classes).multiplications
     return float(forward * (3 * examples + evaluated) * parameters.epochs)
 
 
@@ -120,6 +137,8 @@ PROBLEM = Problem(
     monitor="validation_accuracy",
     verify=verify,
     data_digest=lambda parameters: data.load(parameters.dataset, parameters.data_dir, parameters.reading).digest,
+    prepare=prepare,
+    model_digest=model_digest,
     run_trial=run_trial,
     summarize=summarize,
     questions=questions,

@@ -10,7 +10,9 @@ import keras
 import numpy as np
 from keras import ops
 
+from dlperf.models.own_model import OwnNetwork
 from dlperf.models.resnet import resnet
+from dlperf.problems.model_parameters import model_digest, own_model
 from dlperf.training import augment
 from dlperf.training.compiled_epoch import fresh_runtime
 from dlperf.training.image_epoch import ImageEpoch
@@ -27,7 +29,7 @@ _MOMENTUM = 0.9
 _CIFAR_CHANNELS = ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616))
 _NORMALISED_AS_CIFAR = ("cifar10", "digits")
 _SHIFT_SHARE = 0.1
-_CROP_PADDING = 4
+_PADDING_SHARE = 8  # of the side: 4 pixels of 32
 # Images, uint8 (N, H, W, C), and labels, int32 (N,).
 Split = tuple[np.ndarray, np.ndarray]
 
@@ -39,7 +41,11 @@ def prepare(parameters: CutoutParameters, dataset: Dataset) -> Prepared:
         TrialFailed: If this process already computes with another number of threads.
     """
     train, validation = split(dataset, parameters)
-    compiled = compiled_epoch(parameters, *train, classes=len(dataset.label_names))
+    own = None
+    if parameters.own_model:
+        fresh_runtime(parameters.threads)
+        own = OwnNetwork(own_model(parameters, dataset), parameters.random_seed)
+    compiled = compiled_epoch(parameters, *train, classes=len(dataset.label_names), own=own)
     test = compiled.to_device(dataset.test_inputs, dataset.test_labels)
     counts = {"train": len(train[0]), "validation": len(validation[0]), "test": test.examples}
     if parameters.notebook:
@@ -49,7 +55,9 @@ def prepare(parameters: CutoutParameters, dataset: Dataset) -> Prepared:
         {"validation": test if parameters.notebook else compiled.to_device(*validation)},
         test,
         DataUsed(dataset.name, dataset.digest, dataset.source, counts),
-        save=lambda: saved_model(parameters, compiled.model, train[0], dataset),
+        save=lambda: saved_model(parameters, compiled.model, train[0], dataset, own),
+        facts=own.facts("normalised channels") if own else {},
+        tags={"dlperf.model_digest": model_digest(parameters)} if own else {},
     )
 
 
@@ -64,17 +72,23 @@ def split(dataset: Dataset, parameters: CutoutParameters) -> tuple[Split, Split]
 
 
 def compiled_epoch(
-    parameters: CutoutParameters, images: np.ndarray, labels: np.ndarray, *, classes: int = 10
+    parameters: CutoutParameters,
+    images: np.ndarray,
+    labels: np.ndarray,
+    *,
+    classes: int = 10,
+    own: OwnNetwork | None = None,
 ) -> ImageEpoch:
-    """Put the protocol's network, optimizer and augmentation together on training images, uint8 (N, H, W, C).
+    """Put the protocol's network, or the user's own, optimizer and augmentation together on uint8 images (N, H, W, C).
 
     Raises:
         TrialFailed: If this process already computes with another number of threads.
     """
-    fresh_runtime(parameters.threads)
-    augmentation, preparation = pipelines(parameters, images)
+    if own is None:
+        fresh_runtime(parameters.threads)
+    augmentation, preparation = pipelines(parameters, images, as_pixels=own is not None and own.scales_inputs)
     return ImageEpoch(
-        network(parameters, images.shape[1:], classes),
+        own.network if own else network(parameters, images.shape[1:], classes),
         _optimizer(parameters),
         images,
         labels,
@@ -123,26 +137,34 @@ def network(
 
 
 def pipelines(
-    parameters: CutoutParameters, train_images: np.ndarray
+    parameters: CutoutParameters, train_images: np.ndarray, *, as_pixels: bool = False
 ) -> tuple[Callable[..., Any], Callable[[Any], Any]]:
     """Return a function that makes training examples of uint8 images, and one that prepares images for evaluation.
 
     Notebook: pixels in [0, 1], for m=0 less the training set's per-pixel mean; for m >= 1 one mask per copy, drawn
     once for all epochs; then a shift of up to a tenth and a flip. Corrected: normalised channels, random crop of the
-    zero-padded image, flip, then for m >= 1 a fresh mask.
+    zero-padded image, flip, then for m >= 1 a fresh mask. `as_pixels` takes the normalisation back at the end, for a
+    network that scales pixels itself.
     """
     _, height, width, _ = train_images.shape
+    length = parameters.mask_length(height, width)
     if not parameters.notebook:
         channel_mean, channel_std = channels(parameters, train_images)
+        padding = min(height, width) // _PADDING_SHARE
+
+        def for_network(normalised: Any) -> Any:
+            return (normalised * channel_std + channel_mean) * 255.0 if as_pixels else normalised
 
         def corrected(images: Any, image: Any, copy: Any, draws: Any) -> Any:
-            offsets = ops.cast(draws[:, 0:2] * (2 * _CROP_PADDING + 1), "int32")
+            offsets = ops.cast(draws[:, 0:2] * (2 * padding + 1), "int32") if parameters.crop else None
             centres = ops.cast(draws[:, 3:5] * ops.array([height, width], "float32"), "int32") if parameters.m else None
-            return augment.corrected_pipeline(
-                images, channel_mean, channel_std, offsets, draws[:, 2] < 0.5, centres, parameters.cutout_length
+            flips = draws[:, 2] < 0.5 if parameters.flip else None
+            normalised = augment.corrected_pipeline(
+                images, channel_mean, channel_std, offsets, flips, centres, length, padding
             )
+            return for_network(normalised)
 
-        return corrected, lambda images: augment.normalise(images, channel_mean, channel_std)
+        return corrected, lambda images: for_network(augment.normalise(images, channel_mean, channel_std))
 
     mean = None if parameters.m else (train_images.mean(axis=0) / 255).astype("float32")
 
@@ -150,7 +172,7 @@ def pipelines(
         centres = augment.frozen_centres(parameters.random_seed, image, copy, height, width) if parameters.m else None
         reach = ops.array([_SHIFT_SHARE * height, _SHIFT_SHARE * width], "float32")
         offsets = (2.0 * draws[:, 0:2] - 1.0) * reach
-        return augment.notebook_pipeline(images, mean, centres, parameters.cutout_length, offsets, draws[:, 2] < 0.5)
+        return augment.notebook_pipeline(images, mean, centres, length, offsets, draws[:, 2] < 0.5)
 
     return notebook, lambda images: augment.scale(images, mean)
 
@@ -174,10 +196,15 @@ def _optimizer(parameters: CutoutParameters) -> keras.optimizers.Optimizer:
     return keras.optimizers.SGD(parameters.learning_rate, momentum=_MOMENTUM)
 
 
-def saved_model(parameters: CutoutParameters, trained: Any, train_images: np.ndarray, dataset: Dataset) -> SavedModel:
+def saved_model(
+    parameters: CutoutParameters,
+    trained: Any,
+    train_images: np.ndarray,
+    dataset: Dataset,
+    own: OwnNetwork | None = None,
+) -> SavedModel:
     """Make a model of plain Keras layers that takes pixels from 0 to 255, so that it loads without dlperf."""
-    plain = network(parameters, train_images.shape[1:], len(dataset.label_names), fused_batch_norm=False)
-    plain.set_weights(trained.get_weights())
+    example = dataset.test_inputs[:2].astype("float32")
     if parameters.notebook:
         mean = np.zeros(train_images.shape[1:]) if parameters.m else train_images.mean(axis=0)
         normalise = keras.layers.Normalization(axis=(1, 2, 3), mean=mean, variance=np.full(mean.shape, 255.0**2))
@@ -185,5 +212,8 @@ def saved_model(parameters: CutoutParameters, trained: Any, train_images: np.nda
         channel_mean, channel_std = channels(parameters, train_images)
         variance = np.square(np.multiply(channel_std, 255))
         normalise = keras.layers.Normalization(axis=-1, mean=np.multiply(channel_mean, 255), variance=variance)
-    model = keras.Sequential([keras.Input(train_images.shape[1:]), normalise, plain])
-    return SavedModel(model, dataset.test_inputs[:2].astype("float32"))
+    if own:
+        return SavedModel(own.saved(normalise), example)
+    plain = network(parameters, train_images.shape[1:], len(dataset.label_names), fused_batch_norm=False)
+    plain.set_weights(trained.get_weights())
+    return SavedModel(keras.Sequential([keras.Input(train_images.shape[1:]), normalise, plain]), example)

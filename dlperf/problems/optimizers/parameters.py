@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
-from dlperf.declaration import parameter
+from dlperf.declaration import Value, parameter
 from dlperf.environment import gpu_count
+from dlperf.models.reference import PREFIX
+from dlperf.problems.model_parameters import ModelParameters
 from dlperf.problems.shared_parameters import ImageParameters, OneDnnParameters
 
 UNITS = (1000, 1000)
@@ -24,9 +26,18 @@ _LEARNING_RATES = {  # the corrected protocol's grid
 }
 
 
-class OptimizersParameters(OneDnnParameters, ImageParameters):
+class OptimizersParameters(OneDnnParameters, ModelParameters, ImageParameters):
     """Parameters of the optimizers problem."""
 
+    course_only: ClassVar[Mapping[str, Value]] = {
+        **{"dropout": False, "dropout_after": "each", "l2": 0.0, "xla": "updates"},
+    }
+
+    dropout: bool = parameter(
+        derived_from="model", grid=True,
+        help="drop 0.2 of the inputs and 0.5 of hidden units: without and with it unless given; a model of your own "
+        "has layers of its own for that",
+    )  # fmt: skip
     optimizer: Literal["adagrad", "rmsprop", "rmsprop_nesterov", "nadam", "adadelta", "adam"] = parameter(
         derived_from="protocol",
         grid=True,
@@ -39,9 +50,8 @@ class OptimizersParameters(OneDnnParameters, ImageParameters):
         help="generation of the update rules: notebook, those of TensorFlow 2.3, in which AdaGrad and RMSProp add "
         "epsilon outside the root and Nadam's momentum rises slowly; keras3, Keras's of today",
     )
-    dropout: bool = parameter((False, True), grid=True, help="drop 0.2 of the inputs and 0.5 of hidden units")
     dropout_after: Literal["each", "last"] = parameter(
-        derived_from="protocol",
+        derived_from="protocol and model",
         absent="each",
         help="hidden layers whose units dropout drops: each, as the assignment orders, or the last, as the notebook's "
         "printed code says",
@@ -62,7 +72,9 @@ class OptimizersParameters(OneDnnParameters, ImageParameters):
     batch_size: int = parameter(128, ge=1, le=8192, unit="images", help="images per step")
     epochs: int = parameter(200, ge=1, le=100_000, unit="epochs", help="passes over the training set")
     l2: float = parameter(
-        derived_from="protocol", ge=0, help="weight of the squares of the hidden layers' kernels and biases in the loss"
+        derived_from="protocol and model",
+        ge=0,
+        help="weight of the squares of the hidden layers' kernels and biases in the loss",
     )
     search_epochs: int = parameter(
         derived_from="epochs", ge=1, le=100_000, selects=True, unit="epochs",
@@ -92,13 +104,18 @@ class OptimizersParameters(OneDnnParameters, ImageParameters):
             "learning_rate": cls.default_grid({**known, "optimizer": optimizer})["learning_rate"][0],
             "l2": 0.01 if notebook else 0.0001,
             "search_epochs": max(1, known["epochs"] // 10),
+            "dropout": False,
+            **(cls.course_only if known["model"].startswith(PREFIX) else {}),
         }
 
     @classmethod
     def default_grid(cls, known: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
         """Return the protocol's optimizers, and for a known optimizer its learning rates."""
         notebook = known["protocol"] == "notebook"
-        grid: dict[str, tuple[Any, ...]] = {"optimizer": _NOTEBOOK_OPTIMIZERS if notebook else tuple(_LEARNING_RATES)}
+        grid: dict[str, tuple[Any, ...]] = {
+            "dropout": (False,) if known["model"].startswith(PREFIX) else (False, True),
+            "optimizer": _NOTEBOOK_OPTIMIZERS if notebook else tuple(_LEARNING_RATES),
+        }
         if "optimizer" in known:
             grid["learning_rate"] = (_KERAS_LEARNING_RATE,) if notebook else _LEARNING_RATES[known["optimizer"]]
         return grid

@@ -19,23 +19,28 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from dlperf import data
 from dlperf.accounting.mlp import multiplications
 from dlperf.errors import BadInput
 from dlperf.problem import Problem, Question, Summary
+from dlperf.problems.model_parameters import model_digest, own_model, verify_models
 from dlperf.problems.optimizers.parameters import UNITS, OptimizersParameters
 from dlperf.problems.optimizers.search import next_trials
 from dlperf.problems.shared_parameters import verify_examples
 from dlperf.training.early_stopping import Schedule
 from dlperf.trial import Context, StoredTrial, TrialResult
 
+if TYPE_CHECKING:
+    from dlperf.training.loop import Prepared
+
 
 def verify(trials: Sequence[OptimizersParameters]) -> None:
     """Verify the data, and that no two trials are the same, before a run exists.
 
     Raises:
-        BadInput: If data_dir, a file in it, train_examples or optimizer cannot be used.
+        BadInput: If data_dir, a file in it, train_examples, optimizer or model cannot be used.
         EnvironmentMissing: If there is no data and it cannot be downloaded.
     """
     if trials[0].notebook and {"nadam", "rmsprop_nesterov"} <= {trial.optimizer for trial in trials}:
@@ -45,6 +50,19 @@ def verify(trials: Sequence[OptimizersParameters]) -> None:
     if first.search_examples > first.train_size:
         allowed = f"must be at most {first.train_size}, the images to train on; 0 takes train_examples"
         raise BadInput("search_examples", first.search_examples, allowed)
+    verify_models(trials, lambda trial: own_model(trial, data.load(trial.dataset, trial.data_dir, trial.reading)))
+
+
+def prepare(parameters: OptimizersParameters) -> Prepared:
+    """Put network and data together.
+
+    Raises:
+        TrialFailed: If this process already computes with another number of threads.
+    """
+    # TensorFlow is imported here, so that help and bad input need not wait for it.
+    from dlperf.problems.optimizers import recipe
+
+    return recipe.prepare(parameters, data.load(parameters.dataset, parameters.data_dir, parameters.reading))
 
 
 def run_trial(parameters: OptimizersParameters, context: Context) -> TrialResult:
@@ -54,11 +72,9 @@ def run_trial(parameters: OptimizersParameters, context: Context) -> TrialResult
         TrialFailed: If the loss is not finite, or the state on disk is damaged.
     """
     with context.clock.account("setup"):
-        # TensorFlow is imported here, so that help and bad input need not wait for it.
-        from dlperf.problems.optimizers.recipe import prepare
         from dlperf.training.loop import Target, train_and_test
 
-        prepared = prepare(parameters, data.load(parameters.dataset, parameters.data_dir, parameters.reading))
+        prepared = prepare(parameters)
     schedule = Schedule(
         epochs=parameters.epochs,
         learning_rate=lambda epoch: parameters.learning_rate,
@@ -118,6 +134,8 @@ PROBLEM = Problem(
     varying_rarely=("stage",),
     verify=verify,
     data_digest=lambda parameters: data.load(parameters.dataset, parameters.data_dir, parameters.reading).digest,
+    prepare=prepare,
+    model_digest=model_digest,
     run_trial=run_trial,
     next_trials=next_trials,
     summarize=summarize,

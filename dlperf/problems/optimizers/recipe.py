@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
+from keras import ops
 
 from dlperf.models.mlp import classifying_mlp
+from dlperf.models.own_model import OwnNetwork
+from dlperf.problems.model_parameters import model_digest, own_model
 from dlperf.problems.optimizers.parameters import DROPOUT, UNITS
 from dlperf.problems.optimizers.update_rules import rule
-from dlperf.training.compiled_epoch import DeviceSplit, fresh_runtime
+from dlperf.training.compiled_epoch import CompiledEpoch, DeviceSplit, fresh_runtime
 from dlperf.training.dense_epoch import DenseEpoch
 from dlperf.training.dense_graph_epoch import DenseGraphEpoch
+from dlperf.training.image_epoch import ImageEpoch
 from dlperf.training.input_scaling import InputScaling, scaling_of
 from dlperf.training.loop import Prepared
 from dlperf.training.objectives import Classification, Split
@@ -33,44 +38,89 @@ def prepare(parameters: OptimizersParameters, dataset: Dataset) -> Prepared:
         TrialFailed: If this process already computes with another number of threads.
     """
     fresh_runtime(parameters.threads)
-    optimizer = rule(parameters.update_rule, parameters.update_rules)(parameters.learning_rate)
-    inputs, labels = vectors(dataset.train_inputs), dataset.train_labels
+    own = OwnNetwork(own_model(parameters, dataset), parameters.random_seed) if parameters.own_model else None
+    as_inputs: Callable[[np.ndarray], np.ndarray] = (lambda inputs: inputs) if own else vectors
+    inputs, labels = as_inputs(dataset.train_inputs), dataset.train_labels
     train, validation_inputs, validation_labels = dataset.choose(
         parameters.validation_size, parameters.train_size, parameters.random_seed
     )
     scaling = scaling_of(inputs, train)
-    epoch = DenseEpoch if parameters.xla == "all" else DenseGraphEpoch
-    compiled = epoch(
-        network(parameters, inputs.shape[1], len(dataset.label_names), optimizer),
-        optimizer,
-        inputs,
-        labels,
-        objective=Classification(),
-        batch_size=parameters.batch_size,
-        random_seed=parameters.random_seed,
-        prepare=scaling.apply,
-        rows=train,
-    )
+    compiled: CompiledEpoch
+    if own:
+        compiled = _own_epoch(parameters, own, inputs[train], labels[train], scaling)
+    else:
+        optimizer = _optimizer(parameters)
+        epoch = DenseEpoch if parameters.xla == "all" else DenseGraphEpoch
+        compiled = epoch(
+            network(parameters, inputs.shape[1], len(dataset.label_names), optimizer),
+            optimizer,
+            inputs,
+            labels,
+            objective=Classification(),
+            batch_size=parameters.batch_size,
+            random_seed=parameters.random_seed,
+            prepare=scaling.apply,
+            rows=train,
+        )
     subset = train[: parameters.subset_size]
     evaluated: dict[Split, DeviceSplit] = {"train_subset": compiled.to_device(inputs[subset], labels[subset])}
     if parameters.validation_size:
-        evaluated["validation"] = compiled.to_device(vectors(validation_inputs), validation_labels)
+        evaluated["validation"] = compiled.to_device(as_inputs(validation_inputs), validation_labels)
     counts = {"train": parameters.train_size}
     if not parameters.notebook:
         counts["validation"] = parameters.validation_size
     test = None
     if parameters.stage != "search":
-        test = compiled.to_device(vectors(dataset.test_inputs), dataset.test_labels)
+        test = compiled.to_device(as_inputs(dataset.test_inputs), dataset.test_labels)
         counts["test"] = test.examples
+
+    def save() -> SavedModel:
+        example = dataset.test_inputs[:2].astype("float32")
+        if own:
+            return SavedModel(own.saved(scaling.layer()), example)
+        return SavedModel(saved_model(parameters, compiled.model, dataset, scaling), example)
+
     return Prepared(
         compiled,
         evaluated,
         test,
         DataUsed(dataset.name, dataset.digest, dataset.source, counts),
-        save=lambda: SavedModel(
-            saved_model(parameters, compiled.model, dataset, scaling), dataset.test_inputs[:2].astype("float32")
-        ),
+        save=save,
+        facts=own.facts("pixels from 0 to 1" if scaling.mean is None else "standardised") if own else {},
+        tags={"dlperf.model_digest": model_digest(parameters)} if own else {},
     )
+
+
+def _own_epoch(
+    parameters: OptimizersParameters,
+    own: OwnNetwork,
+    inputs: np.ndarray,
+    labels: np.ndarray,
+    scaling: InputScaling,
+) -> ImageEpoch:
+    """The epoch of images takes a network of any kind: what XLA compiles of it is the preparation alone."""
+
+    def prepared(inputs: Any) -> Any:
+        return ops.cast(inputs, "float32") if own.scales_inputs else scaling.apply(inputs)
+
+    return ImageEpoch(
+        own.network,
+        _optimizer(parameters),
+        inputs,
+        labels,
+        objective=Classification(),
+        augment=lambda inputs, row, copy, draws: prepared(inputs),
+        prepare=prepared,
+        batch_size=parameters.batch_size,
+        copies_in_epoch=1,
+        copies_in_batch=1,
+        micro_batch=parameters.batch_size,
+        random_seed=parameters.random_seed,
+    )
+
+
+def _optimizer(parameters: OptimizersParameters) -> keras.optimizers.Optimizer:
+    return rule(parameters.update_rule, parameters.update_rules)(parameters.learning_rate)
 
 
 def vectors(inputs: np.ndarray) -> np.ndarray:

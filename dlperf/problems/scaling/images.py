@@ -7,6 +7,7 @@ import numpy as np
 from dlperf import data
 from dlperf.data.dataset import aligned_empty
 from dlperf.data.user_data import Reading
+from dlperf.models.reference import OwnModel
 from dlperf.problems.scaling.parameters import SYNTHETIC, ScalingParameters
 from dlperf.trial import DataUsed
 
@@ -20,6 +21,14 @@ def data_used(parameters: ScalingParameters) -> DataUsed:
         return DataUsed("synthetic", f"synthetic-{parameters.examples}", "drawn at random", splits)
     loaded = data.load(parameters.dataset, parameters.data_dir, parameters.reading)
     return DataUsed(loaded.name, loaded.digest, loaded.source, splits)
+
+
+def own_model(parameters: ScalingParameters) -> OwnModel:
+    """Return the user's own model with the images that it is to fit."""
+    assert parameters.own_model is not None
+    facts, data_name = parameters.facts, f"dataset={parameters.dataset}"
+    keep = parameters.weights == "file"
+    return OwnModel(parameters.own_model, parameters.custom, keep, facts.input_shape, facts.classes, data_name)
 
 
 def examples(dataset: str, data_dir: str, reading: Reading, count: int) -> tuple[np.ndarray, np.ndarray, int]:

@@ -39,6 +39,7 @@ _PACKAGE = Path(dlperf.__file__).resolve().parent
 # Files that must be equal on all hosts.
 _TRAINED_BY = (
     "training/distributed_step.py",
+    "models/own_model.py",
     *(f"problems/scaling/{name}.py" for name in ("worker", "worker_config", "job", "recipe", "images")),
 )
 _START_SECONDS = 180.0

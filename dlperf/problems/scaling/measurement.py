@@ -13,6 +13,7 @@ import pandas as pd
 from dlperf import onednn
 from dlperf.data.user_data import absolute
 from dlperf.errors import TrialFailed
+from dlperf.problems.model_parameters import model_digest
 from dlperf.problems.scaling.images import data_used
 from dlperf.problems.scaling.job import Job
 from dlperf.problems.scaling.parameters import ASSIGNED_EPOCHS, addresses
@@ -50,7 +51,12 @@ class Measurement:
             used = data_used(parameters)
             job = self._open.enter_context(self._job())
         context.data(used)
-        context.facts({"gradient_bytes": str(job.ready[0]["gradient_bytes"])}, {"dlperf.emulated": parameters.emulated})
+        ready = job.ready[0]
+        tags = {"dlperf.model_digest": digest} if (digest := model_digest(parameters)) else {}
+        context.facts(
+            {"gradient_bytes": str(ready["gradient_bytes"]), **ready["facts"]},
+            {"dlperf.emulated": parameters.emulated, **tags},
+        )
         with context.clock.account("compile"):
             self._warm_up_seconds = job.command("warm_up")[0]["seconds"]
         with context.clock.account("checkpoint"):
@@ -109,7 +115,7 @@ class Measurement:
     def _job(self, *, independent: bool = False) -> Job:
         """Make the trial's workers, or as many `independent` ones, with their shares of the batch."""
         p = self._parameters
-        hosts = addresses(p.hosts)
+        hosts, digest = addresses(p.hosts), model_digest(p)
         several = p.workers if independent or p.strategy == "multi_worker" else 1
         if hosts and not independent:
             several = 1  # the others are started on their hosts
@@ -133,6 +139,9 @@ class Measurement:
                 collective=p.collective,
                 all_reduce="" if p.all_reduce == "default" else p.all_reduce,
                 model=p.model,
+                weights=p.weights,
+                custom=p.custom,
+                model_digest=digest,
                 dataset=absolute(p.dataset),
                 data_dir=p.data_dir,
                 reading=p.reading,

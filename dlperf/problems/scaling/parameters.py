@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from dlperf import data
 from dlperf.declaration import parameter
 from dlperf.environment import gpu_count
 from dlperf.errors import BadInput
+from dlperf.models.reference import path_in
+from dlperf.problems.model_parameters import ModelParameters
 from dlperf.problems.scaling import slurm, tf_config
 from dlperf.problems.shared_parameters import OneDnnParameters, RunParameters, UserDataParameters
 from dlperf.processor import cores
@@ -20,8 +22,10 @@ ASSIGNED_EPOCHS = 10
 SYNTHETIC = "synthetic"
 
 
-class ScalingParameters(UserDataParameters, OneDnnParameters, RunParameters):
+class ScalingParameters(UserDataParameters, OneDnnParameters, ModelParameters, RunParameters):
     """Parameters of the scaling problem."""
+
+    networks: ClassVar[tuple[str, ...]] = ("resnet20", "resnet44", "resnet50", "convnet")
 
     mode: Literal["strong", "weak"] = parameter(
         ("strong", "weak"),
@@ -48,8 +52,11 @@ class ScalingParameters(UserDataParameters, OneDnnParameters, RunParameters):
     all_reduce: Literal["default", "nccl", "hierarchical_copy", "reduction_to_one_device"] = parameter(
         "default", grid=True, help="how the devices of mirrored reduce"
     )
-    model: Literal["resnet20", "resnet44", "resnet50", "convnet"] = parameter(
-        "resnet20", help="network; convnet has no batch normalisation, so that its losses do not depend on workers"
+    model: str = parameter(
+        "resnet20",
+        names_file=path_in,
+        help="network: resnet20, resnet44, resnet50, convnet (without batch normalisation, so that its losses do not "
+        "depend on workers), keras:FILE, a .keras or .h5 file of your own, or keras:NAME of keras.applications",
     )
     dataset: str = parameter(
         "synthetic",
@@ -109,6 +116,7 @@ class ScalingParameters(UserDataParameters, OneDnnParameters, RunParameters):
         Raises:
             BadInput: Naming what is allowed.
         """
+        super().check()
         data.check_kind(self.dataset, (SYNTHETIC, *data.NAMES))
         self.refuse_idle(self.dataset)
         if self.mode == "strong" and self.batch_size % self.workers:

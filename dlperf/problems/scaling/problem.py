@@ -22,6 +22,7 @@ from dlperf.accounting.resnet import count_resnet
 from dlperf.environment import gpu_count
 from dlperf.errors import BadInput, EnvironmentMissing
 from dlperf.problem import Distributed, Problem, Question, Summary
+from dlperf.problems.model_parameters import model_digest, verify_models
 from dlperf.problems.scaling.parameters import SYNTHETIC, ScalingParameters, addresses
 from dlperf.problems.shared_parameters import refuse_less_than_a_batch, refuse_other_than_images
 from dlperf.trial import Context, DataUsed, StoredTrial, TrialResult
@@ -75,7 +76,7 @@ def verify(trials: Sequence[ScalingParameters]) -> None:
     """Verify devices and data before a run exists.
 
     Raises:
-        BadInput: If the data cannot be used, or has too few examples.
+        BadInput: If the data cannot be used, or has too few examples, or the model cannot be trained on them.
         EnvironmentMissing: If there are not enough GPUs, or no data.
     """
     first = trials[0]
@@ -83,8 +84,16 @@ def verify(trials: Sequence[ScalingParameters]) -> None:
         wanted, there = max(trial.workers for trial in trials) // max(1, len(addresses(first.hosts))), gpu_count()
         if wanted > there:
             raise EnvironmentMissing(f"workers={wanted} with device=gpu: this machine has {there} GPUs")
-    if first.dataset == SYNTHETIC:
-        return
+    if first.dataset != SYNTHETIC:
+        _verify_images(trials)
+    if first.own_model:
+        from dlperf.problems.scaling.images import own_model
+
+        verify_models(trials, own_model)
+
+
+def _verify_images(trials: Sequence[ScalingParameters]) -> None:
+    first = trials[0]
     data.check(first.dataset, first.data_dir, first.train_examples, first.reading)
     refuse_other_than_images(first.dataset, first.reading)
     height, width, _ = first.facts.input_shape
@@ -155,7 +164,9 @@ def work(parameters: ScalingParameters) -> float:
     if parameters.epochs:
         steps = math.ceil(parameters.examples / parameters.global_batch) * parameters.epochs
     height, width, channels = parameters.facts.input_shape
-    if parameters.model in _MULTIPLICATIONS:
+    if parameters.own_model:
+        forward = 1.0  # not known here: only the ratio of trials is used then
+    elif parameters.model in _MULTIPLICATIONS:
         forward = _MULTIPLICATIONS[parameters.model] * height * width / 32**2
     else:
         depth, side = int(parameters.model.removeprefix("resnet")), round(math.sqrt(height * width))
@@ -184,6 +195,7 @@ PROBLEM = Problem(
     varying_rarely=("collective", "all_reduce"),
     verify=verify,
     data_digest=data_digest,
+    model_digest=model_digest,
     run_trial=run_trial,
     distributed=Distributed(measure, logged_elsewhere, take_part),
     summarize=summarize,

@@ -2,19 +2,51 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 import numpy as np
 
+from dlperf.models.own_model import OwnNetwork, read
+from dlperf.models.reference import PREFIX, ModelReference, OwnModel
 from dlperf.models.resnet import resnet
+from dlperf.problems.scaling.worker_config import WorkerConfig
 
 _MOMENTUM = 0.9
 
 
-def network(
-    model: str, learning_rate: float, random_seed: int, input_shape: tuple[int, ...] = (32, 32, 3), classes: int = 10
-) -> tuple[keras.Model, keras.optimizers.Optimizer]:
-    """Build a network of logits, without dropout, and its optimizer."""
-    return _model(model, random_seed, input_shape, classes), keras.optimizers.SGD(learning_rate, momentum=_MOMENTUM)
+class Network:
+    """The network of a worker and what goes into it.
+
+    Attributes:
+        facts: What a run logs of a model of the user's own; known once it is built.
+    """
+
+    def __init__(self, config: WorkerConfig, shape: tuple[int, ...], classes: int) -> None:
+        """Take what to build; a file is read here, outside of any strategy."""
+        self._config, self._shape, self._classes = config, shape, classes
+        self._own: OwnNetwork | None = None
+        self._file: OwnModel | None = None
+        self.facts: dict[str, str] = {}
+        if config.model.startswith(PREFIX):
+            named, keep = ModelReference("model", config.model), config.weights == "file"
+            self._file = OwnModel(named, config.custom, keep, shape, classes, f"dataset={config.dataset}")
+            read(self._file)
+
+    def build(self) -> tuple[keras.Model, keras.optimizers.Optimizer]:
+        """Build a network of logits, and its optimizer."""
+        config = self._config
+        optimizer = keras.optimizers.SGD(config.learning_rate, momentum=_MOMENTUM)
+        if self._file is None:
+            return _model(config.model, config.random_seed, self._shape, self._classes), optimizer
+        self._own = OwnNetwork(self._file, config.random_seed)
+        self.facts = self._own.facts("pixels from 0 to 1")
+        return self._own.network, optimizer
+
+    def prepare(self, images: Any) -> Any:
+        """Make the network's inputs, float32, of uint8 images."""
+        pixels = keras.ops.cast(images, "float32")
+        return pixels if self._own and self._own.scales_inputs else pixels / 255.0
 
 
 def _model(name: str, random_seed: int, input_shape: tuple[int, ...], classes: int) -> keras.Model:

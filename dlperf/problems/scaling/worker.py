@@ -39,7 +39,7 @@ def main() -> None:
     threading.Thread(target=_read, args=(commands,), daemon=True).start()
     try:
         worker = _Worker(config)
-        _answer(answers, {"gradient_bytes": worker.step.gradient_bytes})
+        _answer(answers, {"gradient_bytes": worker.step.gradient_bytes, "facts": worker.network.facts})
         while True:
             command = commands.get()
             _answer(answers, getattr(worker, command.pop("do"))(**command))
@@ -84,7 +84,7 @@ class _Worker:
         import tensorflow as tf
 
         from dlperf.problems.scaling.images import examples
-        from dlperf.problems.scaling.recipe import network
+        from dlperf.problems.scaling.recipe import Network
         from dlperf.training.distributed_step import DistributedStep, agree, strategy_of
         from dlperf.training.objectives import Classification
 
@@ -107,14 +107,14 @@ class _Worker:
         if config.strategy == "multi_worker":
             agree(strategy, config.fingerprint)
         images, labels, classes = examples(config.dataset, config.data_dir, config.reading, config.train_examples)
-        self.config = config
+        self.config, self.network = config, Network(config, images.shape[1:], classes)
         self.step = DistributedStep(
             strategy,
-            lambda: network(config.model, config.learning_rate, config.random_seed, images.shape[1:], classes),
+            self.network.build,
             images,
             labels,
             objective=Classification(),
-            prepare=lambda pixels: keras.ops.cast(pixels, "float32") / 255.0,
+            prepare=self.network.prepare,
         )
 
     def warm_up(self) -> dict[str, Any]:

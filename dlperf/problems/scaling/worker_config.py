@@ -27,7 +27,10 @@ class WorkerConfig:
         strategy: "none", "mirrored" or "multi_worker".
         collective: How the workers of multi_worker reduce.
         all_reduce: How the devices of mirrored reduce; "" leaves it to TensorFlow.
-        model: The network's name.
+        model: The network's name, or a model of the user's own, as the parameter says it.
+        weights: What a model of the user's own starts from: "fresh" or "file".
+        custom: What registers its classes; "" for nothing.
+        model_digest: Its hash, "" for the problem's networks.
         dataset: The data set's name, or KIND:PATH.
         data_dir: Its folder, "" for the usual places.
         reading: How data of the user's own are read.
@@ -48,6 +51,9 @@ class WorkerConfig:
     collective: str
     all_reduce: str
     model: str
+    weights: str
+    custom: str
+    model_digest: str
     dataset: str
     data_dir: str
     reading: Reading
@@ -58,8 +64,9 @@ class WorkerConfig:
     fingerprint: int = 0
 
     def shared(self) -> dict[str, Any]:
-        """Return what all workers of a job must have alike."""
-        return {name: value for name, value in asdict(self).items() if name not in ("index", "cores", "fingerprint")}
+        """Return what all workers of a job must have alike; a model's file may lie elsewhere on another host."""
+        own = ("index", "cores", "fingerprint", *(("model", "custom") if self.model_digest else ()))
+        return {name: value for name, value in asdict(self).items() if name not in own}
 
     def to_json(self) -> str:
         """Write it as one line."""

@@ -75,11 +75,16 @@ def test_a_stack_may_leave_one_pixel_of_its_input() -> None:
 
 
 def test_a_keras_model_is_known_by_its_name_or_its_file() -> None:
-    assert (only(subject="keras:ResNet50").keras_model, only(subject="keras:ResNet50").keras_file) == ("ResNet50", None)
-    assert only(subject="keras:~/a.keras").keras_file == Path("~/a.keras").expanduser()
-    assert only(subject="keras:MODEL.H5").keras_file == Path("MODEL.H5")
-    assert only(subject="keras:folder/model").keras_file == Path("folder/model")
-    assert (only().keras_model, only().keras_file, only().input_shapes) == ("", None, {})
+    for written, name, file in (
+        ("keras:ResNet50", "ResNet50", None),
+        ("keras:~/a.keras", "~/a.keras", Path("~/a.keras").expanduser()),
+        ("keras:MODEL.H5", "MODEL.H5", Path("MODEL.H5")),
+        ("keras:folder/model", "folder/model", Path("folder/model")),
+    ):
+        model = only(subject=written).keras_model
+        assert model
+        assert (model.name, model.file) == (name, file)
+    assert (only().keras_model, only().input_shapes) == (None, {})
     assert only(subject="keras:ResNet50", input_shape="64x32x3").input_shapes == {"": (64, 32, 3)}
     assert only(subject="keras:a.keras", input_shape="encoder:20; decoder:10x3").input_shapes == {
         **{"encoder": (20,), "decoder": (10, 3)},
@@ -91,7 +96,9 @@ def test_an_existing_files_name_is_one_value_whatever_stands_in_it(tmp_path: Pat
     file.write_text("")
     subject = f"keras:{file}"
     (trial,) = parse(ArchitecturesParameters, {"subject": subject}).trials
-    assert (trial.subject, trial.keras_file) == (subject, file)
+    assert trial.subject == subject
+    assert trial.keras_model
+    assert trial.keras_model.file == file
     logged = texts(trial)
     assert from_texts(ArchitecturesParameters, logged) == trial
     file.unlink()  # a stored run is read without it

@@ -312,6 +312,7 @@ def test_a_search_in_workers_and_its_resumption(desk: Desk) -> None:
 @pytest.mark.slow
 def test_a_plan_of_both_rounds(desk: Desk) -> None:
     arguments = ["--dataset", "digits", "--protocol", "corrected", "--optimizer", "adam", "--dry_run", "true"]
+    arguments += ["--measure", "false"]
     status, output = finish(desk, *arguments)
     assert status == 0, output
     assert "12 trials, about" in output

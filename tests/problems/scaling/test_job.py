@@ -64,6 +64,7 @@ def config(index: int, strategy: str, **other: Any) -> WorkerConfig:
         **{"index": index, "cores": (index % cores(),), "threads": 1, "device": "cpu", "devices": ("/cpu:0",)},
         **{"strategy": strategy, "collective": "ring", "all_reduce": "", "model": "convnet", "dataset": "synthetic"},
         **{"data_dir": "", "train_examples": 500, "batch_size": 64, "learning_rate": 0.05, "random_seed": 0},
+        **{"weights": "fresh", "custom": "", "model_digest": ""},
         "onednn": onednn.default(),
         "reading": Reading(),
         **other,

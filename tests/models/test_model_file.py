@@ -14,7 +14,8 @@ import pytest
 from keras import layers
 
 from dlperf.errors import BadInput
-from dlperf.problems.architectures.model_file import loaded
+from dlperf.models.model_file import loaded
+from dlperf.models.reference import ModelReference
 
 OWN = """
 import keras
@@ -36,7 +37,7 @@ def forgotten() -> Iterator[None]:
 
 
 def load(file: Path, custom: str = "", unsafe: bool = False) -> keras.Model:
-    return loaded(file, custom, unsafe, f"keras:{file}")
+    return loaded(ModelReference("subject", f"keras:{file}"), custom, unsafe)
 
 
 def saved(file: Path, layer: Any = None) -> Path:

@@ -8,37 +8,37 @@ import importlib.util
 import re
 import sys
 import tempfile
-import zipfile
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from dlperf.errors import BadInput, one_line
+from dlperf.errors import BadInput, did_you_mean, one_line
+from dlperf.models.reference import PREFIX, ModelReference, kind
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import keras
 
-_HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _MISSING = re.compile(r"Could not locate (?:class|function) '([^']+)'|Unknown \w+: '([^']+)'")
-_READABLE = "files that can be read: .keras and .h5, as model.save writes them"
 
 
 @functools.lru_cache(maxsize=1)
-def loaded(file: Path, custom: str, unsafe: bool, subject: str) -> keras.Model:
+def loaded(model: ModelReference, custom: str = "", unsafe: bool = False) -> keras.Model:
     """Load a model from its file, whose content says which kind it is: endings may be spelt in any way, or lack.
 
     Args:
-        file: The file.
+        model: Names the file.
         custom: Module, or path of a .py file, that registers the model's own classes; "" for none.
         unsafe: Run the Python code of Lambda layers in the file.
-        subject: The parameter as the user wrote it, for the error.
 
     Raises:
         BadInput: There is no such file, it holds no model, or a class is not registered.
     """
     import keras
 
-    ending = kind(file, subject)
+    ending, file = kind(model), model.file
+    assert file is not None
     if custom:
         _imported(custom)
     with tempfile.TemporaryDirectory(prefix="dlperf-model-") as folder:
@@ -48,30 +48,23 @@ def loaded(file: Path, custom: str, unsafe: bool, subject: str) -> keras.Model:
             return keras.models.load_model(link, compile=False, safe_mode=not unsafe)
         except Exception as error:
             # A damaged or foreign file fails in many ways, from the zip archive to a layer's constructor.
-            raise BadInput("subject", subject, _why_not(error, custom)) from error
+            raise model.refuse(_why_not(error, model, custom)) from error
 
 
-def kind(file: Path, subject: str) -> str:
-    """Return the ending that belongs to a file's content; it needs no TensorFlow.
+def application(model: ModelReference) -> Callable[..., Any]:
+    """Return the function of keras.applications that builds a model.
 
     Raises:
-        BadInput: There is no such file, or it is of no kind that can be read.
+        BadInput: There is none of this name.
     """
-    if not file.exists():
-        looked = "" if file.is_absolute() else f": looked for {file.absolute()}"
-        raise BadInput("subject", subject, f"there is no such file{looked}")
-    if not file.is_file():
-        raise BadInput("subject", subject, f"is a folder; {_READABLE}")
-    try:
-        with file.open("rb") as content:
-            start = content.read(len(_HDF5_SIGNATURE))
-    except OSError as error:
-        raise BadInput("subject", subject, f"cannot be read: {error.strerror}") from error
-    if start == _HDF5_SIGNATURE:
-        return ".h5"
-    if zipfile.is_zipfile(file):
-        return ".keras"
-    raise BadInput("subject", subject, f"is neither a .keras archive nor HDF5; {_READABLE}")
+    import keras
+
+    known = [name for name in dir(keras.applications) if name[0].isupper()]
+    if model.name not in known:
+        hint = did_you_mean(model.name, known, prefix=PREFIX, cutoff=0.5)
+        raise model.refuse(f"keras.applications has no such model{hint} ({', '.join(known)})")
+    build: Callable[..., Any] = getattr(keras.applications, model.name)
+    return build
 
 
 def _imported(custom: str) -> ModuleType:
@@ -103,7 +96,7 @@ def _imported(custom: str) -> ModuleType:
         raise BadInput("custom", custom, f"cannot be imported: {type(error).__name__}: {one_line(error)}") from error
 
 
-def _why_not(error: Exception, custom: str) -> str:
+def _why_not(error: Exception, model: ModelReference, custom: str) -> str:
     """Say in one line why a file cannot be read as a model."""
     said = str(error)
     if missing := _MISSING.search(said):
@@ -112,6 +105,8 @@ def _why_not(error: Exception, custom: str) -> str:
         return f"needs the class or function {name}, which is not Keras's: {given}"
     if "safe_mode=False" in said or "enable_unsafe_deserialization" in said:
         what = "a Lambda layer" if "Lambda" in said else "a layer"
+        if model.parameter != "subject":  # what trains has no switch to run it
+            return f"has {what} that is Python code in the file, which is not run: give a class that custom registers"
         return f"has {what} that is Python code in the file: unsafe=true loads it, and runs it with your rights"
     if "No model config found" in said:
         return "holds weights and no model; model.save writes both"
