@@ -9,6 +9,8 @@ import pytest
 from dlperf import entry_points
 from dlperf.analysis.measures import by_seed, is_of_learning, measured
 from dlperf.analysis.settings import across_machines, settings
+from dlperf.claims import ledger
+from dlperf.claims.verdicts import verdicts
 from dlperf.page.groups import default_groups, mean_table, setting_table, target_table
 from tests.support.trials import stored
 
@@ -32,7 +34,7 @@ def test_circumstances_are_settings_of_their_own() -> None:
         found = settings(CUTOUT, [*trials, stored("cutout", 5, {f"dlperf.{tag}": "other"})])
         assert [len(setting.trials) for setting in found] == [4, 1]
     overview = setting_table(settings(CUTOUT, [*trials, stored("cutout", 5, depth=20)]))
-    assert list(overview["depth"]) == ["44", "20"]
+    assert list(overview["depth"]) == ["default", "20"]
     assert {"hardware", "software", "dlperf", "data", "trials"} <= set(overview.columns)
 
 
@@ -63,6 +65,26 @@ def test_measures_of_learning(measure: str) -> None:
 )
 def test_measures_that_a_machine_decides_too(measure: str) -> None:
     assert not is_of_learning(measure)
+
+
+def test_models_of_ones_own_are_settings_by_their_content_that_no_claim_is_about() -> None:
+    given = {"protocol": "corrected", "dropout": False, "dropout_after": "each", "l2": 0}
+    trials = [stored("optimizers", number) for number in range(10)]
+    own = [
+        stored("optimizers", 10 + number, {"dlperf.model_digest": digest}, model=model, **given)
+        for number, (model, digest) in enumerate(
+            (("keras:my.keras", "one"), ("keras:my.keras", "one"), ("keras:my.keras", "other"), ("keras:NASNet", "a"))
+        )
+    ]
+    problem = entry_points.load_problem("optimizers")
+    found = settings(problem, [*trials, *own])
+    assert [s.circumstances["model digest"] for s in found] == ["none", "one", "other", "a"]
+    claims = ledger.claims("optimizers")
+    judged = [verdict for verdict in verdicts(claims, found[1:]) if not verdict.claim.arithmetic]
+    assert {verdict.verdict for verdict in judged} <= {"not comparable", "not measured"}
+    assert any("model=keras:my.keras, which no source used" in verdict.reason for verdict in judged)
+    (of_applications,) = found[3:]
+    assert not [v for v in verdicts(claims, [of_applications]) if v.verdict == "supported" and not v.claim.arithmetic]
 
 
 def test_data_that_follow_from_the_seed_are_no_settings() -> None:

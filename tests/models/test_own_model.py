@@ -67,7 +67,6 @@ def own(written: str, **options: Any) -> OwnModel:
         "keep_weights": False,
         "shape": SHAPE,
         "classes": CLASSES,
-        "pixels": True,
         "data": "dataset=some",
     }
     return OwnModel(ModelReference("model", written), **{**settings, **options})

@@ -16,6 +16,7 @@ DROPOUT = (0.2, 0.5)
 _SUBSET = 5000
 _NOTEBOOK_OPTIMIZERS = ("adagrad", "rmsprop", "nadam", "adadelta", "adam")
 _KERAS_LEARNING_RATE = 0.001
+_GRID_SIZE = 5
 _LEARNING_RATES = {  # the corrected protocol's grid
     "adagrad": (0.001, 0.003, 0.01, 0.03, 0.1),
     "rmsprop": (0.00003, 0.0001, 0.0003, 0.001, 0.003),
@@ -76,6 +77,17 @@ class OptimizersParameters(OneDnnParameters, ModelParameters, ImageParameters):
         ge=0,
         help="weight of the squares of the hidden layers' kernels and biases in the loss",
     )
+    search: Literal["grid", "halving"] = parameter(
+        "grid",
+        selects=True,
+        help="how a learning rate is chosen: grid tries each for search_epochs; halving tries all briefly, then the "
+        "better half for twice as long, and so on, within search_budget",
+    )
+    search_budget: int = parameter(
+        derived_from="search_epochs", ge=1, le=1_000_000, selects=True, unit="epochs",
+        help="epochs that search=halving spends on the learning rates of one optimizer; five times search_epochs, "
+        "which is what the grid of the protocol costs, unless given",
+    )  # fmt: skip
     search_epochs: int = parameter(
         derived_from="epochs", ge=1, le=100_000, selects=True, unit="epochs",
         help="passes over the training set for each learning rate that is tried; a tenth of epochs unless given",
@@ -86,6 +98,7 @@ class OptimizersParameters(OneDnnParameters, ModelParameters, ImageParameters):
     stage: Literal["final", "search"] = parameter(
         "final", help="search trains for the choice of a learning rate and never reads the test set"
     )
+    rung: int = parameter(0, ge=0, absent=0, help="round of search=halving that tries a learning rate, from 0")
     target_cross_entropy: float = parameter(
         1.5, gt=0, help="epochs and seconds to this cross-entropy on the training subset (in inference) are reported"
     )
@@ -95,6 +108,7 @@ class OptimizersParameters(OneDnnParameters, ModelParameters, ImageParameters):
         """Return the protocol's defaults."""
         notebook = known["protocol"] == "notebook"
         optimizer = known.get("optimizer", _NOTEBOOK_OPTIMIZERS[0])
+        search_epochs = known.get("search_epochs", max(1, known["epochs"] // 10))
         return {
             **super().derived_defaults(known),
             "optimizer": optimizer,
@@ -103,7 +117,8 @@ class OptimizersParameters(OneDnnParameters, ModelParameters, ImageParameters):
             "dropout_after": "last" if notebook else "each",
             "learning_rate": cls.default_grid({**known, "optimizer": optimizer})["learning_rate"][0],
             "l2": 0.01 if notebook else 0.0001,
-            "search_epochs": max(1, known["epochs"] // 10),
+            "search_epochs": search_epochs,
+            "search_budget": _GRID_SIZE * search_epochs,
             "dropout": False,
             **(cls.course_only if known["model"].startswith(PREFIX) else {}),
         }
@@ -130,7 +145,8 @@ class OptimizersParameters(OneDnnParameters, ModelParameters, ImageParameters):
         """Number of training images evaluated in inference mode after every epoch."""
         return min(_SUBSET, self.train_size)
 
-    def searching(self) -> OptimizersParameters:
-        """Return the trial that tries this one's learning rate."""
+    def searching(self, *, rung: int = 0, epochs: int = 0) -> OptimizersParameters:
+        """Return the trial that tries this one's learning rate, for `search_epochs` unless said otherwise."""
         examples = self.search_examples or self.train_examples
-        return self.model_copy(update={"stage": "search", "epochs": self.search_epochs, "train_examples": examples})
+        tried = {"stage": "search", "rung": rung, "epochs": epochs or self.search_epochs, "train_examples": examples}
+        return self.model_copy(update=tried)

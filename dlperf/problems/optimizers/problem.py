@@ -27,7 +27,7 @@ from dlperf.errors import BadInput
 from dlperf.problem import Problem, Question, Summary
 from dlperf.problems.model_parameters import model_digest, own_model, verify_models
 from dlperf.problems.optimizers.parameters import UNITS, OptimizersParameters
-from dlperf.problems.optimizers.search import next_trials
+from dlperf.problems.optimizers.search import candidates, least_budget, next_trials
 from dlperf.problems.shared_parameters import verify_examples
 from dlperf.training.early_stopping import Schedule
 from dlperf.trial import Context, StoredTrial, TrialResult
@@ -50,7 +50,18 @@ def verify(trials: Sequence[OptimizersParameters]) -> None:
     if first.search_examples > first.train_size:
         allowed = f"must be at most {first.train_size}, the images to train on; 0 takes train_examples"
         raise BadInput("search_examples", first.search_examples, allowed)
+    if first.search == "halving":
+        _verify_halving(trials)
     verify_models(trials, lambda trial: own_model(trial, data.load(trial.dataset, trial.data_dir, trial.reading)))
+
+
+def _verify_halving(trials: Sequence[OptimizersParameters]) -> None:
+    first, most = trials[0], max(len(alike) for alike in candidates(trials).values())
+    if first.notebook:
+        raise BadInput("search", first.search, "needs protocol=corrected, which has examples to choose by")
+    if first.search_budget < (least := least_budget(most)):
+        allowed = f"must be at least {least}, an epoch for each of {most} learning rates in each round"
+        raise BadInput("search_budget", first.search_budget, allowed)
 
 
 def prepare(parameters: OptimizersParameters) -> Prepared:
@@ -131,7 +142,7 @@ PROBLEM = Problem(
         *("best_train_cross_entropy", "train_penalty", "train_subset_cross_entropy"),
     ),
     monitor="validation_cross_entropy",
-    varying_rarely=("stage",),
+    varying_rarely=("stage", "rung"),
     verify=verify,
     data_digest=lambda parameters: data.load(parameters.dataset, parameters.data_dir, parameters.reading).digest,
     prepare=prepare,

@@ -11,6 +11,7 @@ from scipy import stats
 
 from dlperf.problem import Deferred, Summary
 from dlperf.problems.optimizers import sentences
+from dlperf.problems.optimizers.choice import CRITERION, choice_table, recommendation
 from dlperf.problems.optimizers.figures import comparisons, curves, learning_rates
 from dlperf.problems.optimizers.parameters import OptimizersParameters
 from dlperf.problems.optimizers.search import best_rates
@@ -32,6 +33,7 @@ _KIND = ("dropout", "optimizer", "learning_rate")
 _RESULT = ("final_train_loss", "final_cross_entropy", "test_accuracy")
 COLUMNS = {
     "optimizers": (*_KIND, "epochs", *_RESULT),
+    "choice": (*_KIND, "probability_of_best", CRITERION, "low", "high", "test_accuracy", "search_seconds"),
     "by_optimizer": (*_KIND, "random_seeds", *_RESULT, "train_seconds"),
     "ranking_stability": ("dropout", "order by", "Kendall's tau with final_train_loss", "first by it"),
     "probability_of_best": (*_KIND, *_RESULT),
@@ -57,14 +59,17 @@ def summary(trials: Trials) -> Summary:
             tables |= {"ranking": ranking(averaged), "ranking_stability": ranking_stability(averaged)}
             if rows["random_seed"].nunique() > 1:
                 tables["probability_of_best"] = probability_of_best(rows)
+        if len(choice := choice_table(trained, searched)) > 1:
+            tables = {"choice": choice, **tables}
     if searched:
         rates = tables["learning_rates"] = rate_table(searched, best_rates(searched))
         figures["learning_rates"] = lambda: learning_rates(rates)
     rules = dict.fromkeys((trial.parameters.update_rule, trial.parameters.update_rules) for trial in trials)
     tables["update_rules"] = rule_table(list(rules))
-    compared = ("by_optimizer", "ranking_stability", "probability_of_best", "learning_rates")
+    compared = ("choice", "by_optimizer", "ranking_stability", "probability_of_best", "learning_rates")
     shown = tuple(name for name in compared if name in tables) or tuple(tables)[:1]
     said: dict[str, Callable[[], str]] = {
+        "choice": lambda: recommendation(trained),
         "optimizers": lambda: sentences.of_trials(tables["optimizers"]),
         "by_optimizer": lambda: sentences.of_trials(tables["optimizers"]),
         "ranking_stability": lambda: sentences.of_stability(tables["ranking_stability"]),
@@ -177,6 +182,7 @@ def rate_table(searched: Trials, best: dict[tuple[str, bool], float]) -> pd.Data
                 "dropout": parameters.dropout,
                 "optimizer": parameters.optimizer,
                 "learning_rate": parameters.learning_rate,
+                "rung": parameters.rung,
                 "epochs": int(trial.metrics["epochs_run"]),
                 "train_cross_entropy": trial.metrics["train_cross_entropy"],
                 "validation_cross_entropy": trial.metrics["validation_cross_entropy"],
