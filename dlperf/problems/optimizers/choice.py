@@ -55,7 +55,7 @@ def choice_table(trained: Trials, searched: Trials) -> pd.DataFrame:
 
 
 def recommendation(trained: Trials) -> str:
-    """Say in a sentence, for trainings without and with dropout, what to take, how sure it is, and what would settle it."""
+    """Say in a sentence what to take, how sure that is and what would settle it, without and with dropout apart."""
     said = []
     several = len(_kinds(trained)) > 1
     for dropout, kinds in _kinds(trained).items():

@@ -11,6 +11,7 @@ import pandas as pd
 from dlperf.problem import Deferred, Summary
 from dlperf.problems.scaling import laws as scaling_laws
 from dlperf.problems.scaling import sentences
+from dlperf.problems.scaling.advice import advice
 from dlperf.problems.scaling.figures import worker_figures
 from dlperf.problems.scaling.parameters import ScalingParameters
 from dlperf.trial import StoredTrial
@@ -47,7 +48,7 @@ def summary(trials: Trials) -> Summary:
     curve_tables = Deferred(laws)
     said = {
         "scaling": lambda: sentences.of_measurements(measured),
-        "step": lambda: sentences.of_steps(tables["step"]),
+        "step": lambda: f"{sentences.of_steps(tables['step'])} {advice(tables['step'], measured)}".strip(),
         "laws": lambda: sentences.of_laws(curve_tables["laws"]),
     }
     return Summary(
