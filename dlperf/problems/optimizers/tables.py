@@ -37,7 +37,7 @@ COLUMNS = {
     "by_optimizer": (*_KIND, "random_seeds", *_RESULT, "train_seconds"),
     "ranking_stability": ("dropout", "order by", "Kendall's tau with final_train_loss", "first by it"),
     "probability_of_best": (*_KIND, *_RESULT),
-    "learning_rates": (*_KIND, "validation_cross_entropy", "validation_accuracy", "chosen"),
+    "learning_rates": (*_KIND, "epochs", "validation_cross_entropy", "validation_accuracy", "chosen"),
 }
 
 
@@ -174,8 +174,9 @@ def rate_table(searched: Trials, best: dict[tuple[str, bool], float]) -> pd.Data
     for trial in searched:
         parameters = trial.parameters
         kind = parameters.optimizer, parameters.dropout
-        tried = [t.parameters.learning_rate for t in searched if (t.parameters.optimizer, t.parameters.dropout) == kind]
-        chosen = best[kind] == parameters.learning_rate
+        alike = [t.parameters for t in searched if (t.parameters.optimizer, t.parameters.dropout) == kind]
+        tried, last = [p.learning_rate for p in alike], max(p.rung for p in alike)
+        chosen = (best[kind], last) == (parameters.learning_rate, parameters.rung)
         at_edge = chosen and parameters.learning_rate in (min(tried), max(tried))
         rows.append(
             {
