@@ -23,9 +23,10 @@ def summary(trials: Trials) -> Summary:
     """Lay out a row per trial, and the epochs' curves as rows and figures."""
     trials = sorted(trials, key=lambda t: (t.parameters.m, t.parameters.random_seed))
     first = trials[0].parameters
+    network = f"ResNet-{first.depth}" if first.depth else first.model.rpartition("/")[2].removeprefix("keras:")
     figures = curve_figures(
         lambda *names: epoch_table(trials, *names),
-        f"ResNet-{first.depth} on {first.dataset}",
+        f"{network} on {first.dataset}",
         lambda metric: plots.published_points("cutout", metric, trials, "m"),
     )
     epochs = {"epochs": lambda: epoch_table(trials, *trials[0].history)}
