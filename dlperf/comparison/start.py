@@ -62,7 +62,7 @@ def start(comparison: Comparison, raw: Mapping[str, str]) -> int:
         archives = [archive_folder.opened("archive", name) for name in names_in(first.archive)]
         source = stack.enter_context(opened(first.tracking_uri, upgrade=first.upgrade, may_be_new=bool(archives)))
         stack.enter_context(tracking_errors(source.uri))
-        store = Store(source.read_from)
+        store = Store(source.read_from, entry_point="compare")
         logs_to = _logs_to(store, source, upgrade=first.upgrade)
         adopted = logs_to.adopted() if logs_to else None
         if adopted:
@@ -104,11 +104,11 @@ def _logs_to(store: Store, source: Source, *, upgrade: bool) -> Store | None:
     # What `mlflow run` made for this program lies where its environment says, the trials where the user says.
     if os.environ.get("MLFLOW_RUN_ID"):
         check_run_store(upgrade=upgrade)
-        return Store()
+        return Store(entry_point="compare")
     if not source.reason:
         return store
     other = other_store(source)
-    return Store(other) if other else None
+    return Store(other, entry_point="compare") if other else None
 
 
 def _of_copy(source: Source, logs_to: Store | None, output: Path | None) -> str:

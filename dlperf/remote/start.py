@@ -54,7 +54,7 @@ def run(parameters: RemoteParameters, arguments: Mapping[str, str]) -> int:
         with _connected(parameters) as host:
             return _list_trials(host, _check(host, parameters), parameters, arguments)
     address = TrackingAddress.of(os.environ.get("MLFLOW_TRACKING_URI", ""))
-    with _connected(parameters) as host, _tracked() as store:
+    with _connected(parameters) as host, _tracked(parameters.entry_point) as store:
         if parameters.attach:
             return _attach(host, store, address, parameters.attach)
         if parameters.stop:
@@ -69,12 +69,12 @@ def _connected(parameters: RemoteParameters) -> Iterator[Host]:
 
 
 @contextmanager
-def _tracked() -> Iterator[Store]:
+def _tracked(entry_point: str) -> Iterator[Store]:
     """Open the tracking server; what it fails with in the block becomes one line."""
     from dlperf.tracking.server import tracking_errors
     from dlperf.tracking.store import Store
 
-    store = Store()
+    store = Store(entry_point=entry_point)
     with tracking_errors(store.uri):
         yield store
 

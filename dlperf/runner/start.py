@@ -47,7 +47,7 @@ def start(problem: Problem[Any] | Demo, raw: Mapping[str, str]) -> int:
             dry_run.show(problem, trials)
             return 0
     system_metrics.wanted()  # or why its settings cannot be used
-    store = Store()
+    store = Store(entry_point=problem.name)
     asked_for: Any = parse(problem.parameters, raw).trials[0]
     store.patience = asked_for.finish_seconds
     with store.sender.finishing(asked_for.finish_seconds), tracking_errors(store.uri):

@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from typing import Generic
 
 from dlperf import engines, environment
-from dlperf.claims.verdicts import verdict_table
+from dlperf.claims.verdicts import in_words, verdict_table
 from dlperf.clock import Clock
 from dlperf.engines.execution import Outcome, Task
 from dlperf.errors import DlperfError, EnvironmentMissing, TrialFailed, one_line
@@ -59,8 +59,8 @@ def run_sweep(
     if not stored:
         raise_failures(failures, sweep.total)
     summary = problem.summarize(stored)
-    parent.summary(summary)
     chapter = page.of(problem, stored)
+    parent.summary(summary, in_words(chapter.verdicts))
     parent.table("claims", verdict_table(chapter.verdicts))
     if PARENT not in parent.tags:  # the demo has a page of its own
         page.log(parent, store, [chapter])

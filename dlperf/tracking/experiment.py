@@ -17,20 +17,31 @@ from dlperf.tracking.database_file import why_no_new_file
 _DEFAULT_ID = "0"
 
 
-def experiment_of_environment(client: Any, uri: str) -> Any:
-    """Return the experiment that MLFLOW_EXPERIMENT_ID or MLFLOW_EXPERIMENT_NAME names, else the default one.
+def own_experiment(entry_point: str) -> str:
+    """Return the name of the experiment of an entry point's runs, unless the user names one."""
+    return f"dlperf/{'demo' if entry_point == 'main' else entry_point}"
+
+
+def experiment_of_environment(client: Any, uri: str, otherwise: str = "") -> Any:
+    """Return the experiment that MLFLOW_EXPERIMENT_ID or MLFLOW_EXPERIMENT_NAME names.
 
     A name that is new makes one.
+
+    Args:
+        client: MLflow's.
+        uri: The tracking server, for messages.
+        otherwise: The name of the experiment where the environment names none; MLflow's default one unless given.
 
     Raises:
         BadInput: If the name cannot be one.
         EnvironmentMissing: If there is none with this id, or it was deleted.
     """
     number, name = os.environ.get("MLFLOW_EXPERIMENT_ID", ""), os.environ.get("MLFLOW_EXPERIMENT_NAME", "")
-    if number or not name:
+    named = name or otherwise
+    if number or not named:
         experiment = _by_id(client, uri, number or _DEFAULT_ID)
     else:
-        experiment = client.get_experiment_by_name(name) or _made(client, name)
+        experiment = client.get_experiment_by_name(named) or _made(client, named)
     named_by = f"MLFLOW_EXPERIMENT_ID={number}" if number else f"MLFLOW_EXPERIMENT_NAME={name}" if name else uri
     check_active(experiment, without_logins(named_by))
     return experiment
@@ -108,6 +119,8 @@ def _made(client: Any, name: str) -> Any:
     try:
         return client.get_experiment(client.create_experiment(name))
     except mlflow.MlflowException as error:
+        if error.error_code == "RESOURCE_ALREADY_EXISTS":  # another start has just made it
+            return client.get_experiment_by_name(name)
         if error.error_code != "INVALID_PARAMETER_VALUE":
             raise
         raise BadInput("MLFLOW_EXPERIMENT_NAME", name, f"MLflow cannot use it: {one_line(error)}") from error

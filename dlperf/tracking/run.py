@@ -271,15 +271,31 @@ class Run:
         """Log what a sweep's comparison says of one of its trials, which has ended, as a metric of that."""
         self._say("metrics", [[key, value, now(), 0] for key, value in metrics.items()], run_id)
 
-    def summary(self, summary: Summary) -> None:
-        """Log tables and figures; the first table that is for the terminal is the run's description too."""
+    def summary(self, summary: Summary, verdicts: str = "") -> None:
+        """Log tables and figures, and describe the run by what a start prints first.
+
+        Args:
+            summary: The tables and figures.
+            verdicts: What the trials say of the claims, in words.
+        """
         with self.artifacts():
             for name, table in summary.all_tables().items():
                 self.table(name, table)
             for name, figure in summary.figures.items():
                 self.figure(name, figure)
-        shown = next(iter(summary.shown_tables().values())).dropna(axis="columns", how="all")
-        self.set_tags({"mlflow.note.content": tables.markdown(shown)})
+        self.set_tags({"mlflow.note.content": self._description(summary, verdicts)})
+
+    def _description(self, summary: Summary, verdicts: str) -> str:
+        """Return the sentence, its table, the first figure, as MLflow's UI serves it, and the verdicts, in Markdown."""
+        name, table = next(iter(summary.shown_tables().items()))
+        columns = [column for column in summary.columns.get(name, table.columns) if column in table]
+        shown = tables.markdown(table[columns].dropna(axis="columns", how="all"))
+        figure = next(iter(summary.figures), "")
+        picture = f"![{figure}](get-artifact?path=plots/{figure}.png&run_uuid={self.id})" if figure else ""
+        around = [summary.sentences.get(name, ""), picture, f"Claims: {verdicts}." if verdicts else ""]
+        room = _TAG_CHARACTERS - sum(map(len, around))
+        parts = [around[0], shown if len(shown) <= room else f"The table is tables/{name}.md.", *around[1:]]
+        return "\n\n".join(part.strip() for part in parts if part)
 
     def table(self, name: str, table: pd.DataFrame) -> None:
         """Log one table as tables/NAME.csv, and where it is not too long to read as .md and .tex."""

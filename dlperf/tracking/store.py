@@ -19,7 +19,7 @@ from dlperf.interruption import signals_deferred
 from dlperf.parameters import P
 from dlperf.problem import Problem
 from dlperf.tracking import query, schema
-from dlperf.tracking.experiment import check_active, check_artifacts, experiment_of_environment
+from dlperf.tracking.experiment import check_active, check_artifacts, experiment_of_environment, own_experiment
 from dlperf.tracking.journal import JournalHeld, journals
 from dlperf.tracking.owner import ended_for_memory, is_gone, this_process
 from dlperf.tracking.run import PARENT, Run, still_run
@@ -42,11 +42,12 @@ class Store:
         patience: Seconds in which a run that cannot be made is tried again.
     """
 
-    def __init__(self, uri: str = "") -> None:
+    def __init__(self, uri: str = "", *, entry_point: str = "") -> None:
         """Connect.
 
         Args:
             uri: The server; the one that MLflow's settings name where this is empty.
+            entry_point: Whose experiment runs go to unless the environment names one; else MLflow's default one.
 
         Raises:
             EnvironmentMissing: If the server cannot be reached or refuses.
@@ -55,6 +56,7 @@ class Store:
         self.patience = 0.0
         schema.check(self.uri)
         self._experiment: Any = None
+        self._own_experiment = own_experiment(entry_point) if entry_point else ""
         try:
             self.client = mlflow.MlflowClient(self.uri)
             self.client.search_experiments(max_results=1)
@@ -97,7 +99,7 @@ class Store:
 
     def _current_experiment(self) -> Any:
         if self._experiment is None:
-            self._experiment = experiment_of_environment(self.client, self.uri)
+            self._experiment = experiment_of_environment(self.client, self.uri, self._own_experiment)
         return self._experiment
 
     def _show_as_training(self) -> None:

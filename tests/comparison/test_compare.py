@@ -95,7 +95,9 @@ def start(store: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixt
 
 
 def comparisons(uri: str) -> list[Any]:
-    return list(mlflow.MlflowClient(uri).search_runs(["0"], "tags.`dlperf.role` = 'comparison'"))
+    client = mlflow.MlflowClient(uri)
+    own = client.get_experiment_by_name("dlperf/compare")
+    return list(client.search_runs([own.experiment_id], "tags.`dlperf.role` = 'comparison'")) if own else []
 
 
 @pytest.mark.slow

@@ -98,7 +98,8 @@ def test_the_run_goes_to_another_store_that_is_named(
     status, output, errors = start(f"sqlite:///{old}")
     assert status == 0, errors
     assert f"the comparison's run goes to sqlite:///{tmp_path}/new.db" in errors
-    (run,) = mlflow.MlflowClient(f"sqlite:///{tmp_path}/new.db").search_runs(["0"])
+    client = mlflow.MlflowClient(f"sqlite:///{tmp_path}/new.db")
+    (run,) = client.search_runs([client.get_experiment_by_name("dlperf/compare").experiment_id])
     assert (run.data.tags["dlperf.role"], run.info.status) == ("comparison", "FINISHED")
     assert f"run {run.info.run_id}" in output
     assert bytes_of(old.parent) == before
@@ -109,7 +110,8 @@ def test_upgrade_lets_mlflow_change_it(start: Start, old: Path) -> None:
     assert status == 0, errors
     assert "a migrated copy" not in errors
     assert not schema.Schema(f"sqlite:///{old}").older
-    runs = mlflow.MlflowClient(f"sqlite:///{old}").search_runs(["0"])
+    client = mlflow.MlflowClient(f"sqlite:///{old}")
+    runs = client.search_runs([client.get_experiment_by_name("dlperf/compare").experiment_id])
     assert [run.data.tags["dlperf.role"] for run in runs].count("comparison") == 1
     assert "cutout: 12 finished trials" in output
 

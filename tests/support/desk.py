@@ -43,6 +43,7 @@ class Desk:
     @property
     def environment(self) -> dict[str, str]:
         own = {"MLFLOW_TRACKING_URI": self.uri, "DLPERF_STATE_DIR": str(self.folder / "state")}
+        own["MLFLOW_EXPERIMENT_NAME"] = "Default"  # where tests look
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
         return {**os.environ, **own, "PATH": path, "PYTHONUNBUFFERED": "1"}
 

@@ -136,7 +136,7 @@ def test_artifacts_that_cannot_be_written_any_more_are_one_line(client: Any, mon
 
 
 def test_compare_says_that_deleted_experiments_are_not_searched(
-    client: Any, capsys: pytest.CaptureFixture[str]
+    client: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from dlperf.cli import entry_point
 
@@ -145,5 +145,36 @@ def test_compare_says_that_deleted_experiments_are_not_searched(
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert error.endswith("; experiments that were deleted are not searched: last year")
     client.delete_experiment("0")
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", "0")
     assert entry_point("compare", ["--tracking_uri", mlflow.get_tracking_uri()]) == 3
     assert "the experiment Default was deleted: bring it back" in capsys.readouterr().err
+
+
+def test_a_start_that_names_none_has_the_experiment_of_its_entry_point(
+    client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Made once, whoever comes first; the user's name wins, and a run that is there stays where it is."""
+    for entry_point, name in (("cutout", "dlperf/cutout"), ("main", "dlperf/demo"), ("compare", "dlperf/compare")):
+        runs = [Store(entry_point=entry_point).create("a run") for _ in range(2)]
+        assert {client.get_experiment(run.experiment_id).name for run in runs} == {name}
+    child = Store(entry_point="main").create("below", parent=runs[0])
+    assert client.get_experiment(child.experiment_id).name == "dlperf/demo"
+    monkeypatch.setattr(mlflow.MlflowClient, "get_experiment_by_name", _none_at_first(client))
+    assert client.get_experiment(Store(entry_point="cutout").experiment_id).name == "dlperf/cutout"
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "mine")
+    assert client.get_experiment(Store(entry_point="cutout").experiment_id).name == "mine"
+    monkeypatch.setenv("MLFLOW_RUN_ID", runs[0].id)
+    store = Store(entry_point="cutout")
+    store.adopted()
+    assert client.get_experiment(store.experiment_id).name == "dlperf/compare"
+
+
+def _none_at_first(client: Any) -> Any:
+    """Another start makes the experiment between the question whether it is there and our making it."""
+    by_name, asked = type(client).get_experiment_by_name, []
+
+    def answer(self: Any, name: str) -> Any:
+        asked.append(name)
+        return by_name(self, name) if len(asked) > 1 else None
+
+    return answer
