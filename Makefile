@@ -37,7 +37,7 @@ $(STAMP): pyproject.toml conda.yaml
 	@touch $@
 
 demo: setup  ## run all five problems, reduced to minutes on embedded data, under MLflow, and print the tables
-	PATH="$$(cd $(BIN) && pwd):$$PATH" $(BIN)/mlflow run . --env-manager local
+	PATH="$$(cd $(BIN) && pwd):$$PATH" $(BIN)/mlflow run . --env-manager local --experiment-name dlperf/demo
 	@echo "To see the runs: make ui, then open http://127.0.0.1:$(PORT)"
 
 quick: setup  ## run the tests that end in a moment, in two processes
