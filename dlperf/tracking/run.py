@@ -286,13 +286,15 @@ class Run:
         self.set_tags({"mlflow.note.content": self._description(summary, verdicts)})
 
     def _description(self, summary: Summary, verdicts: str) -> str:
-        """Return the sentence, its table, the first figure, as MLflow's UI serves it, and the verdicts, in Markdown."""
+        """Return the sentence, the verdicts, the table, and the first figure as MLflow's UI serves it, in Markdown."""
         name, table = next(iter(summary.shown_tables().items()))
         columns = [column for column in summary.columns.get(name, table.columns) if column in table]
         shown = tables.markdown(table[columns].dropna(axis="columns", how="all"))
         figure = next(iter(summary.figures), "")
         picture = f"![{figure}](get-artifact?path=plots/{figure}.png&run_uuid={self.id})" if figure else ""
-        around = [summary.sentences.get(name, ""), picture, f"Claims: {verdicts}." if verdicts else ""]
+        # First what is read without a click: the UI folds all but some lines.
+        said = f"{summary.sentences.get(name, '')} {f'Claims: {verdicts}.' if verdicts else ''}"
+        around = [said, picture]
         room = _TAG_CHARACTERS - sum(map(len, around))
         parts = [around[0], shown if len(shown) <= room else f"The table is tables/{name}.md.", *around[1:]]
         return "\n\n".join(part.strip() for part in parts if part)
