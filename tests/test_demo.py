@@ -119,7 +119,7 @@ def test_its_comparison_takes_no_figure_for_a_real_one(desk: Desk, comparison: s
             experiments = claims.loc[claims["by"] == "experiment", "verdict"]
             assert set(experiments) == {"not comparable", "not measured"}
             assert claims.loc[claims["verdict"] == "not comparable", "reason"].str.startswith("demo data").any()
-    assert "not comparable: demo data" in comparison
+    assert "not comparable" in comparison
     assert (desk.folder / "out" / "report.html").stat().st_size > 100_000
 
 

@@ -275,12 +275,12 @@ def _unmet(claim: Claim, trial: StoredTrial[Any]) -> list[str]:
     unmet = [name for name, wanted in claim.needs.items() if not _met(name, fact(trial, name), wanted)]
     if "epochs" in unmet and _is_alike_so_far(claim, trial):
         unmet.remove("epochs")
-    unmet += [name for name in _own(trial) if name not in unmet]
+    unmet += [name for name in own_files(trial) if name not in unmet]
     return [*unmet, _EMULATED] if trial.tags.get(_EMULATED) else unmet
 
 
-def _own(trial: StoredTrial[Any]) -> list[str]:
-    """The parameters that name data or a model of the user's own, or a model of keras.applications."""
+def own_files(trial: StoredTrial[Any]) -> list[str]:
+    """Return the parameters that name data or a model of the user's own, or a model of keras.applications."""
     named = files_named(trial.parameters)
     model = str(getattr(trial.parameters, "model", ""))
     return named if "model" in named or ":" not in model else [*named, "model"]
@@ -313,7 +313,7 @@ def _reasons(claim: Claim, trials: Sequence[StoredTrial[Any]]) -> list[str]:
         value = fact(nearest, name)
         if name == "dataset" and value in _EMBEDDED:
             reasons.insert(0, f"demo data ({value}, not {value_text(claim.needs[name])})")
-        elif name in _own(nearest):
+        elif name in own_files(nearest):
             reasons.insert(0, f"{name}={defining(nearest.parameters)[name]}, which no source used")
         elif name == "hardware":
             reasons.append(f"other hardware ({value}, not {claim.needs[name]})")

@@ -18,6 +18,7 @@ from matplotlib.ticker import MaxNLocator
 
 from dlperf.analysis.measures import fact, matches
 from dlperf.claims import ledger
+from dlperf.claims.verdicts import own_files
 from dlperf.trial import StoredTrial
 
 Published = Mapping[str, Sequence[tuple[int, float]]]
@@ -92,7 +93,8 @@ def published_points(
         about = next((trial for trial in trials if matches(trial, claim.where)), None)
         if claim.source != "notebook" or claim.published is None or not isinstance(epoch, int) or about is None:
             continue
-        if not matches(about, {key: value for key, value in claim.needs.items() if key in ("protocol", "dataset")}):
+        conditions = {name: claim.needs[name] for name in ("protocol", "dataset") if name in claim.needs}
+        if own_files(about) or not matches(about, conditions):
             continue
         if name == metric:
             value = claim.published

@@ -18,7 +18,7 @@ from dlperf.tracking.reference import reference_trials
 from tests.support.trials import stored
 
 COUNTS = {"optimizers": 50, "scaling": 10, "cutout": 30, "approximators": 143}
-NUMBER = re.compile(r"(?<![\w.])[\d,]*\d(?:\.\d+)?")
+NUMBER = re.compile(r"(?<![\w.])[\d,]*\d(?:\.\d+)?(?![\d%])")
 # What a sentence says besides its table's numbers: versions, percentages of intervals, sizes of filters.
 FIXED = {"2.3", "3", "1", "5", "13", "256"}
 

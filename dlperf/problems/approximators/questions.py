@@ -34,7 +34,7 @@ def questions() -> tuple[Question, ...]:
                 trials, lambda t: t.metrics["train_seconds"], "training time at equal units", unit="s"
             ),
             figures=("train_seconds_by_num_params",),
-            claims=("approximators/*time*", "approximators/*faster*", "approximators/*converge*"),
+            claims=("approximators/faster-*", "approximators/shorter-training-*"),
         ),
     )
 

@@ -41,7 +41,7 @@ def questions() -> tuple[Question, ...]:
             "architectures/stacked-filters",
             "What do N stacked filters of F x F see, and three of 5 x 5?",
             _stacked_filters,
-            claims=("architectures/stack*", "architectures/single-*"),
+            claims=("architectures/stack*", "architectures/single-*", "architectures/equal-outputs-*"),
         ),
         Question(
             "architectures/inception",

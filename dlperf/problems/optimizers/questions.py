@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import pandas as pd
+
 from dlperf.analysis.contest import Contest, contest, seeds_to_settle
 from dlperf.problem import Answer, Question
+from dlperf.problems.optimizers.choice import choice_table, recommendation
 from dlperf.problems.optimizers.parameters import OptimizersParameters
 from dlperf.problems.optimizers.tables import rule_table
 from dlperf.trial import StoredTrial
@@ -29,7 +32,10 @@ def questions() -> tuple[Question, ...]:
             _rules,
             claims=tuple(
                 f"optimizers/{name}"
-                for name in ("*-momentum", "adam-variance", "nadam-is-rmsprop-nesterov", "*-higher-rate")
+                for name in (
+                    *("*-momentum", "adam-variance", "nadam-is-rmsprop-nesterov", "*-higher-rate", "nadam-old-mean"),
+                    *("rmsprop-denominator", "adadelta-rms-error", "adagrad-matrix-product", "nesterov-is-better"),
+                )
             ),
         ),
         Question(
@@ -106,7 +112,11 @@ def _accuracy(trials: Trials) -> Answer | None:
     if not kinds:
         return None
     by_accuracy = _contest(kinds, "test_accuracy", "test accuracy", lower_is_better=False)
-    return Answer(by_accuracy.in_words(), by_accuracy.table(), _more_seeds(kinds, by_accuracy))
+    table, advice = by_accuracy.table(), recommendation(_trained(trials))
+    if advice:
+        searched = [trial for trial in trials if trial.parameters.stage == "search"]
+        table = pd.concat([table, choice_table(_trained(trials), searched)], ignore_index=True)
+    return Answer(f"{by_accuracy.in_words()} {advice}".strip(), table, _more_seeds(kinds, by_accuracy))
 
 
 def _contest(trials: Trials, metric: str, what: str, *, lower_is_better: bool) -> Contest:
@@ -136,8 +146,6 @@ def _trained(trials: Trials) -> list[StoredTrial[OptimizersParameters]]:
 
 
 def _tables(*contests: Contest) -> Any:
-    import pandas as pd
-
     return pd.concat([c.table().assign(quantity=c.what.partition(",")[0]) for c in contests], ignore_index=True)
 
 

@@ -12,9 +12,9 @@ from dlperf.tables import cell
 
 COMPUTE, INPUT, ALL_REDUCE = "compute", "input", "all-reduce"
 _DO = {
-    COMPUTE: "more workers, or faster ones, shorten it",
+    COMPUTE: "more workers, or stronger ones, shorten it",
     INPUT: "examples that are smaller, or prepared beforehand, shorten it more than further workers do",
-    ALL_REDUCE: "a larger batch for each worker, or a faster link, shortens it more than further workers do",
+    ALL_REDUCE: "a larger batch for each worker, or a link of more bandwidth, shortens it more than further workers do",
 }
 
 

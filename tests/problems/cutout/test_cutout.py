@@ -159,8 +159,8 @@ def test_the_summary_is_a_pure_function_of_what_is_stored() -> None:
     assert np.isnan(table.iloc[0].epochs_to_target)
     assert len(summary.curve_tables["epochs"]) == 5
     axes = summary.figures["validation_error_by_m"].axes[0]
-    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["0", "2"]
-    curves = [list(line.get_ydata()) for line in axes.get_lines() if len(line.get_ydata())]
+    assert [text.get_text() for text in axes.get_legend().get_texts()][:2] == ["0", "2"]
+    curves = [list(line.get_ydata()) for line in axes.get_lines() if len(line.get_ydata()) > 1]
     assert curves == [[0.6, 0.5], [0.5, 0.3, 0.4]]
 
 
@@ -173,5 +173,5 @@ def test_work_counts_copies_and_epochs() -> None:
 def test_one_colour_for_a_group_however_many_seeds() -> None:
     trials = [stored(m, seed, [0.5 - 0.1 * seed, 0.3]) for m in (0, 4) for seed in (0, 1)]
     axes = summarize(trials).figures["validation_error_by_m"].axes[0]
-    means = [list(line.get_ydata()) for line in axes.get_lines() if len(line.get_ydata())]
+    means = [list(line.get_ydata()) for line in axes.get_lines() if len(line.get_ydata()) > 1]
     assert means == [pytest.approx([0.45, 0.3])] * 2

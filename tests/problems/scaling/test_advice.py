@@ -41,7 +41,7 @@ def test_waiting_for_others_is_all_reduce() -> None:
 @pytest.mark.parametrize(
     ("made", "words"),
     [
-        (parts(90.0, 5.0, 5.0), "is limited by compute (90% of a step): more workers, or faster ones"),
+        (parts(90.0, 5.0, 5.0), "is limited by compute (90% of a step): more workers, or stronger ones"),
         (parts(5.0, 90.0, 5.0), "is limited by input (90% of a step): examples that are smaller"),
         (parts(5.0, 5.0, 90.0), "is limited by all-reduce (90% of a step): a larger batch for each worker"),
     ],
