@@ -32,7 +32,6 @@ from dlperf.entry_points import PROBLEMS
 ROOT = RESULTS.parent
 BLOCKS: dict[str, Callable[[], str]] = {
     **{name: getattr(problems, name) for name in PROBLEMS},
-    "cutout_caption": problems.cutout_caption,
     "problem_table": overview.problem_table,
     "origins": overview.origins,
     "compare": overview.compare,

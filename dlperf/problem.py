@@ -119,7 +119,7 @@ class Question:
     Attributes:
         name: PROBLEM/NAME; the explanation of that name stands below the answer.
         asks: The question.
-        answer: What trials of one setting say to it; None where none of them is about it.
+        answer: What trials of one setting, or none, say to it; None where none of them is about it.
         figures: Names of the summary's figures that show it.
         claims: Patterns of the names of claims about it, as shells have them.
     """

@@ -157,7 +157,7 @@ pixels, by recurrence and by the support of the gradient, and make {further["sta
 {further["reduced", "multiplications_ratio"]:.3f}."""
 
 
-def cutout_caption() -> str:
+def _cutout_caption() -> str:
     """What the figure of validation errors shows."""
     source = shown("cutout")
     images = (
@@ -190,7 +190,7 @@ def cutout() -> str:
     if len(begun):
         trained = f"{len(begun)} epoch{'s' if len(begun) > 1 else ''}"
         so_far = f"has trained {trained} and stands at {begun.validation_error.iloc[-1]:.3f}"
-    return f"""{cutout_caption()}
+    return f"""{_cutout_caption()}
 
 {table_of(rows)}
 

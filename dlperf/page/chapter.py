@@ -158,9 +158,7 @@ def _answers(problem: Problem[Any], trials: Sequence[StoredTrial[Any]], judged: 
             about[name].append(verdict)
     for own in about.values():
         own.sort(key=lambda verdict: OUTCOMES.index(verdict.verdict))
-    return [
-        Answered(question, question.answer(trials) if trials else None, about[question.name]) for question in questions
-    ]
+    return [Answered(question, question.answer(trials), about[question.name]) for question in questions]
 
 
 def _question_about(claim: str, questions: Sequence[Question]) -> str:

@@ -22,6 +22,8 @@ from dlperf.problem import Summary
 
 _FIRST_ROWS = 12
 """Of a longer table only these are seen before somebody asks for all."""
+_WIDE = 1.8
+"""Times its height: a figure as wide as that is one of several panels."""
 _CLAIM_COLUMNS = (
     "claim",
     "source",
@@ -43,10 +45,12 @@ class Shown:
     Attributes:
         caption: What it is.
         svg: The element.
+        is_wide: Whether it stands alone in its row.
     """
 
     caption: str
     svg: Markup
+    is_wide: bool
 
 
 @dataclass
@@ -163,7 +167,9 @@ def _figures(chapter: Chapter, name: str) -> list[Shown]:
 
 
 def _shown(summary: Summary, name: str, caption: str, prefix: str) -> Shown:
-    return Shown(caption, Markup(svg(summary.figures[name], f"{prefix}-{name}")))
+    figure = summary.figures[name]
+    width, height = figure.get_size_inches()
+    return Shown(caption, Markup(svg(figure, f"{prefix}-{name}")), is_wide=width > _WIDE * height)
 
 
 def _setting(chapter: Chapter, place: int, drawn: set[str], *, figures: bool) -> dict[str, Any]:

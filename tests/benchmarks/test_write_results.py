@@ -63,7 +63,7 @@ def grown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def test_an_archive_that_has_grown_is_shown_everywhere(grown: None) -> None:
     assert all(sources.shown(problem).archived for problem in PROBLEMS)
     texts = {name: say() for name, say in BLOCKS.items() if name not in ("architectures", "problem_table")}
-    for problem in ("optimizers", "scaling", "cutout", "approximators", "cutout_caption", "origins"):
+    for problem in ("optimizers", "scaling", "cutout", "approximators", "origins"):
         assert "the archive `reference`, version 0.1.0, on made CPU, 2 cores, 24 GiB" in texts[problem]
     errors = [made("cutout", number, length=3).metrics["validation_error"] for number in (3, 9)]
     (row,) = (line for line in texts["cutout"].splitlines() if line.startswith("| 8 |"))

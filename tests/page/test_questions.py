@@ -73,6 +73,12 @@ def test_every_question_has_an_explanation() -> None:
             assert len(explanation(question.name)) > 200
 
 
+def test_what_needs_no_trial_is_answered_without_one() -> None:
+    for name in PROBLEMS:
+        answered = {each.question.name for each in chapter(entry_points.load_problem(name), []).answers if each.answer}
+        assert answered == ({"optimizers/update-rules"} if name == "optimizers" else set())
+
+
 def test_a_problem_without_trials_has_questions_and_claims_alone() -> None:
     made = chapter(entry_points.load_problem("cutout"), [])
     assert not made.settings

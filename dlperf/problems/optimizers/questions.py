@@ -63,6 +63,7 @@ def questions() -> tuple[Question, ...]:
 
 
 def _rules(trials: Trials) -> Answer:
+    """Say how the rules work, which needs no trial; the table has those that were run, else Keras's."""
     rules = dict.fromkeys((trial.parameters.update_rule, trial.parameters.update_rules) for trial in trials)
     generations = {generation for _, generation in rules}
     of = "TensorFlow 2.3, as in the notebook" if generations == {"notebook"} else "Keras 3"
@@ -70,7 +71,7 @@ def _rules(trials: Trials) -> Answer:
         f"All of them divide the step by a root mean square of past gradients. Adam and Nadam also average the "
         f"gradient itself, which is momentum; AdaDelta averages its own steps for their units, which is none; RMSProp "
         f"has neither. The rules here are those of {of}; the table has their hyper-parameters.",
-        rule_table(list(rules)),
+        rule_table(list(rules) or [(rule, "keras3") for rule in _NAMES]),
     )
 
 
