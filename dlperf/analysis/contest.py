@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dlperf.analysis.inference import FEWEST, LEVEL, Effect, holm, mean_effect
 from dlperf.analysis.statistics import Mean, mean_of
+from dlperf.parameters import describe, texts
 from dlperf.tables import cell
+from dlperf.trial import StoredTrial
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -156,6 +160,26 @@ def contest(kinds: Mapping[str, BySeed], what: str, *, lower_is_better: bool, un
     rivals = [Rival(order[0], means[order[0]], None, 1.0)]
     rivals += [Rival(name, means[name], effect, p) for name, effect, p in zip(order[1:], effects, ps, strict=True)]
     return Contest(what, unit, lower_is_better, tuple(rivals))
+
+
+def command_to_settle(problem: str, trials: Sequence[StoredTrial[Any]]) -> str:
+    """Return a command that runs these trials with more random seeds: as many as can tell, or twice as many as these.
+
+    Args:
+        problem: The entry point.
+        trials: Trials that differ in what their user varied.
+    """
+    tried = len({trial.parameters.random_seed for trial in trials})
+    declared = {parameter.name: parameter for parameter in describe(type(trials[0].parameters))}
+    asked = dict.fromkeys(name for trial in trials for name in json.loads(trial.tags.get("dlperf.given", "{}")))
+    values = {
+        name: ",".join(dict.fromkeys(texts(trial.parameters)[name] for trial in trials))
+        for name in asked
+        if name in declared and not declared[name].operational
+    }
+    values["random_seed"] = seeds_to_settle(tried)
+    given = " ".join(f"-P {name}={shlex.quote(value)}" for name, value in values.items())
+    return f"mlflow run . -e {problem} {given}"
 
 
 def seeds_to_settle(tried: int) -> str:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from itertools import accumulate
-from typing import Any
+from statistics import fmean
 
 import pandas as pd
 
-from dlperf.analysis.contest import contest, mean_in_words, seeds_to_settle
+from dlperf.analysis.contest import Contest, command_to_settle, mean_in_words
 from dlperf.analysis.statistics import mean_of
 from dlperf.problem import Answer, Question
+from dlperf.problems.cutout.budgets import budgets
 from dlperf.problems.cutout.parameters import CutoutParameters
 from dlperf.tables import cell
 from dlperf.trial import StoredTrial
@@ -31,7 +31,7 @@ def questions() -> tuple[Question, ...]:
         ),
         Question(
             "cutout/copies",
-            "What do m copies of each image, each with another square cut out, give at equal epochs and at equal time, "
+            "What do m copies of each image, each with another square cut out, give at equal epochs, updates and time, "
             "and what do they cost?",
             _copies,
             figures=("validation_error_by_m",),
@@ -58,63 +58,27 @@ def _copies(trials: Trials) -> Answer | None:
     kinds = sorted({trial.parameters.m for trial in trials})
     if len(kinds) < 2:
         return None
-    by_m = {m: [trial for trial in trials if trial.parameters.m == m] for m in kinds}
-    epochs = int(min(trial.metrics["epochs_run"] for trial in trials))
-    seconds = min(trial.metrics["train_seconds"] for trial in trials)
-    named = {m: f"m={m}" for m in kinds}
-    equal_epochs = contest(
-        {named[m]: {t.parameters.random_seed: t.history["validation_error"][epochs - 1] for t in own}
-         for m, own in by_m.items()},
-        f"validation error after {epochs} epochs",
-        lower_is_better=True,
-    )  # fmt: skip
-    equal_time = contest(
-        {
-            named[m]: {t.parameters.random_seed: error for t in own if (error := _error_at(t, seconds)) is not None}
-            for m, own in by_m.items()
-        },
-        f"validation error after {cell(seconds)} seconds of training",
-        lower_is_better=True,
-    )
-    costs = {m: _mean([t.metrics["train_seconds"] / t.metrics["epochs_run"] for t in own]) for m, own in by_m.items()}
     least, most = kinds[0], kinds[-1]
-    sentence = (
+    costs = {
+        m: fmean(t.metrics["train_seconds"] / t.metrics["epochs_run"] for t in trials if t.parameters.m == m)
+        for m in kinds
+    }
+    compared = budgets(trials)
+    said = " ".join(f"At equal {budget.name}: {budget.result.in_words()}" for budget in compared)
+    settled = all(budget.result.is_decided for budget in compared)
+    return Answer(
         f"An epoch of m={most} takes {cell(costs[most])} seconds, {cell(costs[most] / costs[least])} times that of "
-        f"m={least}. At equal epochs: {equal_epochs.in_words()} At equal time: {equal_time.in_words()}"
+        f"m={least}. {said}",
+        _table(costs, [budget.result for budget in compared]),
+        "" if settled else command_to_settle("cutout", trials),
     )
-    settled = equal_epochs.is_decided and equal_time.is_decided
-    command = "" if settled else _more_seeds(trials)
-    return Answer(sentence, _table(costs, equal_epochs, equal_time), command)
 
 
-def _error_at(trial: StoredTrial[CutoutParameters], seconds: float) -> float | None:
-    """The validation error of the last epoch that had ended after `seconds` of training; None before the first."""
-    ended = [
-        error
-        for error, at in zip(trial.history["validation_error"], accumulate(trial.history["epoch_seconds"]), strict=True)
-        if at <= seconds * (1 + 1e-9)
-    ]
-    return float(ended[-1]) if ended else None
-
-
-def _table(costs: dict[int, float], *contests: Any) -> Any:
-    parts = [c.table().assign(quantity=c.what) for c in contests]
+def _table(costs: dict[int, float], contests: Sequence[Contest]) -> pd.DataFrame:
+    parts = [result.table().assign(quantity=result.what) for result in contests]
     least = min(costs)
     times = pd.DataFrame(
         {"name": f"m={m}", "mean": value, "quantity": "seconds of an epoch", "times_the_least": value / costs[least]}
         for m, value in costs.items()
     )
     return pd.concat([*parts, times], ignore_index=True)
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)
-
-
-def _more_seeds(trials: Trials) -> str:
-    first, seeds = trials[0].parameters, len({trial.parameters.random_seed for trial in trials})
-    copies = ",".join(str(m) for m in sorted({trial.parameters.m for trial in trials}))
-    return (
-        f"mlflow run . -e cutout -P m={copies} -P depth={first.depth} -P epochs={first.epochs} "
-        f"-P train_examples={first.train_examples} -P protocol={first.protocol} -P random_seed={seeds_to_settle(seeds)}"
-    )

@@ -11,6 +11,7 @@ import pandas as pd
 from dlperf.problem import Deferred, Summary
 from dlperf.problems import plots
 from dlperf.problems.cutout import sentences
+from dlperf.problems.cutout.budgets import budget_table
 from dlperf.problems.cutout.figures import curve_figures
 from dlperf.problems.cutout.parameters import CutoutParameters
 from dlperf.trial import StoredTrial
@@ -29,11 +30,13 @@ def summary(trials: Trials) -> Summary:
         f"{network} on {first.dataset}",
         lambda metric: plots.published_points("cutout", metric, trials, "m"),
     )
-    epochs = {"epochs": lambda: epoch_table(trials, *trials[0].history)}
+    curve_tables = {"epochs": lambda: epoch_table(trials, *trials[0].history)}
+    if len({trial.parameters.m for trial in trials}) > 1:
+        curve_tables["equal_budgets"] = lambda: budget_table(trials)
     return Summary(
         {"cutout": trial_table(trials)},
         Deferred(figures),
-        Deferred(epochs),
+        Deferred(curve_tables),
         columns={"cutout": COLUMNS},
         sentences=Deferred({"cutout": lambda: sentences.of_trials(trials)}),
     )

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from dlperf.analysis.contest import Contest, contest, seeds_to_settle
+from dlperf.analysis.contest import Contest, command_to_settle, contest
 from dlperf.problem import Answer, Question
 from dlperf.problems.optimizers.choice import choice_table, recommendation
 from dlperf.problems.optimizers.parameters import OptimizersParameters
@@ -154,13 +154,7 @@ def _more_seeds(trials: Trials, *contests: Contest) -> str:
     """The command that would settle what is not decided; "" where all is, and where nothing is compared."""
     if all(result.is_decided or len(result.rivals) == 1 for result in contests):
         return ""
-    optimizers = ",".join(dict.fromkeys(trial.parameters.optimizer for trial in trials))
-    dropout = ",".join(dict.fromkeys(str(trial.parameters.dropout).lower() for trial in trials))
-    first, seeds = trials[0].parameters, len({trial.parameters.random_seed for trial in trials})
-    return (
-        f"mlflow run . -e optimizers -P optimizer={optimizers} -P dropout={dropout} -P epochs={first.epochs} "
-        f"-P protocol={first.protocol} -P random_seed={seeds_to_settle(seeds)}"
-    )
+    return command_to_settle("optimizers", trials)
 
 
 def _upper_first(text: str) -> str:
