@@ -95,7 +95,8 @@ def measure(collective: str, limit: str, steps: int, folder: str, *further: str)
     import mlflow
 
     client = mlflow.MlflowClient(own["MLFLOW_TRACKING_URI"])
-    (run,) = client.search_runs(["0"], order_by=["attributes.start_time DESC"], max_results=1)
+    everywhere = [experiment.experiment_id for experiment in client.search_experiments()]
+    (run,) = client.search_runs(everywhere, order_by=["attributes.start_time DESC"], max_results=1)
     metrics, note = run.data.metrics, run.data.tags["dlperf.emulated"]
     row: dict[str, object] = {"collective": collective, "limit": limit or "none", "note": note}
     names = ("step_seconds", "step_seconds_p25", "step_seconds_p75", "images_per_second", "all_reduce_seconds")

@@ -101,7 +101,7 @@ def _epoch_seconds(store: str) -> list[float]:
     import mlflow
 
     client = mlflow.MlflowClient(store)
-    (run,) = client.search_runs(["0"])
+    (run,) = client.search_runs([experiment.experiment_id for experiment in client.search_experiments()])
     return [metric.value for metric in client.get_metric_history(run.info.run_id, "epoch_seconds")]
 
 
