@@ -63,7 +63,7 @@ def _show(runs: list[Unfinished], waiting: Mapping[str, JournalOnDisk]) -> None:
     if rows.empty:
         print("every run has finished, and nothing waits to be sent")
     else:
-        show_table("runs", rows)
+        show_table("runs", rows, wide=True)  # an identifier is there to be copied, and what became of a run to be read
 
 
 def _send(store: Store, which: str, waiting: Mapping[str, JournalOnDisk]) -> int:

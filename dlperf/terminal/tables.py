@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from dlperf.problem import Summary
 
 _PIPE_WIDTH = 80
+_UNBOUNDED = 10_000
 _BORDERS = 3  # what a column takes beside its text
 _LONGEST_WORD = 40  # longer ones are cut
 _PARTS = re.compile(r"[^_:,/]*[_:,/]+|[^_:,/]+")  # of a word that does not fit a line
@@ -51,7 +52,7 @@ def show_table(
         most: The number of rows that are printed.
         wide: Print all columns, however wide that is.
     """
-    width = _width()
+    width = _UNBOUNDED if wide else _width()
     names = list(table.columns) if wide else [name for name in columns or table.columns if name in table.columns]
     shown = table[:most]
     texts = {name: [str(name).replace("_", " "), *map(cell, shown[name])] for name in names}
@@ -67,7 +68,9 @@ def show_table(
         texts[name] = cells
     for row in zip(*(texts[name] for name in names), strict=True):
         printed.add_row(*map(escape, row))
-    Console(width=max(width, _total(list(widths.values()))), highlight=False).print(printed)
+    Console(
+        width=_total(list(widths.values())) if wide else max(width, _total(list(widths.values()))), highlight=False
+    ).print(printed)
     if most is not None and len(table) > most:
         print(f"{title}: {len(table) - most} more rows in its file")
     if sentence:

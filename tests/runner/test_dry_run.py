@@ -103,7 +103,7 @@ def test_a_plan_is_measured_in_a_process_that_leaves_nothing(desk: Desk) -> None
     process = desk.popen([sys.executable, "entrypoints/optimizers.py", *arguments])
     output, _ = process.communicate(timeout=300)
     assert process.returncode == 0, output
-    assert "seconds per epoch" in output
+    assert "seconds" in output
     assert "2 trials, about" in output
     assert "hours on this CPU, measured" in output
     assert not (desk.folder / "mlflow.db").exists()

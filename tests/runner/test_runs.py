@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import sqlite3
 import sys
 import time
 from pathlib import Path
 
 import mlflow
+import psutil
 import pytest
 
 from dlperf.tracking.journal import Header, Journal
@@ -28,13 +30,35 @@ def row(output: str, run_id: str) -> list[str]:
     return [cell.strip() for cell in line.strip("│ ").split("│")]
 
 
+def stop(pid: int, desk: Desk) -> None:
+    """Stop a process, which else may end while it is looked at, where it does not hold the store's lock."""
+
+    def stopped_without_the_lock() -> bool:
+        os.kill(pid, signal.SIGSTOP)
+        eventually(lambda: psutil.Process(pid).status() == psutil.STATUS_STOPPED)
+        time.sleep(0.5)  # for its other threads
+        try:
+            with contextlib.closing(sqlite3.connect(desk.folder / "mlflow.db", timeout=0.2)) as store:
+                store.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            os.kill(pid, signal.SIGCONT)
+            return False
+        return True
+
+    eventually(stopped_without_the_lock)
+
+
+@pytest.mark.slow
+def test_without_a_store_there_is_nothing_to_list(bare_desk: Desk) -> None:
+    status, output = runs(bare_desk)
+    assert status == 3, output
+
+
 @pytest.mark.slow
 def test_what_was_killed_is_listed_with_its_epoch_and_goes_on(desk: Desk) -> None:
-    status, output = runs(desk)
-    assert status == 3  # no store yet
     process = desk.start("--m", "0,1", "--epochs", "8", "--patience", "0")
     wait_for_line(process, "m=0 random_seed=0  epoch 1/8")
-    os.kill(process.pid, signal.SIGSTOP)  # else it may end while it is looked at
+    stop(process.pid, desk)
     status, output = runs(desk)
     assert status == 0, output
     by_name = desk.runs()

@@ -166,10 +166,10 @@ def test_a_killed_worker_fails_the_trial_and_the_run_goes_on_from_its_state(desk
         assert time.monotonic() < deadline
         time.sleep(0.2)
     workers = [p for p in psutil.Process(process.pid).children() if "dlperf.problems.scaling.worker" in p.cmdline()]
-    workers[0].terminate()
+    workers[0].kill()
     output, _ = process.communicate(timeout=240)
     assert process.returncode == 1, output
-    assert "was killed by SIGTERM" in output.strip().splitlines()[-1]
+    assert "was killed by SIGKILL" in output.strip().splitlines()[-1]
     assert not processes_of(desk)
     (run,) = desk.runs().values()
     assert run.info.status == "FAILED"
