@@ -142,7 +142,7 @@ def test_of_a_sweep(desk: Desk, processes: str) -> None:
 
 @pytest.mark.slow
 def test_a_signal_ends_it_and_a_resumed_run_goes_on(desk: Desk) -> None:
-    process = desk.start("--m", "0", "--epochs", "400", **ENABLED)
+    process = desk.start("--m", "0", "--epochs", "400", "--patience", "0", **ENABLED)
     wait_for_epochs(process, 9)
     os.kill(process.pid, signal.SIGTERM)
     process.communicate(timeout=60)
@@ -151,7 +151,7 @@ def test_a_signal_ends_it_and_a_resumed_run_goes_on(desk: Desk) -> None:
     assert run.info.status == "KILLED"
     first = [m.step for m in desk.client.get_metric_history(run.info.run_id, CPU)]
     assert first == list(range(len(first))) != []
-    process = desk.start("--epochs", "400", MLFLOW_RUN_ID=run.info.run_id, **ENABLED)
+    process = desk.start("--m", "0", "--epochs", "400", "--patience", "0", MLFLOW_RUN_ID=run.info.run_id, **ENABLED)
     wait_for_epochs(process, 6)
     os.kill(process.pid, signal.SIGTERM)
     process.communicate(timeout=60)
