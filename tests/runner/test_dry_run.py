@@ -98,12 +98,12 @@ def test_without_time_or_after_a_failure_it_is_judged(monkeypatch: pytest.Monkey
 
 
 @pytest.mark.slow
-def test_a_plan_is_measured_in_a_process_that_leaves_nothing(desk: Desk) -> None:
+def test_a_plan_is_measured_in_a_process_that_leaves_nothing(bare_desk: Desk) -> None:
     arguments = ["--dataset", "digits", "--optimizer", "adam", "--epochs", "3", "--dry_run", "true"]
-    process = desk.popen([sys.executable, "entrypoints/optimizers.py", *arguments])
+    process = bare_desk.popen([sys.executable, "entrypoints/optimizers.py", *arguments])
     output, _ = process.communicate(timeout=300)
     assert process.returncode == 0, output
     assert "seconds" in output
     assert "2 trials, about" in output
     assert "hours on this CPU, measured" in output
-    assert not (desk.folder / "mlflow.db").exists()
+    assert not (bare_desk.folder / "mlflow.db").exists()
