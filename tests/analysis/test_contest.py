@@ -31,7 +31,7 @@ def numbers_of(result: Contest) -> set[str]:
     return shown | {text.removeprefix("-") for text in shown} | {str(result.pairs), str(FEWEST)}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(kinds, st.booleans())
 def test_a_sentence_says_what_its_numbers_carry(made: dict[str, dict[int, float]], lower: bool) -> None:
     result = contest(made, "loss", lower_is_better=lower)
