@@ -82,8 +82,9 @@ class Contest:
             return self._order(first, self.rivals[1])
         listed = ", ".join(f"{rival.name} {self._with_unit(cell(rival.mean.mean))}" for rival in self.rivals)
         if self.pairs < FEWEST:
+            be = "is" if self.pairs == 1 else "are"
             return (
-                f"Not shown: the {self.what} was {listed}; there are {self.pairs} of the {FEWEST} {drawn} that can "
+                f"Not shown: the {self.what} was {listed}; there {be} {self.pairs} of the {FEWEST} {drawn} that can "
                 f"tell."
             )
         level = [rival for rival in self.rivals[1:] if rival.p > LEVEL]
