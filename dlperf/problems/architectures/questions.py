@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import pandas as pd
 
@@ -26,27 +27,27 @@ def questions() -> tuple[Question, ...]:
         Question(
             "architectures/alexnet",
             "How many parameters has AlexNet, layer by layer?",
-            _alexnet,
+            _counted("alexnet", _alexnet),
             figures=("architectures",),
             claims=("architectures/alexnet-*", "architectures/caffenet-*"),
         ),
         Question(
             "architectures/vgg19",
             "Where are VGG19's parameters, and where is its memory?",
-            _vgg19,
+            _counted("vgg19", _vgg19),
             figures=("work_and_weights",),
             claims=("architectures/vgg19-*",),
         ),
         Question(
             "architectures/stacked-filters",
             "What do N stacked filters of F x F see, and three of 5 x 5?",
-            _stacked_filters,
+            _counted("stacked_filters", _stacked_filters),
             claims=("architectures/stack*", "architectures/single-*", "architectures/equal-outputs-*"),
         ),
         Question(
             "architectures/inception",
             "Why is the naive Inception module too expensive, and what do 1 x 1 convolutions save?",
-            _inception,
+            _counted("inception", _inception),
             claims=("architectures/inception-*", "architectures/googlenet-*"),
         ),
         Question(
@@ -58,24 +59,31 @@ def questions() -> tuple[Question, ...]:
     )
 
 
-def _alexnet(trials: Trials) -> Answer | None:
-    agreed = _agreement(trials, "alexnet")
-    if not agreed:
-        return None
+def _counted(subject: str, in_closed_form: Callable[[], Answer]) -> Callable[[Trials], Answer | None]:
+    """Answer by closed forms, and say whether the subject's trials, the other ways of counting, agree; None without."""
+
+    def answer(trials: Trials) -> Answer | None:
+        agreed = _agreement(trials, subject)
+        if not agreed:
+            return None
+        counted = in_closed_form()
+        return replace(counted, sentence=f"{counted.sentence} {agreed}")
+
+    return answer
+
+
+def _alexnet() -> Answer:
     paper, one_group = alexnet("paper"), alexnet("corrected")
     dense = sum(row.parameters for row in paper.rows if row.layer.startswith("fc"))
     return Answer(
         f"Split over two GPUs as in the paper it has {paper.parameters:,} parameters, in one group "
         f"{one_group.parameters:,}; {_percent(dense, paper.parameters)} of the paper's stand in the three dense "
-        f"layers. {agreed}",
+        f"layers.",
         layer_frame(paper),
     )
 
 
-def _vgg19(trials: Trials) -> Answer | None:
-    agreed = _agreement(trials, "vgg19")
-    if not agreed:
-        return None
+def _vgg19() -> Answer:
     table = vgg19()
     dense = [row for row in table.rows if row.layer.startswith("fc")]
     first = next(row for row in table.rows if row.layer.startswith("conv"))
@@ -84,36 +92,29 @@ def _vgg19(trials: Trials) -> Answer | None:
         f"Of {table.parameters:,} parameters {_percent(sum(row.parameters for row in dense), table.parameters)} stand "
         f"in the three dense layers, {_percent(dense[0].parameters, table.parameters)} in {dense[0].layer} alone; the "
         f"first convolution, {first.layer}, has {first.parameters:,}. Memory is elsewhere: of {table.activations:,} "
-        f"activations the first two blocks' convolutions hold {_percent(early, table.activations)}. {agreed}",
+        f"activations the first two blocks' convolutions hold {_percent(early, table.activations)}.",
         layer_frame(table),
     )
 
 
-def _stacked_filters(trials: Trials) -> Answer | None:
-    agreed = _agreement(trials, "stacked_filters")
-    if not agreed:
-        return None
+def _stacked_filters() -> Answer:
     side = receptive_field(3, 5)
     stack, single = filter_stack(3, 5, 32, 1), filter_stack(1, side, 32, 1)
     return Answer(
         f"As much as one filter of side NF - N + 1: three of 5 x 5 see {side} x {side} pixels. Per pair of channels "
-        f"they have {stack.parameters} weights, the single filter of {side} x {side} has {single.parameters}. {agreed}",
-        layer_frame(filter_stack(3, 5, 32, 1)),
+        f"they have {stack.parameters} weights, the single filter of {side} x {side} has {single.parameters}.",
+        layer_frame(stack),
     )
 
 
-def _inception(trials: Trials) -> Answer | None:
-    agreed = _agreement(trials, "inception")
-    if not agreed:
-        return None
+def _inception() -> Answer:
     naive, reduced = (inception(PRESETS["assignment"], reduced=kind) for kind in (False, True))
     depths = [table.rows[-1].output_shape[-1] for table in (naive, reduced)]
     saved = naive.multiplications - reduced.multiplications
     return Answer(
         f"Its 3 x 3 and 5 x 5 filters read all 256 channels: {naive.multiplications:,} multiplications, and "
         f"{depths[0]} channels for the next module to read. With 1 x 1 convolutions before them it takes "
-        f"{reduced.multiplications:,}, which saves {_percent(saved, naive.multiplications)}, and hands on {depths[1]}. "
-        f"{agreed}",
+        f"{reduced.multiplications:,}, which saves {_percent(saved, naive.multiplications)}, and hands on {depths[1]}.",
         _both(naive, reduced),
     )
 
