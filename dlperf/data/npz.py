@@ -50,14 +50,11 @@ def classification(dataset: str) -> Dataset:
             _same_length(split, inputs[split], own)
             _alike(f"x_{split}", inputs[split], inputs["train"])
             fitting_labels(own, f"y_{split}", len(names))
+    arrays_by_split: dict[str, Any] = {f"{split}_inputs": array for split, array in inputs.items()}
+    arrays_by_split |= {f"{split}_labels": array for split, array in labels.items()}
     return Dataset.build(
         name=user_data.name(dataset),
-        train_inputs=inputs["train"],
-        train_labels=labels["train"],
-        test_inputs=inputs["test"],
-        test_labels=labels["test"],
-        validation_inputs=inputs.get("validation"),
-        validation_labels=labels.get("validation"),
+        **arrays_by_split,
         label_names=names,
         source=user_data.name(dataset),
     )

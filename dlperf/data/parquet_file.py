@@ -99,14 +99,11 @@ def _of_numbers(
     for split, own in labels.items():
         fitting_labels(own, split, len(names))
     name = user_data.name(dataset)
+    arrays_by_split: dict[str, Any] = {f"{split}_inputs": array for split, array in inputs.items()}
+    arrays_by_split |= {f"{split}_labels": array for split, array in labels.items()}
     return Dataset.build(
         name=name,
-        train_inputs=inputs["train"],
-        train_labels=labels["train"],
-        test_inputs=inputs["test"],
-        test_labels=labels["test"],
-        validation_inputs=inputs.get("validation"),
-        validation_labels=labels.get("validation"),
+        **arrays_by_split,
         label_names=names,
         source=name,
     )
