@@ -37,7 +37,7 @@ RESNET = (
 )
 MLP = (
     *(("ours", ""), ("fit", "default"), ("pytorch", "eager foreach"), ("pytorch", "eager fused")),
-    *(("pytorch", "compile foreach"), ("jax_scan", "")),
+    *(("pytorch", "compile foreach"), ("pytorch", "compile fused"), ("jax_scan", "")),
 )
 EGGHOLDER = (("ours", ""), ("fit", "default"), ("pytorch", "eager foreach"), ("pytorch", "compile"), ("jax_scan", ""))
 FLOOR = """
