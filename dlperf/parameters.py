@@ -273,8 +273,7 @@ def files_named(params: Parameters) -> list[str]:
     Returns:
         Names in the order of declaration.
     """
-    descriptions = _descriptions(type(params))
-    return [name for name, each in descriptions.items() if each.path_in(getattr(params, name))]
+    return [name for name, each in _file_descriptions(type(params)).items() if each.path_in(getattr(params, name))]
 
 
 def sweep_texts(trials: Sequence[Parameters]) -> dict[str, str]:
@@ -357,6 +356,11 @@ def declared_defaults(cls: type[Parameters]) -> dict[str, str]:
 def _descriptions(cls: type[Parameters]) -> dict[str, Description]:
     """The descriptions by name: read once per class, because every trial and every text asks for them."""
     return {name: Description.of(field, name, cls.__name__) for name, field in cls.model_fields.items()}
+
+
+@functools.cache
+def _file_descriptions(cls: type[Parameters]) -> dict[str, Description]:
+    return {name: description for name, description in _descriptions(cls).items() if description.names_file}
 
 
 def _points(cls: type[Parameters], lists: Mapping[str, tuple[Value, ...]]) -> list[dict[str, Value]]:

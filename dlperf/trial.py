@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import sys
 from collections.abc import Mapping, Sequence
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol
 from dlperf import environment
 from dlperf.clock import Clock
 from dlperf.errors import TrialFailed
-from dlperf.parameters import P
+from dlperf.parameters import P, defining
 
 if TYPE_CHECKING:
     import matplotlib.figure
@@ -184,3 +185,8 @@ class StoredTrial(Generic[P]):
     history: Mapping[str, Sequence[float]]
     tags: Mapping[str, str]
     started: int = 0
+
+    @functools.cached_property
+    def kind(self) -> tuple[tuple[str, str], ...]:
+        """The parameters that define it as names and texts, but for its random seed."""
+        return tuple((name, value) for name, value in defining(self.parameters).items() if name != "random_seed")

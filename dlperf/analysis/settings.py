@@ -55,9 +55,10 @@ def settings(problem: Problem[P], trials: Sequence[StoredTrial[P]]) -> list[Sett
     varying = {*problem.varying, *problem.varying_rarely}
     any_model = any(MODEL in trial.tags for trial in trials)
     any_archived = any(ARCHIVE in trial.tags for trial in trials)
+    defaults: dict[Any, Mapping[str, Any]] = {}
     for trial in sorted(trials, key=lambda t: (t.started, t.run_id)):
         circumstances = {name: trial.tags.get(tag, "unknown") for tag, name in CIRCUMSTANCES.items()}
-        parameters = _fixed(trial.parameters, varying)
+        parameters = _fixed(trial.parameters, varying, defaults)
         digest = trial.tags.get("dlperf.data_digest", "none")
         circumstances["data"] = "drawn from random_seed" if problem.data_drawn(trial.parameters) else digest
         if any_model:
@@ -106,15 +107,19 @@ def differing(facts: Iterable[Mapping[str, str]]) -> list[str]:
     return [name for name in names if len({row.get(name) for row in rows}) > 1]
 
 
-def _fixed(parameters: P, varying: set[str]) -> dict[str, str]:
-    """The texts of the parameters that the problem does not vary."""
+def _fixed(parameters: P, varying: set[str], defaults: dict[Any, Mapping[str, Any]]) -> dict[str, str]:
+    """The texts of the parameters that the problem does not vary; `defaults` keeps what follows from others."""
     values = defining(parameters)
     known = {
         description.name: getattr(parameters, description.name)
         for description in describe(type(parameters))
         if not description.derived_from or description.name in varying
     }
-    derived = type(parameters).derived_defaults(known)
+    # No default follows from the random seed, and some are slow to tell: they ask what the process may use.
+    of = tuple((name, value) for name, value in known.items() if name != "random_seed")
+    if of not in defaults:
+        defaults[of] = type(parameters).derived_defaults(known)
+    derived = defaults[of]
     return {
         name: _DEFAULT if name in derived and name not in known and text(derived[name]) == value else value
         for name, value in values.items()

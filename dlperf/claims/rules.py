@@ -26,7 +26,6 @@ from dlperf.analysis.inference import (
 from dlperf.analysis.measures import Trials, by_seed, fact, matches, measured, seed_and_machine, value_text
 from dlperf.analysis.statistics import mean_of
 from dlperf.claims.ledger import Bound, Claim, Extreme, Paired, Ratio, Trend
-from dlperf.parameters import defining
 from dlperf.tables import cell
 
 SUPPORTED, CONTRADICTED, NOT_SHOWN = "supported", "contradicted", "not shown"
@@ -336,8 +335,8 @@ def _pairs_of_seeds(
 
 def _telling_apart(trials: Trials, quantity: str) -> tuple[str, ...]:
     """The quantity, and what else tells kinds of trials apart, except for random seeds."""
-    kinds = [defining(trial.parameters) for trial in trials]
-    names = [name for name in kinds[0] if name not in ("random_seed", quantity)]
+    kinds = [dict(kind) for kind in {trial.kind for trial in trials}]
+    names = [name for name in kinds[0] if name != quantity]
     return (quantity, *(name for name in names if len({kind[name] for kind in kinds}) > 1))
 
 

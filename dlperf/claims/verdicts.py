@@ -234,7 +234,7 @@ def _question(claim: Claim, settings: Sequence[Setting[Any]], *, curves: bool) -
 
 
 def _finding(claim: Claim, trials: Sequence[StoredTrial[Any]], formula: float | None, setting: Setting[Any]) -> Finding:
-    kinds = _kinds(trials)
+    kinds = len({trial.kind for trial in trials})
     if kinds < claim.kinds:
         return Finding(f"{kinds} of {claim.kinds} different trials are there")
     finding = finding_on(claim, trials, formula, partial(_spread, claim, trials, setting))
@@ -249,11 +249,10 @@ def _has_blocks(claim: Claim) -> bool:
 
 def _spread(claim: Claim, trials: Sequence[StoredTrial[Any]], setting: Setting[Any]) -> Spread | None:
     """How far random seeds lie apart in the kind of trial of the setting that is most like these."""
-    own = defining(trials[0].parameters)
+    own = dict(trials[0].kind)
     kinds: dict[tuple[Any, ...], list[StoredTrial[Any]]] = {}
     for trial in setting.trials:
-        facts = tuple((name, value) for name, value in defining(trial.parameters).items() if name != "random_seed")
-        kinds.setdefault(facts, []).append(trial)
+        kinds.setdefault(trial.kind, []).append(trial)
     best: tuple[tuple[int, int], Spread] | None = None
     for facts, others in kinds.items():
         values = list(measured(others, claim.measure).values())
@@ -264,10 +263,6 @@ def _spread(claim: Claim, trials: Sequence[StoredTrial[Any]], setting: Setting[A
         if best is None or rank < best[0]:
             best = rank, Spread(mean_of(values).sd, len(values), ", ".join(other))
     return best[1] if best else None
-
-
-def _kinds(trials: Sequence[StoredTrial[Any]]) -> int:
-    return len({tuple((k, v) for k, v in defining(t.parameters).items() if k != "random_seed") for t in trials})
 
 
 def _unmet(claim: Claim, trial: StoredTrial[Any]) -> list[str]:

@@ -155,8 +155,7 @@ def _sections(
 
 def _sources(store: Store, archives: Sequence[Archive]) -> list[RunSource]:
     """Return the store and the archives; an archive's trials are labelled only where others stand beside them."""
-    has_trials = not query.problems_there(store.client).keys().isdisjoint(entry_points.PROBLEMS)
-    labelled = len(archives) > 1 or has_trials
+    labelled = len(archives) > 1 or (bool(archives) and query.has_trials(store.client, entry_points.PROBLEMS))
     return [StoreRuns(store.client), *(ArchivedRuns(archive, labelled=labelled) for archive in archives)]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic
 
@@ -110,6 +110,13 @@ def skip_odd_curves(result: SearchResult[P], problem: Problem[P]) -> None:
             epochs = ", ".join(f"{name} {length}" for name, length in lengths.items())
             result.skipped[name] = f"its curves have different numbers of epochs: {epochs}"
     result.trials = readable
+
+
+def has_trials(client: MlflowClient, problems: Iterable[str]) -> bool:
+    """Whether any run of the problems is there; without reading more than one."""
+    experiments = [experiment.experiment_id for experiment in pages(client.search_experiments)]
+    wanted = (f"tags.`dlperf.problem` = '{problem}'" for problem in problems)
+    return any(client.search_runs(experiments, condition, max_results=1) for condition in wanted)
 
 
 def problems_there(client: MlflowClient) -> dict[str, int]:

@@ -122,11 +122,14 @@ def _accuracy(trials: Trials) -> Answer | None:
 
 def _contest(trials: Trials, metric: str, what: str, *, lower_is_better: bool) -> Contest:
     several = len({trial.parameters.dropout for trial in trials}) > 1
+    rates: dict[str, set[float]] = {}
+    for trial in trials:
+        rates.setdefault(trial.parameters.optimizer, set()).add(trial.parameters.learning_rate)
     kinds: dict[str, dict[Any, float]] = {}
     for trial in trials:
         parameters = trial.parameters
-        rate = len({t.parameters.learning_rate for t in trials if t.parameters.optimizer == parameters.optimizer}) > 1
-        name = _NAMES[parameters.optimizer] + (f" at {parameters.learning_rate:g}" if rate else "")
+        rate = f" at {parameters.learning_rate:g}" if len(rates[parameters.optimizer]) > 1 else ""
+        name = _NAMES[parameters.optimizer] + rate
         name += " with dropout" if several and parameters.dropout else ""
         kinds.setdefault(name, {})[parameters.random_seed] = trial.metrics[metric]
     return contest(kinds, what, lower_is_better=lower_is_better)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -157,27 +157,41 @@ def probability_of_best(rows: pd.DataFrame) -> pd.DataFrame:
     probabilities = []
     for dropout, rivals in rows.groupby("dropout"):
         kinds: dict[Any, pd.DataFrame] = dict(list(rivals.groupby(["optimizer", "learning_rate"], sort=False)))
-        for (optimizer, rate), group in kinds.items():
+        chances = {}
+        for criterion, ascending in _criteria(rows).items():
+            values = {kind: np.sort(group[criterion] * (1 if ascending else -1)) for kind, group in kinds.items()}
+            chances[criterion] = {kind: _chance(kind, values) for kind in kinds}
+        for optimizer, rate in kinds:
             row: dict[str, Any] = {"dropout": dropout, "optimizer": optimizer, "learning_rate": rate}
-            for criterion, ascending in _criteria(rows).items():
-                sign = 1 if ascending else -1
-                others = [sign * other[criterion] for kind, other in kinds.items() if kind != (optimizer, rate)]
-                wins = [np.prod([(other > sign * value).mean() for other in others]) for value in group[criterion]]
-                row[criterion] = float(np.mean(wins))
-            probabilities.append(row)
+            probabilities.append(row | {name: chance[optimizer, rate] for name, chance in chances.items()})
     return pd.DataFrame(probabilities)
+
+
+def _chance(kind: Any, values: Mapping[Any, np.ndarray]) -> float:
+    """The probability that a kind's value is below one of every other's; values are sorted, low ones the better."""
+    wins = np.ones(len(values[kind]))
+    for other, theirs in values.items():
+        if other != kind:
+            wins *= 1 - np.searchsorted(theirs, values[kind], side="right") / len(theirs)
+    return float(wins.mean())
 
 
 def rate_table(searched: Trials, best: dict[tuple[str, bool], float]) -> pd.DataFrame:
     """Validation cross-entropy and accuracy per learning rate tried; the search never reads the test set."""
+    alike: dict[tuple[str, bool], list[OptimizersParameters]] = {}
+    for trial in searched:
+        alike.setdefault((trial.parameters.optimizer, trial.parameters.dropout), []).append(trial.parameters)
+    limits = {
+        kind: (min(p.learning_rate for p in ps), max(p.learning_rate for p in ps), max(p.rung for p in ps))
+        for kind, ps in alike.items()
+    }
     rows = []
     for trial in searched:
         parameters = trial.parameters
         kind = parameters.optimizer, parameters.dropout
-        alike = [t.parameters for t in searched if (t.parameters.optimizer, t.parameters.dropout) == kind]
-        tried, last = [p.learning_rate for p in alike], max(p.rung for p in alike)
+        lowest, highest, last = limits[kind]
         chosen = (best[kind], last) == (parameters.learning_rate, parameters.rung)
-        at_edge = chosen and parameters.learning_rate in (min(tried), max(tried))
+        at_edge = chosen and parameters.learning_rate in (lowest, highest)
         rows.append(
             {
                 "dropout": parameters.dropout,
