@@ -152,16 +152,12 @@ def fit(law: Law, measured: Mapping[int, Sequence[float]], predict: int, random_
     workers = np.array(counts, np.float64)
     values = _least_squares(law, workers, np.array([float(np.median(measured[n])) for n in counts]))
     rng = np.random.default_rng(random_seed)
-    resampled = np.array(
-        [
-            _least_squares(
-                law,
-                workers,
-                np.array([np.median(rng.choice(np.asarray(measured[n]), len(measured[n]))) for n in counts]),
-            )
-            for _ in range(_BOOTSTRAP)
-        ]
-    )
+    drawn = [
+        tuple(float(np.median(rng.choice(np.asarray(measured[n]), len(measured[n])))) for n in counts)
+        for _ in range(_BOOTSTRAP)
+    ]
+    solved = {one: _least_squares(law, workers, np.array(one)) for one in set(drawn)}  # few repeats are drawn alike
+    resampled = np.array([solved[one] for one in drawn])
     bounds = np.percentile(resampled, _INTERVAL, axis=0)
     at = np.array([predict], np.float64)
     predictions = [float(law.curve(at, one)[0]) for one in resampled]

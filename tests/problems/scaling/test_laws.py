@@ -37,8 +37,7 @@ def test_laws_at_known_points() -> None:
         assert at(law, 1, *law.start) == pytest.approx(1.0)
 
 
-@pytest.mark.slow
-@settings(max_examples=10)  # a fit resamples its repeats
+@settings(max_examples=20)
 @given(st.floats(0.0, 0.9))
 def test_the_serial_share_is_found_by_one_point_and_by_a_fit(serial: float) -> None:
     speed_ups = {n: float(AMDAHL.curve(np.array([float(n)]), np.array([serial]))[0]) for n in COUNTS}
