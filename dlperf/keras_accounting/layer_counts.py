@@ -117,9 +117,16 @@ def _transposed_convolution(call: Call) -> Count:
                  multiplications)  # fmt: skip
 
 
+def _is_run_at_every_position(layer: Any) -> bool:
+    """Whether Keras computes more outputs than it keeps: TensorFlow has no strides beside gaps in filters by channel."""
+    return math.prod(layer.strides) > 1 and math.prod(layer.dilation_rate) > 1
+
+
 @counts(layers.DepthwiseConv1D, layers.DepthwiseConv2D)
-def _depthwise_convolution(call: Call) -> Count:
+def _depthwise_convolution(call: Call) -> Count | None:
     layer, kernel = call.operation, tuple(call.operation.kernel_size)
+    if _is_run_at_every_position(layer):
+        return None
     filters = _channels(layer, call.inputs[0]) * layer.depth_multiplier
     parameters, formula = kernel_parameters(kernel, filters, bias=layer.use_bias)
     multiplications = math.prod((*_spatial(layer, call.output_shapes[0]), *kernel, filters))
@@ -127,8 +134,10 @@ def _depthwise_convolution(call: Call) -> Count:
 
 
 @counts(layers.SeparableConv1D, layers.SeparableConv2D)
-def _separable_convolution(call: Call) -> Count:
+def _separable_convolution(call: Call) -> Count | None:
     layer, kernel = call.operation, tuple(call.operation.kernel_size)
+    if _is_run_at_every_position(layer):
+        return None
     depthwise = _channels(layer, call.inputs[0]) * layer.depth_multiplier
     _, first = kernel_parameters(kernel, depthwise, bias=False)
     _, second = kernel_parameters((depthwise,), layer.filters, bias=layer.use_bias)
@@ -258,6 +267,7 @@ def _batch_normalization(call: Call) -> Count:
         "moving variance",
         *(["scale"] if layer.scale else []),
         *(["shift"] if layer.center else []),
+        *(["moving deviation", "renormalisation's mean", "its deviation"] if layer.renorm else []),
     ]
     return _per_channel(f"batch normalisation: {', '.join(words)}", len(words), channels)
 

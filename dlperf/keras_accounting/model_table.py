@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -59,11 +60,8 @@ def complete_inputs(model: keras.Model, input_shape: InputShapes = ()) -> Any:
     Raises:
         ValueError: As `layer_table`.
     """
-    try:
-        tensors = keras.tree.flatten(model.inputs)
-        structure = model.inputs if isinstance(model, keras.Sequential) else model._inputs_struct
-    except (AttributeError, ValueError):
-        raise ValueError("is not built on inputs of its own: call it on a keras.Input first") from None
+    structure = _declared_inputs(model)
+    tensors = keras.tree.flatten(structure)
     shapes = dict(input_shape) if isinstance(input_shape, Mapping) else {"": tuple(input_shape)} if input_shape else {}
     completed = [_completed(tensor, shapes, tensors) for tensor in tensors]
     names = [tensor.name for tensor in tensors]
@@ -73,6 +71,20 @@ def complete_inputs(model: keras.Model, input_shape: InputShapes = ()) -> Any:
     if len(completed) == 1 and isinstance(structure, list):
         return completed[0]
     return keras.tree.pack_sequence_as(structure, completed)
+
+
+def _declared_inputs(model: keras.Model) -> Any:
+    """Return a model's symbolic inputs; of a model of a class of its own, by the shapes that it was built on."""
+    try:
+        return model.inputs if isinstance(model, keras.Sequential) else model._inputs_struct
+    except (AttributeError, ValueError):  # a class of its own, or a sequence of layers that was never called
+        shapes = (model.get_build_config() or {}).get("input_shape")
+    if not shapes:
+        raise ValueError("does not say what it takes: save keras.Model(inputs, model(inputs))")
+    numbers = itertools.count(1)
+    return keras.tree.map_shape_structure(
+        lambda sides: keras.KerasTensor((None, *sides[1:]), name=f"input_{next(numbers)}"), shapes
+    )
 
 
 def _completed(tensor: Any, shapes: Mapping[str, Sequence[int]], tensors: Sequence[Any]) -> keras.KerasTensor:
@@ -148,11 +160,12 @@ class _Counting:
         else:
             multiplications, description = 0, ""
         parameters, formula = self._parameters(call.operation, count if is_plain else None)
-        altered = parameters - count.parameters if count and alterations and parameters else 0
+        altered = _altered_parameters(call.operation) if parameters else 0
         if alterations:
-            description = f"{', '.join(alterations)} ({altered:+,} parameters), {description}".rstrip(" ,")
+            difference = "" if altered is None else f" ({altered:+,} parameters)"
+            description = f"{', '.join(alterations)}{difference}, {description}".rstrip(" ,")
         activations = _elements(call.own_outputs())
-        return self._made(call, name, description, formula, parameters, activations, multiplications, altered)
+        return self._made(call, name, description, formula, parameters, activations, multiplications, altered or 0)
 
     def _own_part(self, call: Call, name: str, inner_rows: Sequence[LayerRow]) -> LayerRow:
         """Row of a layer of the user's own: what it has and does beside the layers inside it."""
@@ -256,12 +269,34 @@ def _closed_form(call: Call) -> Count | None:
 def _alterations(operation: Any) -> list[str]:
     """Say what was done to a layer, or to one inside it, since it was configured: adapters, quantisation."""
     found: dict[str, None] = {}
-    for layer in operation._flatten_layers() if isinstance(operation, keras.Layer) else []:
+    for layer in _altered_layers(operation):
         if getattr(layer, "lora_enabled", False):
             found[f"LoRA of rank {layer.lora_rank}"] = None
         if mode := getattr(layer, "quantization_mode", None):
             found[str(mode)] = None
     return list(found)
+
+
+def _altered_layers(operation: Any) -> list[Any]:
+    layers = operation._flatten_layers() if isinstance(operation, keras.Layer) else []
+    return [each for each in layers if getattr(each, "lora_enabled", False) or getattr(each, "quantization_mode", None)]
+
+
+def _altered_parameters(operation: Any) -> int | None:
+    """Return how many more weights its altered layers have than plain ones; None where no closed form says that.
+
+    By the shapes that they were built on: a wrapper may run a layer without calling it.
+    """
+    more = 0
+    for layer in _altered_layers(operation):
+        shape = (layer.get_build_config() or {}).get("input_shape") or (1,)
+        built_on = TensorArgument(tuple(side or 1 for side in shape), None)
+        output = TensorArgument(tuple(side or 1 for side in layer.compute_output_shape(shape)), None)
+        count = _closed_form(Call(layer, ((built_on,), {}), [output]))
+        if count is None:
+            return None
+        more += sum(math.prod(weight.shape) for weight in layer.weights) - count.parameters
+    return more
 
 
 def _has_a_known_activation(operation: Any) -> bool:

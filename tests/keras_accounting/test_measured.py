@@ -184,6 +184,14 @@ def test_quantised_layers_have_the_weights_that_keras_counts(mode: str) -> None:
     assert mode in table.rows[1].description
 
 
+def test_what_quantisation_changed_is_told_of_layers_in_wrappers_too() -> None:
+    inside = keras.Sequential([layers.Dense(6), layers.Dense(4)])
+    model = one(lambda x: layers.TimeDistributed(inside)(layers.TimeDistributed(layers.Dense(8))(x)), (5, 16))
+    plain = model.count_params()
+    model.quantize("int8")
+    assert assert_three_ways(model).altered == model.count_params() - plain != 0
+
+
 def test_a_weight_that_two_layers_share_counts_once() -> None:
     embedding = layers.Embedding(20, 8)
     inputs = keras.Input((5,), dtype="int32")

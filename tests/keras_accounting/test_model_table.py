@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import keras
+import numpy as np
 import pytest
 from keras import layers
 
@@ -137,8 +138,24 @@ def test_open_inputs_need_a_shape() -> None:
     with pytest.raises(ValueError, match=r"takes inputs of \?x\?x3, not of 8x8x4"):
         layer_table(model, (8, 8, 4))
     assert assert_three_ways(model, 8, 9, 3).multiplications == 6 * 7 * 27 * 4
-    with pytest.raises(ValueError, match="is not built"):
+    with pytest.raises(ValueError, match=r"does not say what it takes: save keras.Model\(inputs, model\(inputs\)\)"):
         layer_table(keras.Sequential([layers.Dense(2)]))
+
+
+def test_a_model_of_a_class_of_its_own_is_counted_on_what_it_was_built_on() -> None:
+    class Own(keras.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.dense, self.recurrent = layers.Dense(3), layers.LSTM(2)
+
+        def call(self, inputs: dict[str, keras.KerasTensor]) -> keras.KerasTensor:
+            return self.recurrent(self.dense(inputs["texts"])) + inputs["more"]
+
+    model = Own()
+    model({"texts": np.ones((8, 7, 4)), "more": np.ones((8, 2))})
+    table = assert_three_ways(model)
+    assert table.multiplications == 7 * 4 * 3 + 7 * (3 + 2) * 2 * 4
+    assert [row.output_shape for row in table.rows[:2]] == [(2,), (7, 4)]
 
 
 def test_a_deep_network_of_products_of_activations_is_counted_at_once() -> None:

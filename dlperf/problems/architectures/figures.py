@@ -9,6 +9,7 @@ import numpy as np
 import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator
+from matplotlib.transforms import Bbox
 
 from dlperf.accounting.layers import LayerTable
 
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _COLUMNS = ("parameters", "activations", "multiplications")
+# Of a name beside its point, in points right and up: near ones first.
+_PLACES = [(side * distance, up * distance) for distance in (8, 16, 24, 36, 48) for up in (0, 0.5, -0.5, 1, -1)
+           for side in (1, -1)]  # fmt: skip
 _NAMED_ROWS = 45  # more names than this cannot be read
 
 
@@ -71,19 +75,42 @@ def work_figure(totals: pd.DataFrame) -> Figure:
     with sns.axes_style("whitegrid"):
         figure = Figure(figsize=(10, 7), layout="constrained")
         axes = figure.subplots()
-    sizes = np.sqrt(totals["activations"].astype(float).clip(lower=1))
-    axes.scatter(
-        totals["num_params"], totals["multiplications"], s=20 + 400 * sizes / sizes.max(), alpha=0.5,
-        color=sns.color_palette("colorblind")[0],
-    )  # fmt: skip
-    for name, x, y in zip(names, totals["num_params"], totals["multiplications"], strict=True):
-        axes.annotate(name, (x, y), xytext=(6, 4), textcoords="offset points", fontsize=8)
+    roots = np.sqrt(totals["activations"].to_numpy(float).clip(min=1))
+    areas = 20 + 400 * roots / roots.max()
+    points = totals[["num_params", "multiplications"]].to_numpy(float)
+    axes.scatter(*points.T, s=areas, alpha=0.5, color=sns.color_palette("colorblind")[0])
     axes.set(xscale="symlog", yscale="symlog", xlabel="parameters", ylabel="multiplications for one example")
     axes.set_title("Work against weights; the area of a point grows with the root of the activations", fontsize=11)
     axes.xaxis.set_major_formatter(EngFormatter(sep=" "))
     axes.yaxis.set_major_formatter(EngFormatter(sep=" "))
     axes.margins(0.12)
+    figure.draw_without_rendering()  # where points lie follows from the layout
+    _name_points(axes, names, points, np.sqrt(areas) / 2 * figure.dpi / 72)
     return figure
+
+
+def _name_points(axes: Axes, names: Sequence[str], points: np.ndarray, radii: np.ndarray) -> None:
+    """Write each point's name beside it, at the nearest place where it covers neither a name nor a point.
+
+    Args:
+        axes: With limits and layout as they will be drawn.
+        names: One for each point.
+        points: In data coordinates (points, 2).
+        radii: Of the points, in pixels.
+    """
+    centres = axes.transData.transform(points)
+    covered = [Bbox([centre - radius, centre + radius]) for centre, radius in zip(centres, radii, strict=True)]
+    line = {"arrowstyle": "-", "color": "grey", "linewidth": 0.5, "shrinkA": 0, "shrinkB": 0}
+    for name, point in zip(names, points, strict=True):
+        label = axes.annotate(name, point, xytext=(0, 0), textcoords="offset points", fontsize=8, va="center")
+        for place in _PLACES:
+            label.set(position=place, horizontalalignment="left" if place[0] > 0 else "right")
+            box = label.get_window_extent()
+            is_inside = axes.bbox.contains(*box.min) and axes.bbox.contains(*box.max)
+            if is_inside and not box.count_overlaps(covered):
+                break
+        covered.append(box)
+        axes.annotate("", point, xytext=place, textcoords="offset points", arrowprops=line)
 
 
 def network_figure(table: LayerTable) -> Figure:

@@ -11,6 +11,7 @@ import pytest
 from dlperf.accounting.inception import PRESETS
 from dlperf.errors import BadInput
 from dlperf.parameters import from_texts, parse, texts
+from dlperf.problems.architectures.figures import work_figure
 from dlperf.problems.architectures.parameters import SUBJECTS, ArchitecturesParameters
 from dlperf.problems.architectures.problem import PROBLEM
 from dlperf.problems.architectures.tables import three_ways, together
@@ -146,6 +147,15 @@ def test_verdicts_are_computed() -> None:
     assert together(["-", "not measured"]) == "not measured"
     assert together(["agrees", "-", "at least", "differs"]) == "differs"
     assert together(["agrees", "-"]) == "agrees"
+
+
+def test_no_name_of_a_point_covers_another() -> None:
+    counts = pd.DataFrame({"subject": "keras:Network", "account": [f"variant_{n}" for n in range(8)]})
+    counts = counts.assign(num_params=10**6, activations=10**5, multiplications=[10**9] * 7 + [10**7])
+    (axes,) = work_figure(counts).axes
+    boxes = [label.get_window_extent() for label in axes.texts if label.get_text()]
+    assert len(boxes) == len(counts)
+    assert not any(box.count_overlaps(boxes[:number]) for number, box in enumerate(boxes))
 
 
 def test_accounts_stand_in_the_order_of_the_table() -> None:
