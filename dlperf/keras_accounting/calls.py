@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import keras
@@ -138,6 +139,22 @@ class Trace:
     function: Any
     examples: tuple[tf.Tensor, ...]
     graph: Any
+
+    @cached_property
+    def _needed(self) -> set[str]:
+        """Names of the operations of the graph that its outputs depend on."""
+        waiting = [tensor.op for tensor in self.graph.outputs]
+        names = {operation.name for operation in waiting}
+        while waiting:
+            makers = {tensor.op.name: tensor.op for tensor in waiting.pop().inputs}
+            waiting += [maker for name, maker in makers.items() if name not in names]
+            names |= makers.keys()
+        return names
+
+    def needs(self, call: Call) -> bool:
+        """Whether an output of the model depends on what a call puts out."""
+        made = [each.value.op for each in call.outputs if each.is_traced and each.value.graph is self.graph]
+        return not made or any(operation.name in self._needed for operation in made)
 
 
 def traced(model: keras.Model, inputs: Any) -> Trace:

@@ -33,10 +33,10 @@ from dlperf.keras_accounting.loop_turns import branch, turns
 
 # Products of learned weights or of what layers put out.
 _PRODUCTS = re.compile(r"MatMul|Einsum|Conv[123]D|DepthwiseConv|Conv$|^XlaDot|^XlaConv|^$")
-# Weights of an interpolation, rows of a one-hot matrix: factors that a compiler makes up.
+# Weights of an interpolation, rows of a one-hot matrix, what cuts out patches: factors that a compiler makes up.
 _NO_PRODUCTS = re.compile(
     "^(Resize|ScaleAndTranslate|ImageProjectiveTransform|CropAndResize|Gather|Scatter|Tensor|Unsorted|Segment|OneHot|"
-    "Cum|Matrix(Band|Diag|SetDiag)|StridedSlice|AvgPool|Bincount|DenseBincount)"
+    "Cum|Extract(Image|Volume)Patches|Matrix(Band|Diag|SetDiag)|StridedSlice|AvgPool|Bincount|DenseBincount)"
 )
 _HARMLESS_CALLS = ("TopK", "Sharding", "X64", "AssumeGatherIndicesInBound", "PadToStatic", "SliceToDynamic")
 _NO_CONSTANTS = frozenset({"Placeholder", "ReadVariableOp"})

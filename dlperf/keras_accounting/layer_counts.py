@@ -118,7 +118,7 @@ def _transposed_convolution(call: Call) -> Count:
 
 
 def _is_run_at_every_position(layer: Any) -> bool:
-    """Whether Keras computes more outputs than it keeps: TensorFlow has no strides beside gaps in filters by channel."""
+    """Whether Keras computes more outputs than it keeps: TensorFlow has no strides beside gaps in such filters."""
     return math.prod(layer.strides) > 1 and math.prod(layer.dilation_rate) > 1
 
 

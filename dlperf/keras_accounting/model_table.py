@@ -18,6 +18,8 @@ from dlperf.keras_accounting.layer_counts import Count, counter_of
 from dlperf.keras_accounting.measured import Measured, may_have_products
 from dlperf.keras_accounting.receptive_fields import ReceptiveFields
 
+_NOT_NEEDED = "no output of the model needs it"
+
 InputShapes = Mapping[str, Sequence[int]] | Sequence[int]
 """Sides of a model's input, without batch; of several inputs by their names."""
 
@@ -45,7 +47,7 @@ def layer_table(model: keras.Model, input_shape: InputShapes = ()) -> LayerTable
 def table_of(trace: Trace) -> LayerTable:
     """Count a traced model layer by layer, as `layer_table` does."""
     inputs = [input_row(tuple(tensor.shape[1:])) for tensor in keras.tree.flatten(trace.inputs)]
-    counting = _Counting(ReceptiveFields(trace.call.tensors))
+    counting = _Counting(trace)
     rows = [*inputs, *counting.rows(trace.call)]
     return LayerTable(trace.model.name, (*rows, *counting.of_what_is_not_called(trace.model)))
 
@@ -118,8 +120,9 @@ def _example(tensors: Sequence[Any]) -> str:
 class _Counting:
     """The rows of a traced model, in the order of its calls."""
 
-    def __init__(self, receptive_fields: ReceptiveFields) -> None:
-        self._receptive_fields = receptive_fields
+    def __init__(self, trace: Trace) -> None:
+        self._trace = trace
+        self._receptive_fields = ReceptiveFields(trace.call.tensors)
         self._counted_layers: set[int] = set()
         self._counted_weights: set[int] = set()
         self._measured = Measured()
@@ -159,6 +162,8 @@ class _Counting:
             description = "measured" if multiplications is not None else "multiplications not known"
         else:
             multiplications, description = 0, ""
+        if multiplications != 0 and not self._trace.needs(call):
+            multiplications, description = 0, _NOT_NEEDED
         parameters, formula = self._parameters(call.operation, count if is_plain else None)
         altered = _altered_parameters(call.operation) if parameters else 0
         if alterations:
@@ -171,7 +176,9 @@ class _Counting:
         """Row of a layer of the user's own: what it has and does beside the layers inside it."""
         multiplications: int | None = 0
         description = "without the layers inside it, which follow"
-        if _has_products_itself(call):
+        if _has_products_itself(call) and not self._trace.needs(call):
+            description += f", {_NOT_NEEDED}"
+        elif _has_products_itself(call):
             whole, parts = self._measured(call), [row.multiplications for row in inner_rows]
             known = whole is not None and None not in parts
             multiplications = whole - sum(part or 0 for part in parts) if whole is not None and known else None

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras import layers
 
 from tests.support.three_ways import assert_three_ways, one
@@ -54,6 +55,30 @@ class Mixing(layers.Conv2D):
         return super().convolution_op(inputs, kernel) @ np.ones((self.filters, self.filters), "float32")
 
 
+class Unused(layers.Layer):
+    """Runs a layer whose output it does not put out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dense, self.unused = layers.Dense(3), layers.Dense(5)
+
+    def call(self, x: Any) -> Any:
+        self.unused(x)
+        return self.dense(x)
+
+
+def one_head_of_two(x: Any) -> Any:
+    inside = keras.Input((4,))
+    return keras.Model(inside, [layers.Dense(3)(inside), FromFunction()(inside), layers.Dense(2)(inside)])(x)[0]
+
+
+def cut_out_by_tensorflow(x: Any) -> Any:
+    def cut(x: Any) -> Any:
+        return tf.image.extract_patches(x, [1, 2, 2, 1], [1, 2, 2, 1], [1, 1, 1, 1], "VALID")
+
+    return layers.Lambda(cut, output_shape=(4, 4, 12))(x)
+
+
 def patches(x: Any) -> Any:
     return layers.Dense(6)(layers.Reshape((-1, 12))(keras.ops.image.extract_patches(x, (2, 2))))
 
@@ -70,6 +95,9 @@ FOUND: dict[str, tuple[Callable[[Any], Any], tuple[int, ...], str, tuple[int, in
     "products as activation": (layers.Dense(4, activation=layers.Dense(4)), (6,), "float32", (48, 6 + 4, 40)),
     "a layer in an activation layer": (layers.Activation(layers.LeakyReLU()), (4,), "float32", (0, 4 + 4, 0)),
     "patches that are cut out": (patches, (8, 8, 3), "float32", (78, 192 + 192 + 16 * 6, 16 * 12 * 6)),
+    "patches that TensorFlow cuts out": (cut_out_by_tensorflow, (8, 8, 3), "float32", (0, 192 + 192, 0)),
+    "one head of two": (one_head_of_two, (4,), "float32", (15 + 15 + 10, 4 + 3 + 3 + 2, 12)),
+    "a layer in vain": (lambda x: Unused()(x), (4,), "float32", (15 + 25, 4 + 3 + 5, 12)),
     "element by element": (lambda x: keras.ops.einsum("bij,bij->bij", x, x), (4, 5), "float32", (0, 40, 0)),
     "pairs of elements": (lambda x: keras.ops.einsum("bi,bj->bij", x, x), (4,), "float32", (0, 4 + 16, 0)),
     "attention in four dimensions": (
