@@ -21,18 +21,28 @@ from dlperf.trial import DataUsed
 
 _CORRECTED = {"protocol": "corrected"}
 _IMAGES = {"train_examples": "5000"}
+_SCALING = {"mode": "strong", "train_examples": "2048"}
 TRIALS = {
     "optimizers adam": {"optimizer": "adam", "dropout": "false"},
     "optimizers rmsprop": {"optimizer": "rmsprop", "dropout": "true", "learning_rate": "0.001", **_CORRECTED},
     "cutout m=0": {"m": "0", "depth": "20", **_IMAGES},
     "cutout m=4": {"m": "4", "depth": "8", **_IMAGES, **_CORRECTED},
     "cutout MobileNet": {"m": "0", "model": "keras:MobileNet", **_IMAGES, **_CORRECTED},
+    "scaling plain": {"workers": "1", "strategy": "none", **_SCALING},
+    "scaling two": {"workers": "2", **_SCALING},
     "approximators narrow": {"units": "64,128,64"},
     "approximators wide": {"units": "512"},
 }
 SMALL = {
     "optimizers adam": {"optimizer": "adam", "dropout": "false", "dataset": "digits"},
     "cutout m=0": {"m": "0", "depth": "8", "dataset": "digits", "train_examples": "128"},
+    "scaling plain": {
+        "workers": "1",
+        "strategy": "none",
+        "mode": "strong",
+        "model": "convnet",
+        "train_examples": "256",
+    },
 }
 """Parameters by part; the first word is the problem's name."""
 
@@ -55,20 +65,20 @@ def compare(part: str, given: Mapping[str, str], epochs: int) -> dict[str, float
     name, whole = part.split()[0], {**given, "epochs": str(epochs)}
     problem = entry_points.load_problem(name)
     plan = measured_plan(problem, parse(problem.parameters, whole).trials)
-    (promised,) = plan.columns["seconds per epoch"]
+    (promised,) = plan.columns["seconds per round" if problem.distributed else "seconds per epoch"]
     real = in_own_process("dry_run", "--trial", json.dumps({"problem": name, **whole}))["seconds"] / epochs
     return {"promised_seconds": promised, "real_seconds": real, "ratio": promised / real}
 
 
 def seconds_of(trial: dict[str, str]) -> float:
-    """Train a trial; return the seconds of its epochs and of its evaluations."""
+    """Train a trial; return the seconds of its epochs and of its evaluations, which scaling has none of."""
     from dlperf.engines.execution import Task, execute
 
     name = trial.pop("problem")
     problem = entry_points.load_problem(name)
     (parameters,) = parse(problem.parameters, trial).trials
     accounts = execute(problem, Task(name, parameters, name), _Silent()).accounts
-    return accounts["train"] + accounts["evaluation"]
+    return accounts["train"] + (0.0 if problem.distributed else accounts["evaluation"])
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -235,6 +236,11 @@ class Description:
     def path_in(self, value: Value) -> str:
         """The path of the file that a value names, "" if it names none."""
         return self.names_file(value) if self.names_file and isinstance(value, str) else ""
+
+    def with_whole_path(self, value: Value) -> Value:
+        """The value with the whole path of the file, or folder (`data_dir`), that it names; others as they are."""
+        path = self.path_in(value) or (str(value) if self.name.endswith("_dir") else "")
+        return f"{str(value).removesuffix(path)}{os.path.abspath(os.path.expanduser(path))}" if path else value
 
     @property
     def _marks_separators(self) -> bool:

@@ -1,9 +1,11 @@
-"""Folders that a user names, and where the states of trials lie unless he does."""
+"""Paths that a user names, and where the states of trials lie unless he does."""
 
 from __future__ import annotations
 
 import errno
 import os
+import socket
+import sys
 import tempfile
 from pathlib import Path
 
@@ -31,6 +33,20 @@ def writable_folder(parameter: str, folder: Path) -> Path:
     except OSError as error:
         raise BadInput(parameter, folder, f"must be a folder that can be written to ({error.strerror})") from error
     return folder
+
+
+def looked_for(path: Path) -> str:
+    """Say where a path that is not there was looked for, and how it comes to be seen; the end of a sentence."""
+    whole = path.absolute()
+    said, folder = f"looked for {whole}", whole.parent
+    if "ray" in sys.modules:
+        return f"{said} on {socket.gethostname()}; with engine=ray every node needs {folder}, mounted at this same path"
+    if os.path.exists("/.dockerenv") or os.path.exists("/run/.containerenv"):
+        mount = f"{folder}:{folder}:ro"
+        return f"{said} in this container: mount its folder, docker run -v {mount} or mlflow run -A volume={mount}"
+    if not path.is_absolute() and os.environ.get("MLFLOW_RUN_ID"):
+        return f"{said}, since mlflow run starts in the project's folder: give the whole path"
+    return said
 
 
 def page_folder() -> Path:

@@ -265,15 +265,15 @@ def identity(params: Parameters) -> dict[str, str]:
 
 
 def files_named(params: Parameters) -> list[str]:
-    """The names of the parameters that name a file of the user's own.
-
-    Args:
-        params: The instance.
-
-    Returns:
-        Names in the order of declaration.
-    """
+    """Return the names of the parameters that name a file of the user's own, in the order of declaration."""
     return [name for name, each in _file_descriptions(type(params)).items() if each.path_in(getattr(params, name))]
+
+
+def with_whole_paths(params: P) -> P:
+    """Return the same parameters with whole paths, for a process with another working directory."""
+    return params.model_copy(
+        update={d.name: d.with_whole_path(getattr(params, d.name)) for d in describe(type(params))}
+    )
 
 
 def sweep_texts(trials: Sequence[Parameters]) -> dict[str, str]:

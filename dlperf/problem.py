@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from dlperf.declaration import parameter
 from dlperf.parameters import P, Parameters, declared_defaults, defining, identity
 from dlperf.processor import instruction_set
-from dlperf.trial import Context, StoredTrial, TrialResult
+from dlperf.trial import Context, Rehearsed, StoredTrial, TrialResult
 
 if TYPE_CHECKING:
     import matplotlib.figure
@@ -140,11 +140,15 @@ class Distributed(Generic[P]):
             that are compared takes turns in this process.
         logged_elsewhere: Whether this is a host whose trials another one logs.
         take_part: Takes part in them.
+        rounds: How many rounds a trial has.
+        rehearse: Times a trial's steps for so many seconds, for `dry_run`.
     """
 
     measure: Callable[[P, Context], Generator[None, None, TrialResult]]
     logged_elsewhere: Callable[[Sequence[P]], bool]
     take_part: Callable[[Sequence[P]], None]
+    rounds: Callable[[P], int]
+    rehearse: Callable[[P, float], Rehearsed]
 
 
 @dataclass(frozen=True)
@@ -172,7 +176,7 @@ class Problem(Generic[P]):
         summarize: Tables and figures of finished trials; a pure function of what is stored.
         work: Estimated scalar multiplications a trial takes, for `dry_run`; of a user's own model their ratio alone.
         prepare: Puts network and data of a trial together, as `training.loop.Prepared`, so that `dry_run` can time a
-            few steps; None where a trial is a short measurement itself.
+            few steps; None where trials train nothing, or are `distributed`.
         demo: Parameters of the reduced start in the demo, as text.
         example: A command line, for the end of the help.
         distributed: How its trials run over several hosts and in turns; None where they do not.

@@ -165,6 +165,25 @@ class TrialResult:
 
 
 @dataclass(frozen=True)
+class Rehearsed:
+    """What a trial takes, as a few of its steps let expect.
+
+    Attributes:
+        start_seconds: Until the first step: data, network, compilation.
+        epoch_seconds: Of an epoch with its evaluations, or of a round of measurements.
+        test_seconds: Of what comes at the end: the evaluation on the test set, or the last measurements.
+        peak_memory_mb: Peak of the resident memory of its processes; None where it is unknown.
+        waiting_memory_mb: Of that, what it keeps while other trials of its sweep have their turns.
+    """
+
+    start_seconds: float
+    epoch_seconds: float
+    test_seconds: float
+    peak_memory_mb: float | None
+    waiting_memory_mb: float = 0.0
+
+
+@dataclass(frozen=True)
 class StoredTrial(Generic[P]):
     """A finished trial as the tracking store has it.
 

@@ -19,6 +19,7 @@ from dlperf.errors import BadInput, did_you_mean
 
 __all__ = [
     "NAMES", "Facts", "Reading", "check", "check_kind", "facts", "kind", "load", "load_samples", "path_in",
+    "stored_files",
 ]  # fmt: skip
 
 if TYPE_CHECKING:
@@ -111,6 +112,26 @@ def load(name: str, data_dir: str | Path = "", reading: Reading = AS_IT_IS) -> D
     if kind(name):
         return _load_user_data(name, reading)
     return _load(name, _FROM_FILES[name].find(data_dir) if name in _FROM_FILES else None)
+
+
+def stored_files(name: str) -> list[Path]:
+    """Return the files that data of the user's own consist of, so that they can be copied.
+
+    Args:
+        name: KIND:PATH.
+
+    Raises:
+        BadInput: They are not there, or do not lie as they have to.
+    """
+    if kind(name) == "npz":
+        return [user_data.existing(name)]
+    if kind(name) == "images":
+        from dlperf.data import image_folder
+
+        return image_folder.files(name)
+    from dlperf.data import parquet_file
+
+    return parquet_file.files(name)
 
 
 @functools.lru_cache(maxsize=2)

@@ -11,6 +11,7 @@ from typing import Literal
 from dlperf.data import download
 from dlperf.data.cifar_layout import Layout
 from dlperf.errors import BadInput, EnvironmentMissing
+from dlperf.folders import looked_for
 
 ENVIRONMENT_VARIABLE = "DLPERF_DATA_DIR"
 _LEVELS = 3
@@ -90,7 +91,8 @@ def parquet_files(folder: Path, split: str) -> list[Path]:
 def _below(layout: Layout, parameter: str, value: str) -> Found:
     """The data set in the place a user named, or below it."""
     place = os.path.expanduser(value)
-    problem, damaged = "is no folder", list[str]()
+    problem = "is no folder" if os.path.exists(place) else f"is not there: {looked_for(Path(place))}"
+    damaged = list[str]()
     if os.path.isfile(place) and os.path.basename(place) in layout.archives:
         return Found("archive", Path(os.path.realpath(place)))
     if os.path.isdir(place):

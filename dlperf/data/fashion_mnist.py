@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from dlperf.data import download
 from dlperf.errors import BadInput, EnvironmentMissing
+from dlperf.folders import looked_for
 
 if TYPE_CHECKING:
     from dlperf.data.dataset import Dataset
@@ -57,11 +58,14 @@ def find(data_dir: str | Path = "") -> Path:
     from dlperf.data.cifar_search import ENVIRONMENT_VARIABLE
 
     for value in (data_dir, os.environ.get(ENVIRONMENT_VARIABLE, "")):
-        for folder in (Path(value).expanduser(), Path(value).expanduser() / FOLDER) if value else ():
-            if all((folder / file.name).is_file() for file in FILES):
+        place = Path(os.path.expanduser(value))
+        for folder in (place, place / FOLDER) if value else ():
+            if all(os.path.isfile(folder / file.name) for file in FILES):
                 return folder
         if value and value == data_dir:
-            raise BadInput("data_dir", data_dir, f"must hold {', '.join(file.name for file in FILES)}, or {FOLDER}/")
+            gone = "" if os.path.exists(place) else f"is not there: {looked_for(place)}, "
+            needed = ", ".join(file.name for file in FILES)
+            raise BadInput("data_dir", data_dir, f"{gone}must hold {needed}, or {FOLDER}/")
     folder = download.place() / FOLDER
     try:
         download.fetch_files(FILES, folder)

@@ -48,6 +48,17 @@ def classification(dataset: str, reading: Reading) -> Dataset:
         return cached(dataset, reading, states=states, count=len(found), label_names=names, images=images)
 
 
+def files(dataset: str) -> list[Path]:
+    """Return the images of a folder.
+
+    Raises:
+        BadInput: The folder is not there, or does not hold images as `classification` takes them.
+    """
+    root = user_data.existing(dataset)
+    with refused("dataset", dataset):
+        return [file for _, _, file in _split(root, 0)]
+
+
 def _split(root: Path, seed: int) -> list[tuple[str, str, Path]]:
     """Split, class and path of every image, in the order of class and name."""
     folders = {_SPLITS[folder.name.lower()]: folder for folder in _folders(root) if folder.name.lower() in _SPLITS}

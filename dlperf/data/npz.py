@@ -78,6 +78,8 @@ def regression(dataset: str) -> Samples:
         for split, own in points.items():
             _same_length(split, own.inputs, own.targets)
             _alike(f"x_{split}", own.inputs, points["train"].inputs)
+            if split != "validation" and (own.targets == own.targets[0]).all():
+                raise Refusal(f"y_{split} is {own.targets[0]} in every example, must vary")
     content = [array for own in points.values() for array in (own.inputs, own.targets)]
     for array in content:
         array.setflags(write=False)

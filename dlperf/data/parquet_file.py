@@ -52,6 +52,17 @@ def classification(dataset: str, reading: Reading) -> Dataset:
         return _of_numbers(dataset, files, typed, names, tested)
 
 
+def files(dataset: str) -> list[Path]:
+    """Return the files that are read of a folder, or the file.
+
+    Raises:
+        BadInput: They are not there.
+    """
+    path = user_data.existing(dataset)
+    with refused("dataset", dataset):
+        return [file for of_split in _files(path).values() for file in of_split]
+
+
 def _files(path: Path) -> dict[str, list[Path]]:
     """The files of each split, the train split first; a file alone is all of them."""
     if path.is_file():

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import functools
-import os
-import socket
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from dlperf.errors import BadInput
+from dlperf.folders import looked_for
 
 KINDS = {
     "npz": "a file with x_train, y_train, x_test and y_test",
@@ -52,13 +51,6 @@ def name(dataset: str) -> str:
     return f"{kind(dataset)}:{Path(path_in(dataset)).name}"
 
 
-def absolute(dataset: str) -> str:
-    """Return the same with an absolute path, for a process with another working directory."""
-    if not kind(dataset):
-        return dataset
-    return f"{kind(dataset)}:{Path(path_in(dataset)).expanduser().absolute()}"
-
-
 def existing(dataset: str) -> Path:
     """Return the path of the file or folder.
 
@@ -72,7 +64,7 @@ def existing(dataset: str) -> Path:
     except (OSError, RuntimeError, ValueError) as error:  # too long a name, no such user's home, a zero byte
         raise BadInput("dataset", dataset, f"cannot be looked for ({error}), must be {KINDS[kind(dataset)]}") from error
     if not there:
-        raise BadInput("dataset", dataset, f"is not there: looked for {path.absolute()}{_elsewhere(path)}")
+        raise BadInput("dataset", dataset, f"is not there: {looked_for(path)}")
     if (kind(dataset) == "npz" and path.is_dir()) or (kind(dataset) == "images" and path.is_file()):
         found = "folder" if path.is_dir() else "file"
         raise BadInput("dataset", dataset, f"is a {found}, must be {KINDS[kind(dataset)]}")
@@ -83,13 +75,3 @@ def existing(dataset: str) -> Path:
 def say(line: str) -> None:
     """Say a line once: a start verifies its data twice, before and in its run."""
     print(f"dlperf: {line}", file=sys.stderr)
-
-
-def _elsewhere(path: Path) -> str:
-    """Say how a path of another machine comes here, if this process is where a user's paths do not reach."""
-    folder = path.absolute().parent
-    if "ray" in sys.modules:
-        return f" on {socket.gethostname()}; with engine=ray every node needs {folder}, mounted at this same path"
-    if os.path.exists("/.dockerenv") or os.path.exists("/run/.containerenv"):
-        return f" in this container: mount its folder, with mlflow run -A volume={folder}:{folder}:ro"
-    return ""

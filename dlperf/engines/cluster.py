@@ -16,6 +16,7 @@ import subprocess
 import sys
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ import dlperf
 from dlperf import entry_points, onednn
 from dlperf.engines.execution import Listener, Outcome, RemoteReport, Task, execute, portable
 from dlperf.errors import BadInput, EnvironmentMissing, OutOfMemory, TrialFailed, one_line, reason
+from dlperf.parameters import with_whole_paths
 from dlperf.trial import Report
 
 _ADDRESS = re.compile(r"(ray://)?([\w.-]+|\[[0-9a-fA-F:]+\]):[0-9]{1,5}|auto")
@@ -70,7 +72,8 @@ def run(tasks: Sequence[Task], listener: Listener, *, cpus: float, gpus: float) 
                 report = listener.started(task)
                 if report is not None:
                     reports[task.name] = report
-                    running[remote.remote(task, mailbox, setting)] = task
+                    sent = replace(task, parameters=with_whole_paths(task.parameters))
+                    running[remote.remote(sent, mailbox, setting)] = task
             ended, _ = ray.wait(list(running), timeout=_POLL_SECONDS) if running else ([], [])
             for name, method, arguments in ray.get(mailbox.take.remote()):
                 getattr(reports[name], method)(*arguments)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import multiprocessing
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -13,25 +12,9 @@ from dlperf import entry_points
 from dlperf.engines.execution import portable
 from dlperf.errors import DlperfError
 from dlperf.parameters import Parameters
+from dlperf.trial import Rehearsed
 
 _LEAST_SECONDS, _MOST_SECONDS = 1.0, 5.0  # of timed steps
-
-
-@dataclass(frozen=True)
-class Rehearsed:
-    """What a trial takes, as a few of its steps let expect.
-
-    Attributes:
-        start_seconds: Until the first step: data, network, compilation.
-        epoch_seconds: Of an epoch with its evaluations.
-        test_seconds: Of the evaluation at the end.
-        peak_memory_mb: Peak of the process's resident memory; None where it is unknown.
-    """
-
-    start_seconds: float
-    epoch_seconds: float
-    test_seconds: float
-    peak_memory_mb: float | None
 
 
 def rehearse(problem: str, trials: Sequence[Parameters], seconds: float) -> list[Rehearsed]:
@@ -69,17 +52,20 @@ def _serve(name: str, trials: Sequence[Any], seconds: float, connection: Connect
     from dlperf.engines import xla_cache
 
     problem, ends = entry_points.load_problem(name), time.monotonic() + seconds
-    assert problem.prepare is not None
     try:
         for number, trial in enumerate(trials):
             begun = time.monotonic()
+            share = (ends - begun) / (len(trials) - number) / 3  # a part of the time goes to compilation
+            steps = min(_MOST_SECONDS, max(_LEAST_SECONDS, share))
+            if problem.distributed:
+                connection.send(problem.distributed.rehearse(trial, steps))
+                continue
             onednn.choose(getattr(trial, "onednn", None))
             xla_cache.use(getattr(trial, "threads", 0))
             from dlperf.training.rehearsal import rehearse as rehearse_here
 
             environment.reset_peak_memory()
-            share = (ends - begun) / (len(trials) - number) / 3  # a part of the time goes to compilation
-            steps = min(_MOST_SECONDS, max(_LEAST_SECONDS, share))
+            assert problem.prepare is not None
             speed = rehearse_here(problem.prepare(trial), steps)
             spent = time.monotonic() - begun - steps * (1 + 0.25 * 3)
             connection.send(Rehearsed(max(0.0, spent), speed.epoch, speed.test, environment.peak_memory_mb()))

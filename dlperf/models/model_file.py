@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from dlperf.errors import BadInput, did_you_mean, one_line
-from dlperf.models.reference import PREFIX, ModelReference, kind
+from dlperf.models.reference import PREFIX, ModelReference, kind, module_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,12 +69,9 @@ def application(model: ModelReference) -> Callable[..., Any]:
 
 def _imported(custom: str) -> ModuleType:
     """Import what registers a model's own classes: a module, or a file by its path."""
-    file = Path(custom).expanduser()
-    is_path = "/" in custom or custom.endswith(".py")
-    if is_path and not file.is_file():
-        raise BadInput("custom", custom, f"there is no such file: looked for {file.absolute()}")
+    file = module_file(custom)
     try:
-        if not is_path:
+        if not file:
             return importlib.import_module(custom)
         # Under its path, not its stem: two files of one name are two modules, and a second model finds the first.
         name = f"dlperf_custom:{file.resolve()}"

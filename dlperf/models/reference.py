@@ -8,12 +8,14 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import os
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from dlperf.errors import BadInput, one_line
+from dlperf.folders import looked_for
 
 PREFIX = "keras:"
 _FILE_ENDINGS = (".keras", ".h5", ".hdf5")
@@ -54,7 +56,7 @@ class ModelReference:
     def file(self) -> Path | None:
         """Path of a saved model, if that is what is named: it exists, or is written as a path."""
         is_path = "/" in self.name or self.name.lower().endswith(_FILE_ENDINGS) or names_a_file(self.written)
-        return Path(self.name).expanduser() if is_path else None
+        return Path(os.path.expanduser(self.name)) if is_path else None  # which raises for no name
 
     def refuse(self, reason: str) -> BadInput:
         """Return the error that this model cannot be used."""
@@ -88,6 +90,25 @@ def path_in(written: str) -> str:
     return named.name if written.startswith(PREFIX) and named.file else ""
 
 
+def module_path(custom: str) -> str:
+    """Return the path of a .py file that registers classes, "" for the name of a module."""
+    return custom if "/" in custom or custom.endswith(".py") else ""
+
+
+def module_file(custom: str) -> Path | None:
+    """Return the .py file that registers classes; None for the name of a module.
+
+    Raises:
+        BadInput: There is no such file.
+    """
+    if not module_path(custom):
+        return None
+    file = Path(os.path.expanduser(custom))
+    if not os.path.isfile(file):
+        raise BadInput("custom", custom, f"there is no such file: {looked_for(file)}")
+    return file
+
+
 def kind(model: ModelReference) -> str:
     """Return the ending that belongs to a file's content, whatever its name.
 
@@ -96,9 +117,8 @@ def kind(model: ModelReference) -> str:
     """
     file = model.file
     assert file is not None
-    if not file.exists():
-        looked = "" if file.is_absolute() else f": looked for {file.absolute()}"
-        raise model.refuse(f"there is no such file{looked}")
+    if not os.path.exists(file):  # False, too, for names that no file system accepts
+        raise model.refuse(f"there is no such file: {looked_for(file)}")
     if not file.is_file():
         raise model.refuse(f"is a folder; {READABLE}")
     try:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 from dlperf import onednn
@@ -47,7 +46,7 @@ class ModelParameters(Parameters):
     custom: str = parameter(
         "",
         absent="",
-        names_file=lambda written: written if "/" in written or written.endswith(".py") else "",
+        names_file=reference.module_path,
         help="module, or path of a .py file, that is imported to register the classes of a model's file",
     )
 
@@ -93,8 +92,8 @@ def model_digest(parameters: ModelParameters) -> str:
     if own is None:
         return ""
     digest = reference.digest(own, with_weights=parameters.weights == "file")
-    custom = Path(parameters.custom).expanduser()
-    if parameters.custom and custom.is_file():
+    custom = reference.module_file(parameters.custom)
+    if custom:
         digest = hashlib.sha256(digest.encode() + custom.read_bytes()).hexdigest()[:16]
     return digest
 

@@ -6,8 +6,10 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
+from dlperf.data import user_data
 from dlperf.errors import BadInput, EnvironmentMissing, one_line
 from dlperf.remote.docker_engine import device_request
+from dlperf.remote.own_files import DATA
 from dlperf.remote.parameters import RemoteParameters
 
 _RUN, _PORT = "dlperf.run_id", "dlperf.tunnel_port"
@@ -47,11 +49,6 @@ def start(
     import docker
 
     name = f"dlperf-{parameters.entry_point}-{run_id or uuid.uuid4().hex}"
-    volumes = [
-        docker.types.Mount("/cache", "dlperf-cache", type="volume"),
-        docker.types.Mount("/state", "dlperf-state", type="volume"),
-        _data_mount(parameters.data),
-    ]
     limit = {"mem_limit": parameters.memory, "memswap_limit": parameters.memory} if parameters.memory else {}
     container = None
     try:
@@ -61,9 +58,13 @@ def start(
             name=name,
             # With the host's network a container has the host's name too, and a run is owned by a process of a host.
             hostname=host_name(run_id),
-            environment={**environment, **({"MLFLOW_RUN_ID": run_id} if run_id else {})},
+            environment={
+                **environment,
+                **({"MLFLOW_RUN_ID": run_id} if run_id else {}),
+                **({"DLPERF_DOWNLOAD_DIR": "/cache"} if needs_cache(parameters.data, arguments) else {}),
+            },
             labels={_RUN: run_id, _PORT: str(tunnel_port)},
-            mounts=volumes,
+            mounts=mounts(parameters.data),
             network_mode=network,
             shm_size="1g",  # what NCCL asks for between GPUs; Docker's default of 64 MB is too little
             device_requests=[device_request(parameters.gpus)] if parameters.gpus else None,
@@ -87,11 +88,21 @@ def host_name(run_id: str) -> str:
     return f"dlperf-{run_id[:12] or 'dry-run'}"
 
 
-def _data_mount(data: str) -> Any:
+def mounts(data: str) -> list[Any]:
+    """Return what a container has mounted: caches, states, and the folder or volume that --data names."""
     import docker
 
     kind = "bind" if data.startswith("/") else "volume"
-    return docker.types.Mount("/data", data, type=kind, read_only=kind == "bind")
+    return [
+        docker.types.Mount("/cache", "dlperf-cache", type="volume"),
+        docker.types.Mount("/state", "dlperf-state", type="volume"),
+        docker.types.Mount(DATA, data, type=kind, read_only=kind == "bind"),
+    ]
+
+
+def needs_cache(data: str, arguments: Mapping[str, str]) -> bool:
+    """Whether images of the user's own are decoded where the folder of data can only be read."""
+    return data.startswith("/") and bool(user_data.kind(arguments.get("dataset", "")))
 
 
 def find(client: Any, host: str, parameter: str, run_id: str) -> Any:

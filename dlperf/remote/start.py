@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dlperf.errors import BadInput, Ended, EnvironmentMissing, OutOfMemory, TrialFailed
 from dlperf.remote import container as containers
-from dlperf.remote import docker_engine, image, logs
+from dlperf.remote import docker_engine, image, logs, own_files, volume
 from dlperf.remote.link import Link
 from dlperf.remote.logs import say
+from dlperf.remote.own_files import OwnFile
 from dlperf.remote.parameters import Address, RemoteParameters, is_dry_run
 from dlperf.remote.tracking_address import TrackingAddress, check_reachable, why_unreachable
 
@@ -50,16 +51,18 @@ def run(parameters: RemoteParameters, arguments: Mapping[str, str]) -> int:
         EnvironmentMissing: If something is missing; nothing is left running on the host then, unless it says so.
         Ended: If a signal came; a container that was started goes on.
     """
+    own = own_files.plan(parameters.entry_point, arguments) if parameters.entry_point else []
+    arguments = own_files.named_there(arguments, own, own_files.folder_for(parameters.data))
     if parameters.entry_point and is_dry_run(parameters.entry_point, arguments):
         with _connected(parameters) as host:
-            return _list_trials(host, _check(host, parameters), parameters, arguments)
+            return _list_trials(host, _check(host, parameters, own), parameters, arguments)
     address = TrackingAddress.of(os.environ.get("MLFLOW_TRACKING_URI", ""))
     with _connected(parameters) as host, _tracked(parameters.entry_point) as store:
         if parameters.attach:
             return _attach(host, store, address, parameters.attach)
         if parameters.stop:
             return _stop(host, store, address, parameters.stop)
-        return _start(host, store, address, parameters, arguments)
+        return _start(host, store, address, parameters, arguments, own)
 
 
 @contextmanager
@@ -79,14 +82,16 @@ def _tracked(entry_point: str) -> Iterator[Store]:
         yield store
 
 
-def _check(host: Host, parameters: RemoteParameters) -> str:
-    """Verify the host and bring the image there; return its id."""
+def _check(host: Host, parameters: RemoteParameters, own: Sequence[OwnFile]) -> str:
+    """Verify the host, and bring the image and the user's own files there; return the image's id."""
     if parameters.gpus:
         docker_engine.check_gpus(host.link, host.client, parameters.gpus)
     if parameters.data.startswith("/"):
         docker_engine.check_folder(host.link, parameters.data)
     docker_engine.check_disk(host.link, host.client, image.room_needed(host.client, parameters))
-    return image.provide(host.client, host.name, parameters)
+    image_id = image.provide(host.client, host.name, parameters)
+    volume.send(host.link, host.client, image_id, parameters.data, own)
+    return image_id
 
 
 def _list_trials(host: Host, image_id: str, parameters: RemoteParameters, arguments: Mapping[str, str]) -> int:
@@ -115,6 +120,7 @@ def _start(
     address: TrackingAddress,
     parameters: RemoteParameters,
     arguments: Mapping[str, str],
+    own: Sequence[OwnFile],
 ) -> int:
     """Start a container for a new run, or for the run that MLFLOW_RUN_ID names, and follow it."""
     from dlperf.remote import runs
@@ -123,7 +129,7 @@ def _start(
     if wanted:
         runs.find(store, "MLFLOW_RUN_ID", wanted)  # from here on the store is at its experiment
     runs.check_artifacts(store)
-    image_id = _check(host, parameters)  # which may take minutes
+    image_id = _check(host, parameters, own)  # which may take minutes
     address, port = _tunnelled(host.link, address)
     # Only with the host's network is the host's loopback the container's.
     network = ("host" if port else "bridge") if parameters.network == "auto" else parameters.network

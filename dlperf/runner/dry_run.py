@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dlperf.engines.rehearsal import Rehearsed, rehearse
+from dlperf.engines.rehearsal import rehearse
 from dlperf.errors import DlperfError, one_line
 from dlperf.parameters import P, defining
 from dlperf.problem import Problem
 from dlperf.processor import allowed_cores, cpu_quota
-from dlperf.trial import StoredTrial
+from dlperf.trial import Rehearsed, StoredTrial
 
 # Multiplications per second of a training, as a share of what NumPy's matrix product reaches on the same cores:
 # convolutions of 16 to 64 channels are too small to keep a core's multipliers busy.
@@ -31,13 +31,13 @@ class Plan:
         hours: Of each.
         columns: Further columns of the table.
         judged: How that is known, as the end of a sentence.
-        peak_memory_mb: The largest of a process; None where it was not measured.
+        memory_mb: Peak of the trials that are there at a time; None where it was not measured.
     """
 
     hours: Sequence[float]
     columns: Mapping[str, Sequence[Any]]
     judged: str
-    peak_memory_mb: float | None = None
+    memory_mb: float | None = None
 
 
 def show(problem: Problem[P], trials: Sequence[P]) -> None:
@@ -49,7 +49,7 @@ def show(problem: Problem[P], trials: Sequence[P]) -> None:
     asked: Any = trials[0]
     planned, chosen_later = _planned(problem, trials)
     trials = list(planned.values())
-    measured = problem.prepare is not None and getattr(asked, "measure", False)
+    measured = bool(problem.prepare or problem.distributed) and getattr(asked, "measure", False)
     plan = measured_plan(problem, trials) if measured else quick_plan(problem, trials)
     table = {"trial": list(planned), **plan.columns, "estimated hours": plan.hours}
     show_table(f"{problem.name}: nothing is run", pd.DataFrame(table))
@@ -61,8 +61,8 @@ def show(problem: Problem[P], trials: Sequence[P]) -> None:
     if processes > 1 and len(trials) > 1:
         together = max(sum(plan.hours) / processes, *plan.hours)
         said.append(f"; with processes={processes} at best {together:,.2f} hours")
-    if plan.peak_memory_mb:
-        said.append(f"; up to {plan.peak_memory_mb * min(processes, len(trials)):,.0f} MB of memory")
+    if plan.memory_mb:
+        said.append(f"; up to {plan.memory_mb:,.0f} MB of memory")
     if stops_early:
         said.append("; early stopping shortens that")
     said.append("; nothing is run")
@@ -98,18 +98,26 @@ def measured_plan(problem: Problem[P], trials: Sequence[P], seconds: float = _ME
     points = [(_epoch_work(problem, trial), tried) for trial, tried in zip(sample, rehearsed, strict=False)]
     expected = [known.get(_kind(trial)) or between(points, _epoch_work(problem, trial)) for trial in trials]
     hours = [
-        (tried.start_seconds + _epochs(trial) * tried.epoch_seconds + tried.test_seconds) / 3600
+        (tried.start_seconds + _epochs(problem, trial) * tried.epoch_seconds + tried.test_seconds) / 3600
         for trial, tried in zip(trials, expected, strict=True)
     ]
-    memory = [tried.peak_memory_mb for tried in expected]
+    epoch = "round" if problem.distributed else "epoch"
     columns: dict[str, Sequence[Any]] = {
-        "epochs": [_epochs(trial) for trial in trials],
-        "seconds per epoch": [tried.epoch_seconds for tried in expected],
-        "peak memory mb": memory,
+        f"{epoch}s": [_epochs(problem, trial) for trial in trials],
+        f"seconds per {epoch}": [tried.epoch_seconds for tried in expected],
+        "peak memory mb": [tried.peak_memory_mb for tried in expected],
     }
     counted = f" on {len(known)} of {len(kinds)} kinds of trial" if len(known) < len(kinds) else ""
     judged = f"measured{counted} in {time.monotonic() - begun:.0f} seconds"
-    return Plan(hours, columns, judged, max((mb for mb in memory if mb), default=None))
+    return Plan(hours, columns, judged, _memory(expected, min(getattr(trials[0], "processes", 1), len(trials))))
+
+
+def _memory(trials: Sequence[Rehearsed], at_a_time: int) -> float | None:
+    """Return the peak of a sweep's memory: of all trials that wait for a turn, and of the largest one beside."""
+    known = [(tried.peak_memory_mb, tried.waiting_memory_mb) for tried in trials if tried.peak_memory_mb]
+    if not known:
+        return None
+    return sum(waiting for _, waiting in known) + at_a_time * max(peak - waiting for peak, waiting in known)
 
 
 def spread(ordered: Sequence[P]) -> list[P]:
@@ -142,7 +150,8 @@ def between(points: Sequence[tuple[float, Rehearsed]], work: float) -> Rehearsed
         return float(np.interp(inside, works, means))
 
     ratio = work / inside if inside else 1.0
-    return Rehearsed(at("start_seconds"), at("epoch_seconds") * ratio, at("test_seconds"), at("peak_memory_mb") or None)
+    memory = at("peak_memory_mb") or None, at("waiting_memory_mb")
+    return Rehearsed(at("start_seconds"), at("epoch_seconds") * ratio, at("test_seconds"), *memory)
 
 
 def _kind(trial: P) -> tuple[tuple[str, str], ...]:
@@ -154,11 +163,11 @@ def _kind(trial: P) -> tuple[tuple[str, str], ...]:
 
 
 def _epoch_work(problem: Problem[P], trial: P) -> float:
-    return problem.work(trial) / _epochs(trial)
+    return problem.work(trial) / _epochs(problem, trial)
 
 
-def _epochs(trial: Any) -> int:
-    epochs: int = trial.epochs
+def _epochs(problem: Problem[P], trial: Any) -> int:
+    epochs: int = problem.distributed.rounds(trial) if problem.distributed else trial.epochs
     return epochs
 
 

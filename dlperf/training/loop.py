@@ -75,7 +75,7 @@ class Training:
         values = enumerate((metrics[metric] for metrics in self.history), 1)
         return next((epoch for epoch, value in values if metric_names.is_reached(metric, value, target)), None)
 
-    def metrics(self, target: float, metric: str) -> dict[str, float]:
+    def metrics(self, target: Target | None) -> dict[str, float]:
         """Return the final metrics that follow from the history; those of a target that was not reached are absent."""
         final: dict[str, float] = {
             "epochs_run": self.epoch,
@@ -84,7 +84,7 @@ class Training:
         }
         for name in filter(metric_names.has_best, self.history[0] if self.history else ()):
             final[f"best_{name}"] = metric_names.best(name, [metrics[name] for metrics in self.history])
-        reached = self.first_reaching(target, metric)
+        reached = self.first_reaching(target.value, target.metric) if target else None
         if reached:
             final["epochs_to_target"] = reached
             final["seconds_to_target"] = sum(metrics["epoch_seconds"] for metrics in self.history[:reached])
@@ -127,7 +127,7 @@ def train_and_test(
     schedule: Schedule,
     context: Context,
     *,
-    target: Target,
+    target: Target | None,
     facts: Mapping[str, str],
     validation: str,
     save_model: bool,
@@ -138,7 +138,7 @@ def train_and_test(
         prepared: The network with its data.
         schedule: What the loop does.
         context: The surroundings of the trial.
-        target: What `epochs_to_target` and `seconds_to_target` refer to.
+        target: What `epochs_to_target` and `seconds_to_target` refer to; None has neither.
         facts: Logged beside `num_params`.
         validation: What it is validated on, for the tag: "test", "split" or "none".
         save_model: Keep the trained network.
@@ -153,13 +153,14 @@ def train_and_test(
     context.facts(told, {"dlperf.validation": validation, **prepared.tags})
     training = train(compiled, prepared.validated, schedule, context)
     metrics = {
-        **training.metrics(target.value, target.metric),
+        **training.metrics(target),
         **(evaluate(compiled, prepared.test, context).metrics("test") if prepared.test else {}),
         "num_params": num_params,
     }
     with context.clock.account("reporting"):
         model = prepared.save() if save_model else None
-    return TrialResult(metrics, {"dlperf.target_reached": str("epochs_to_target" in metrics).lower()}, model=model)
+    tags = {"dlperf.target_reached": str("epochs_to_target" in metrics).lower()} if target else {}
+    return TrialResult(metrics, tags, model=model)
 
 
 def train(

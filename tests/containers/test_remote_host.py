@@ -17,6 +17,7 @@ from typing import Any
 import psutil
 import pytest
 
+from dlperf import entry_points
 from dlperf.errors import EnvironmentMissing
 from dlperf.parameters import parse
 from dlperf.remote import docker_engine, image, link, logs, tracking_address
@@ -96,6 +97,36 @@ def test_a_run_on_the_host_keeps_the_tracking_contract(caller: Caller) -> None:
     assert status == 0, output
     assert "cutout m=2 random_seed=0" in output
     assert len(caller.server.client.search_runs(["0"])) == runs
+    assert caller.host.containers() == []
+
+
+def test_a_model_and_data_of_ones_own_are_sent_once_and_give_the_same_trial(caller: Caller, tmp_path: Path) -> None:
+    """Tried by a dry run first, in which the container reads them and trains nothing."""
+    import keras
+    import numpy as np
+
+    keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)]).save(tmp_path / "my.keras")
+    draw = np.random.default_rng(0)
+    arrays = {f"x_{split}": draw.normal(size=(200, 2)) for split in ("train", "test")}
+    np.savez(tmp_path / "my.npz", **arrays, **{f"y_{split}": np.arange(200) % 2 for split in ("train", "test")})
+    given = {"model": f"keras:{tmp_path}/my.keras", "dataset": f"npz:{tmp_path}/my.npz", "protocol": "corrected"}
+    given |= {"optimizer": "adam", "learning_rate": "0.01", "epochs": "2", "threads": "1"}
+    words = [word for name, value in given.items() for word in (f"--{name}", value)]
+    own = ["--base_image", BASE_IMAGE, "--entry_point", "optimizers", *words]
+    status, output = caller.finish(*own, "--dry_run", "true", "--measure", "false")
+    assert status == 0, output
+    assert f"sending my.keras to {ADDRESS}" in output
+    assert f"sending my.npz to {ADDRESS}" in output
+    status, output = caller.finish(*own)
+    assert status == 0, output
+    assert f"my.keras is on {ADDRESS} already" in output
+    assert f"my.npz is on {ADDRESS} already" in output
+    assert "sending" not in output
+    (run_id,) = re.findall(rf"^run (\w+): {caller.server.uri}/#/", output, re.MULTILINE)
+    run = caller.run(run_id)
+    problem = entry_points.load_problem("optimizers")
+    assert run.data.tags["dlperf.trial_key"] == problem.trial_key(parse(problem.parameters, given).trials[0])
+    assert (run.data.params["model"], run.data.params["dataset"]) == ("keras:my.keras", "npz:my.npz")
     assert caller.host.containers() == []
 
 

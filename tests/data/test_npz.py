@@ -182,6 +182,7 @@ def test_samples_of_a_function(tmp_path: Path) -> None:
         ({"x_train": np.ones((6, 2, 2))}, r"x_train is float64 \(6, 2, 2\), must be points \(N, d\)"),
         ({"y_train": np.ones((6, 2))}, r"y_train is float64 \(6, 2\), must be values \(N,\) or \(N, 1\)"),
         ({"y_train": np.full(6, np.inf)}, "y_train has inf in example 0"),
+        ({"y_test": np.full(2, 0.5)}, "y_test is 0.5 in every example, must vary"),
         ({"x_test": np.ones((2, 5))}, r"x_test has examples float64 \(5,\), must be float64 \(2,\)"),
     ):
         with pytest.raises(BadInput, match=says):

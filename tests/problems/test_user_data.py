@@ -16,9 +16,8 @@ from dlperf import entry_points
 from dlperf.analysis.settings import settings
 from dlperf.claims.ledger import COMPUTED, claims
 from dlperf.claims.verdicts import NOT_COMPARABLE, NOT_MEASURED, verdicts
-from dlperf.data.user_data import absolute
 from dlperf.errors import BadInput
-from dlperf.parameters import parse, texts
+from dlperf.parameters import parse, texts, with_whole_paths
 from dlperf.problem import Problem
 from dlperf.trial import StoredTrial
 from tests.support.desk import Desk, wait_for_line
@@ -107,8 +106,14 @@ def test_where_a_path_does_not_reach(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.path.exists", lambda path: path == "/.dockerenv")
     monkeypatch.delitem(sys.modules, "ray", raising=False)
     asked = trials("optimizers", {"dataset": "npz:/home/me/my.npz"})
-    with pytest.raises(BadInput, match=r"in this container: mount its folder, .* -A volume=/home/me:/home/me:ro"):
+    mount = "-v /home/me:/home/me:ro or mlflow run -A volume=/home/me:/home/me:ro"
+    with pytest.raises(BadInput, match=f"in this container: mount its folder, docker run {mount}"):
         problem("optimizers").verify(asked)
+    for model in ({"model": "keras:/home/me/my.keras"}, {"model": f"keras:{__file__}", "custom": "/home/me/own.py"}):
+        with pytest.raises(
+            BadInput, match=f"(model|custom)=.*/home/me/.*: there is no such file: .* docker run {mount}"
+        ):
+            problem("optimizers").trial_key(trials("optimizers", {"dataset": "digits", **model})[0])
     monkeypatch.setitem(sys.modules, "ray", sys)
     with pytest.raises(BadInput, match="with engine=ray every node needs /home/me, mounted at this same path"):
         problem("optimizers").verify(asked)
@@ -147,10 +152,33 @@ def test_a_network_that_takes_larger_images(tmp_path: Path) -> None:
         problem("scaling").verify(asked)
 
 
-def test_a_relative_path_is_absolute_where_the_working_directory_is_another(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", ["scaling", "optimizers"])
+def test_paths_are_whole_where_the_working_directory_is_another(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir("/")
-    written = {"npz:a/my.npz": "npz:/a/my.npz", "npz:/b.npz": "npz:/b.npz", "digits": "digits"}
-    assert {each: absolute(each) for each in written} == written
+    monkeypatch.setenv("HOME", "/home/me")
+    for dataset, whole in (("npz:a/my.npz", "npz:/a/my.npz"), ("npz:~/b.npz", "npz:/home/me/b.npz"), ("digits",) * 2):
+        asked = trials(name, {"dataset": dataset, "model": "keras:my.keras", "custom": "own.py", "data_dir": "../d"})[0]
+        sent = with_whole_paths(asked)
+        assert (sent.dataset, sent.model, sent.custom, sent.data_dir) == (whole, "keras:/my.keras", "/own.py", "/d")
+    asked = trials(name, {"dataset": "digits", "model": "keras:ResNet50"})[0]
+    assert with_whole_paths(asked) == asked
+
+
+@pytest.mark.parametrize("name", ["scaling", "cutout"])
+@pytest.mark.parametrize("dataset", ["cifar10", "fashion_mnist"])
+def test_a_relative_folder_is_said_where_it_was_looked_for(
+    name: str, dataset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if name == "cutout" and dataset == "fashion_mnist":
+        pytest.skip("scaling's alone")
+    monkeypatch.chdir(tmp_path)
+    asked = trials(name, {"dataset": dataset, "data_dir": "my/data"})
+    says = f"data_dir=my/data: is not there: looked for {tmp_path}/my/data"
+    with pytest.raises(BadInput, match=f"{says}, must"):
+        problem(name).verify(asked)
+    monkeypatch.setenv("MLFLOW_RUN_ID", "0" * 32)
+    with pytest.raises(BadInput, match=f"{says}, since mlflow run starts in the project's folder: give the whole path"):
+        problem(name).verify(asked)
 
 
 @pytest.mark.parametrize("name", ALL)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -19,6 +20,7 @@ from dlperf.tracking import owner
 from tests.support.fake_container import FakeContainer
 
 HOST = ["--host", "ssh://someone@gpuhost:22"]
+OWN = ["--entry_point", "optimizers", "--protocol", "corrected"]
 RUN = "0123456789abcdef0123456789abcdef"
 
 
@@ -52,6 +54,16 @@ RUN = "0123456789abcdef0123456789abcdef"
         ([*HOST, "--entry_point", "compare", "--tracking_uri", "x"], "tracking_uri=x: the container is told this"),
         ([*HOST, "--entry_point", "scaling", "--hosts", "a:1,b:1"], "hosts=a:1,b:1: a container elsewhere is one host"),
         ([*HOST, "--entry_point", "cutout", "--data_dir", "/x"], "data_dir=/x: would be a path inside the container"),
+        (
+            [*HOST, *OWN, "--model", "keras:/no/my.keras"],
+            "model=keras:/no/my.keras: there is no such file: looked for /no/my.keras",
+        ),
+        ([*HOST, *OWN, "--dataset", "npz:no.npz"], f"dataset=npz:no.npz: is not there: looked for {Path.cwd()}/no.npz"),
+        ([*HOST, *OWN, "--dataset", "images:/no"], "dataset=images:/no: is not there: looked for /no"),
+        (
+            [*HOST, "--entry_point", "architectures", "--subject", "alexnet,keras:/x/my.keras"],
+            "subject=keras:/x/my.keras: is a file of this machine, where it is counted alike",
+        ),
         ([*HOST, "--entry_point", "cutout"], "MLFLOW_TRACKING_URI=sqlite:////x/mlflow.db: is a file of this machine"),
     ],
 )

@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dlperf import entry_points
-from dlperf.engines.rehearsal import Rehearsed
 from dlperf.errors import TrialFailed
 from dlperf.parameters import parse
 from dlperf.runner import dry_run
@@ -19,6 +18,7 @@ from dlperf.runner.dry_run import between, measured_plan, spread
 from dlperf.training.compiled_epoch import Segment
 from dlperf.training.objectives import RegressionSums
 from dlperf.training.rehearsal import whole_pass
+from dlperf.trial import Rehearsed
 from tests.support.desk import Desk
 
 SUMS = RegressionSums(0.0, 0.0, 1, 0.0)
@@ -82,6 +82,22 @@ def test_kinds_of_trials_are_tried_once(monkeypatch: pytest.MonkeyPatch, capsys:
     output = capsys.readouterr().out
     assert "4 trials, at most 4.03 hours on this CPU, measured in 0 seconds" in output
     assert "with processes=2 at best 2.02 hours; up to 1,000 MB of memory" in output
+
+
+def test_trials_that_take_turns_keep_their_memory_and_have_rounds(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(
+        dry_run, "rehearse", lambda name, trials, seconds: [Rehearsed(10.0, 60.0, 26.0, 900.0, 600.0) for _ in trials]
+    )
+    problem, trials = sweep("scaling", workers="1", mode="strong", repeats="9", dry_run="true")
+    assert len(trials) == 2  # plain, and with a strategy
+    plan = measured_plan(problem, trials)
+    assert plan.hours == pytest.approx([(10 + 9 * 60 + 26) / 3600] * 2)
+    assert plan.columns["rounds"] == [9, 9]
+    assert plan.columns["seconds per round"] == [60.0, 60.0]
+    dry_run.show(problem, trials)
+    assert "measured in 0 seconds; up to 1,500 MB of memory" in capsys.readouterr().out
 
 
 def test_without_time_or_after_a_failure_it_is_judged(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from dlperf.claims import ledger
 from dlperf.data.eggholder import NOISE_STD
 from dlperf.problems import plots
+from dlperf.problems.approximators.parameters import EGGHOLDER
 from dlperf.trial import StoredTrial
 
 if TYPE_CHECKING:
@@ -30,19 +31,20 @@ def curves(trial: StoredTrial[ApproximatorsParameters]) -> Figure:
     return plots.epoch_curves(epochs, "rmse", "split", title=f"units {trial.parameters.units}: RMSE", log=True)
 
 
-def comparisons(networks: pd.DataFrame, *, with_published: bool) -> dict[str, Callable[[], Figure]]:
+def comparisons(networks: pd.DataFrame, dataset: str, *, with_published: bool) -> dict[str, Callable[[], Figure]]:
     """Return functions that draw the notebook's three figures: a point per network, mean and deviation by depth.
 
     Args:
         networks: A row per network and random seed.
+        dataset: The function that they approximate.
         with_published: Draw the notebook's published rows too.
     """
     return {
         "rmse_by_total_units": lambda: _rmse_figure(
-            networks, "total_units", _published_rows() if with_published else None
+            networks, dataset, "total_units", _published_rows() if with_published else None
         ),
-        "rmse_by_num_params": lambda: _rmse_figure(networks, "num_params", None),
-        "train_seconds_by_num_params": lambda: _seconds_figure(networks),
+        "rmse_by_num_params": lambda: _rmse_figure(networks, dataset, "num_params", None),
+        "train_seconds_by_num_params": lambda: _seconds_figure(networks, dataset),
     }
 
 
@@ -58,7 +60,7 @@ def _published_rows() -> pd.DataFrame:
     )
 
 
-def _rmse_figure(networks: pd.DataFrame, quantity: str, published: pd.DataFrame | None) -> Figure:
+def _rmse_figure(networks: pd.DataFrame, dataset: str, quantity: str, published: pd.DataFrame | None) -> Figure:
     figure, axes = _curves_by_depth(networks, quantity, "test_rmse")
     if published is not None:
         sns.scatterplot(
@@ -66,7 +68,8 @@ def _rmse_figure(networks: pd.DataFrame, quantity: str, published: pd.DataFrame 
             linewidth=1.5, legend=False, zorder=3, ax=axes,
         )  # fmt: skip
         axes.scatter([], [], marker="x", color="black", label="the notebook's published rows")
-    axes.axhline(NOISE_STD, color="black", linestyle=":", label=f"noise floor, {NOISE_STD}")
+    if dataset == EGGHOLDER:
+        axes.axhline(NOISE_STD, color="black", linestyle=":", label=f"noise floor, {NOISE_STD}")
     # Standard deviation of the test targets, recovered from the networks' R^2 and RMSE.
     spread = float((networks["test_rmse"] / np.sqrt(1.0 - networks["r_squared"])).mean())
     axes.axhline(spread, color="black", linestyle="--", label="predicting the mean")
@@ -82,15 +85,15 @@ def _rmse_figure(networks: pd.DataFrame, quantity: str, published: pd.DataFrame 
     right.set_ylabel("R²")
     right.set_yticks([1.0, 0.95, 0.9, 0.8, 0.6, 0.4, 0.2, 0.0])
     name = {"total_units": "hidden units in all", "num_params": "parameters"}[quantity]
-    axes.set(title=f"eggholder: test RMSE against {name}", xlabel=name, ylabel="RMSE on the test set")
+    axes.set(title=f"{dataset}: test RMSE against {name}", xlabel=name, ylabel="RMSE on the test set")
     axes.legend(fontsize=8)
     return figure
 
 
-def _seconds_figure(networks: pd.DataFrame) -> Figure:
+def _seconds_figure(networks: pd.DataFrame, dataset: str) -> Figure:
     figure, axes = _curves_by_depth(networks, "num_params", "train_seconds")
     axes.set(
-        title="eggholder: training time until stopped", xlabel="parameters", ylabel="training seconds", yscale="log"
+        title=f"{dataset}: training time until stopped", xlabel="parameters", ylabel="training seconds", yscale="log"
     )
     axes.legend(fontsize=8)
     return figure

@@ -116,7 +116,7 @@ def run_trial(parameters: ApproximatorsParameters, context: Context) -> TrialRes
         prepared,
         schedule,
         context,
-        target=Target("validation_rmse", parameters.target_rmse),
+        target=Target("validation_rmse", parameters.target_rmse) if parameters.target_rmse else None,
         facts={"num_layers": str(len(parameters.layers)), "total_units": str(sum(parameters.layers))},
         validation="test" if parameters.notebook else "split",
         save_model=parameters.save_model,

@@ -30,7 +30,8 @@ def summary(trials: Trials) -> Summary:
         )
     tables = {"networks": networks, "by_total_units": by_total_units(networks)}
     times = {"time_to_rmse": lambda: time_to_rmse(trials)}
-    figures = comparisons(networks, with_published=trials[0].parameters.notebook)
+    first = trials[0].parameters
+    figures = comparisons(networks, first.dataset, with_published=first.notebook)
     curve_tables = Deferred(times)
     said = {
         "by_total_units": lambda: sentences.of_depth(tables["by_total_units"]),
@@ -93,12 +94,13 @@ def reached(trials: Trials, level: float) -> pd.DataFrame:
 
 
 def time_to_rmse(trials: Trials) -> pd.DataFrame:
-    """Median epochs and seconds by depth to the RMSE that all reached and to the target, over those that reached it."""
+    """Median epochs and seconds by depth to the RMSE that all reached and to a target, over those that reached it."""
     return pd.concat([_by_depth(reached(trials, level)) for level in _levels(trials)], ignore_index=True)
 
 
 def _levels(trials: Trials) -> list[float]:
-    return sorted({common_rmse(trials), trials[0].parameters.target_rmse}, reverse=True)
+    target = trials[0].parameters.target_rmse
+    return sorted({common_rmse(trials), *([target] if target else [])}, reverse=True)
 
 
 def _by_depth(times: pd.DataFrame) -> pd.DataFrame:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import contextlib
 import math
 import statistics
+import time
 from collections.abc import Generator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from dlperf import onednn
-from dlperf.data.user_data import absolute
-from dlperf.errors import TrialFailed
+from dlperf.errors import EnvironmentMissing, TrialFailed
+from dlperf.parameters import with_whole_paths
 from dlperf.problems.model_parameters import model_digest
 from dlperf.problems.scaling.images import data_used
 from dlperf.problems.scaling.job import Job
@@ -20,7 +21,7 @@ from dlperf.problems.scaling.parameters import ASSIGNED_EPOCHS, addresses
 from dlperf.problems.scaling.worker_config import WorkerConfig
 from dlperf.processor import allowed_cores, cores
 from dlperf.training import checkpoint
-from dlperf.trial import Context, TrialResult
+from dlperf.trial import Context, Rehearsed, TrialResult
 
 if TYPE_CHECKING:
     from dlperf.problems.scaling.parameters import ScalingParameters
@@ -29,6 +30,7 @@ _ISOLATED_REPEATS = 20
 _CEILING_STEPS = 5
 _CEILING_REPEATS = 12  # many short ones, so that alone and together see the same drifts of the machine
 _ALONE_REPEATS = 3
+_REHEARSED_STEPS = 3  # at least
 
 
 class Measurement:
@@ -46,7 +48,7 @@ class Measurement:
     def rounds(self) -> Generator[None, None, None]:
         """Start the workers, warm up, and measure round after round, resuming from the state on disk."""
         parameters, context = self._parameters, self._context
-        total = parameters.epochs or parameters.repeats
+        total = parameters.rounds
         with context.clock.account("setup"):
             used = data_used(parameters)
             job = self._open.enter_context(self._job())
@@ -61,9 +63,7 @@ class Measurement:
             self._warm_up_seconds = job.command("warm_up")[0]["seconds"]
         with context.clock.account("checkpoint"):
             self._restore(job)
-        # A job that waits for its turn would keep its memory on a GPU, or its address on a host.
-        takes_turns = parameters.device == "cpu" and not addresses(parameters.hosts)
-        if takes_turns:
+        if self._takes_turns:
             yield
         while self._done < total:
             with context.clock.account("train"):
@@ -73,7 +73,7 @@ class Measurement:
             with context.clock.account("checkpoint"):
                 self._save(job)
             context.epochs(self._done, [self._epoch_metrics(done)])
-            if takes_turns:
+            if self._takes_turns:
                 yield
         with context.clock.account("evaluation"):
             self._isolate(job)
@@ -108,13 +108,57 @@ class Measurement:
         )
         return TrialResult(metrics, tables={"steps": table})
 
+    def rehearse(self, seconds: float) -> Rehearsed:
+        """Start the workers and time as many steps as fit into `seconds`; nothing is reported.
+
+        Raises:
+            EnvironmentMissing: If it needs workers of other hosts.
+            TrialFailed: If a worker dies.
+        """
+        p = self._parameters
+        if addresses(p.hosts):
+            raise EnvironmentMissing("it runs on several hosts")
+        begun = time.monotonic()
+        with self._job() as job:
+            job.command("warm_up")
+            started, steps, memory = time.monotonic(), list[float](), 0.0
+            while len(steps) < _REHEARSED_STEPS or time.monotonic() < started + seconds:
+                answers = job.command("train", first=len(steps), steps=1)
+                steps.append(max(answer["seconds"][0] for answer in answers))
+                memory = sum(answer["peak_memory_mb"] for answer in answers)
+        step, start = statistics.median(steps), started - begun
+        last = _ALONE_REPEATS * _CEILING_STEPS if p.workers == 1 else 2 * _CEILING_REPEATS * _CEILING_STEPS
+        test = start + last * step if self._has_ceiling else 0.0
+        return Rehearsed(
+            start,
+            self._steps_of_a_round * step,
+            test,
+            memory * (2 if self._has_ceiling else 1),  # of as many independent workers beside
+            memory if self._takes_turns else 0.0,
+        )
+
     def end(self) -> None:
         """End the workers."""
         self._open.close()
 
+    @property
+    def _takes_turns(self) -> bool:
+        """Whether others may have a round: a job that waits would keep its memory on a GPU, or its host's address."""
+        return self._parameters.device == "cpu" and not addresses(self._parameters.hosts)
+
+    @property
+    def _has_ceiling(self) -> bool:
+        """Whether independent workers can compute the same: where each of them has a core of its own."""
+        return self._takes_turns and self._parameters.strategy != "mirrored"
+
+    @property
+    def _steps_of_a_round(self) -> int:
+        p = self._parameters
+        return math.ceil(p.examples / p.global_batch) if p.epochs else p.steps
+
     def _job(self, *, independent: bool = False) -> Job:
         """Make the trial's workers, or as many `independent` ones, with their shares of the batch."""
-        p = self._parameters
+        p = with_whole_paths(self._parameters)
         hosts, digest = addresses(p.hosts), model_digest(p)
         several = p.workers if independent or p.strategy == "multi_worker" else 1
         if hosts and not independent:
@@ -142,7 +186,7 @@ class Measurement:
                 weights=p.weights,
                 custom=p.custom,
                 model_digest=digest,
-                dataset=absolute(p.dataset),
+                dataset=p.dataset,
                 data_dir=p.data_dir,
                 reading=p.reading,
                 train_examples=p.examples,
@@ -157,8 +201,7 @@ class Measurement:
 
     def _round(self, job: Job) -> dict[str, Any]:
         """Train one round; a step takes as long as its slowest worker, CPU time and faults are means over workers."""
-        p = self._parameters
-        steps = math.ceil(p.examples / p.global_batch) if p.epochs else p.steps
+        steps = self._steps_of_a_round
         answers = job.command("train", first=self._done * steps, steps=steps)
         losses = [sum(shares) for shares in zip(*(answer["losses"] for answer in answers), strict=True)]
         if not all(map(math.isfinite, losses)):
@@ -188,7 +231,7 @@ class Measurement:
         if p.strategy != "none":
             reduced = _median_of_slowest(job.command("reduce", repeats=_ISOLATED_REPEATS))
         self._isolated = {"input_seconds": load, "all_reduce_seconds": reduced}
-        if p.device != "cpu" or p.strategy == "mirrored" or addresses(p.hosts):
+        if not self._has_ceiling:
             return
         alone, ratios = [], []
         with self._job(independent=True) as independent:

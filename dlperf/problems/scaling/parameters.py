@@ -142,6 +142,11 @@ class ScalingParameters(UserDataParameters, OneDnnParameters, ModelParameters, R
         return self.batch_size if self.mode == "strong" else self.batch_size_per_worker * self.workers
 
     @property
+    def rounds(self) -> int:
+        """Rounds that are measured."""
+        return self.epochs or self.repeats
+
+    @property
     def facts(self) -> data.Facts:
         """Number, shape and classes of the images; data of the user's own are read for it."""
         if self.dataset == SYNTHETIC:

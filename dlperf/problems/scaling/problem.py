@@ -25,7 +25,8 @@ from dlperf.problem import Distributed, Problem, Question, Summary
 from dlperf.problems.model_parameters import model_digest, verify_models
 from dlperf.problems.scaling.parameters import SYNTHETIC, ScalingParameters, addresses
 from dlperf.problems.shared_parameters import refuse_less_than_a_batch, refuse_other_than_images
-from dlperf.trial import Context, DataUsed, StoredTrial, TrialResult
+from dlperf.processor import cores
+from dlperf.trial import Context, DataUsed, Rehearsed, StoredTrial, TrialResult
 
 _MULTIPLICATIONS = {
     "resnet50": 79e6,
@@ -129,6 +130,18 @@ def measure(parameters: ScalingParameters, context: Context) -> Generator[None, 
         measurement.end()
 
 
+def rehearse(parameters: ScalingParameters, seconds: float) -> Rehearsed:
+    """Time a few steps of a trial's workers.
+
+    Raises:
+        EnvironmentMissing: If it needs workers of other hosts.
+        TrialFailed: If a worker dies.
+    """
+    from dlperf.problems.scaling.measurement import Measurement
+
+    return Measurement(parameters, Context(PROBLEM.trial_name(parameters), _Silent())).rehearse(seconds)
+
+
 def run_trial(parameters: ScalingParameters, context: Context) -> TrialResult:
     """Measure one number of workers, without a pause.
 
@@ -159,10 +172,12 @@ def data_digest(parameters: ScalingParameters) -> str:
 
 
 def work(parameters: ScalingParameters) -> float:
-    """Estimate the multiplications of a trial: three forward passes per image."""
+    """Estimate the multiplications that a trial's time is worth: three forward passes per image, and idle cores."""
     steps = parameters.steps * parameters.repeats
     if parameters.epochs:
         steps = math.ceil(parameters.examples / parameters.global_batch) * parameters.epochs
+    all_cores = parameters.device == "gpu" or parameters.strategy == "mirrored"
+    idle = 1.0 if all_cores else cores() / min(parameters.workers, cores())  # a worker has one core
     height, width, channels = parameters.facts.input_shape
     if parameters.own_model:
         forward = 1.0  # not known here: only the ratio of trials is used then
@@ -171,7 +186,7 @@ def work(parameters: ScalingParameters) -> float:
     else:
         depth, side = int(parameters.model.removeprefix("resnet")), round(math.sqrt(height * width))
         forward = count_resnet(depth, size=side, channels=channels, classes=parameters.facts.classes).multiplications
-    return float(3 * forward * parameters.global_batch * steps)
+    return float(3 * forward * parameters.global_batch * steps * idle)
 
 
 def questions() -> Sequence[Question]:
@@ -197,7 +212,7 @@ PROBLEM = Problem(
     data_digest=data_digest,
     model_digest=model_digest,
     run_trial=run_trial,
-    distributed=Distributed(measure, logged_elsewhere, take_part),
+    distributed=Distributed(measure, logged_elsewhere, take_part, lambda parameters: parameters.rounds, rehearse),
     summarize=summarize,
     questions=questions,
     work=work,

@@ -84,7 +84,9 @@ def test_bad_input(given: dict[str, str], message: str) -> None:
     assert str(caught.value).startswith(message)
 
 
-def stored(units: str, rmse: float, seconds: float, random_seed: int = 0) -> StoredTrial[ApproximatorsParameters]:
+def stored(
+    units: str, rmse: float, seconds: float, random_seed: int = 0, **given: str | float
+) -> StoredTrial[ApproximatorsParameters]:
     """A trial of four epochs that falls from 250 in equal steps to `rmse`."""
     curve = np.linspace(250, rmse, 4)
     metrics = {
@@ -96,7 +98,7 @@ def stored(units: str, rmse: float, seconds: float, random_seed: int = 0) -> Sto
             "r_squared": 1 - (rmse / 300) ** 2,
         },
     }
-    parameters = ApproximatorsParameters.resolve({"units": units, "random_seed": random_seed})
+    parameters = ApproximatorsParameters.resolve({"units": units, "random_seed": random_seed, **given})
     history = {"validation_rmse": curve, "train_rmse": curve, "epoch_seconds": [seconds / 4] * 4}
     return StoredTrial("id", parameters, {}, metrics, history, {})
 
@@ -123,6 +125,20 @@ def test_tables_of_stored_trials() -> None:
     assert sorted(set(times.rmse)) == [150.0, worst]
     assert (times[times.rmse == worst].reached == times[times.rmse == worst].networks).all()
     assert list(times[times.rmse == 150.0].reached) == [0, 25, 112]
+
+
+def test_a_function_of_ones_own_has_no_target_unless_it_is_given() -> None:
+    """150 is about the eggholder function: so is the noise's floor in its figures."""
+    own = {"dataset": "npz:/no/function.npz", "protocol": "corrected"}
+    for given, levels in (({}, {100.0}), ({"target_rmse": 120.0}, {100.0, 120.0})):
+        trials = [stored(units, 100.0, 1.0, **own, **given) for units in ("16", "16,16")]
+        assert trials[0].parameters.target_rmse == max(levels - {100.0}, default=0.0)
+        summary = summarize(trials)
+        assert set(summary.curve_tables["time_to_rmse"].rmse) == levels
+    lines = [line.get_label() for line in summary.figures["rmse_by_total_units"].axes[0].get_lines()]
+    assert "predicting the mean" in lines
+    assert not [label for label in lines if str(label).startswith("noise floor")]
+    assert ApproximatorsParameters.resolve({}).target_rmse == 150.0
 
 
 def test_epochs_to_an_rmse_by_hand() -> None:
