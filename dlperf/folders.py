@@ -41,7 +41,7 @@ def looked_for(path: Path) -> str:
     said, folder = f"looked for {whole}", whole.parent
     if "ray" in sys.modules:
         return f"{said} on {socket.gethostname()}; with engine=ray every node needs {folder}, mounted at this same path"
-    if os.path.exists("/.dockerenv") or os.path.exists("/run/.containerenv"):
+    if os.environ.get("DLPERF_GIT_COMMIT"):  # of the image, which alone has it
         mount = f"{folder}:{folder}:ro"
         return f"{said} in this container: mount its folder, docker run -v {mount} or mlflow run -A volume={mount}"
     if not path.is_absolute() and os.environ.get("MLFLOW_RUN_ID"):

@@ -33,6 +33,7 @@ class OwnFile:
         before: What stands before the path in that, as `npz:`.
         files: Those to send, by their path on the host: the name of the file, or of the folder and what is below it.
         digest: Of paths and contents, 32 hexadecimal characters.
+        size: Bytes.
     """
 
     parameter: str
@@ -40,16 +41,12 @@ class OwnFile:
     before: str
     files: Mapping[str, Path]
     digest: str
+    size: int
 
     @property
     def name(self) -> str:
         """Name of the file or folder."""
         return PurePosixPath(next(iter(self.files))).parts[0]
-
-    @property
-    def size(self) -> int:
-        """Bytes."""
-        return sum(path.stat().st_size for path in self.files.values())
 
     def named_in(self, folder: str) -> str:
         """Return what the parameter holds on the host, whose folder has what was sent."""
@@ -155,7 +152,8 @@ def _own_file(parameter: str, value: str, path: str) -> OwnFile:
     found = [Path(os.path.abspath(each)) for each in data.stored_files(value)] if data.kind(value) else [whole]
     files = {str(PurePosixPath(whole.name, *each.relative_to(whole).parts)): each for each in found}
     with _readable(parameter, value):
-        return OwnFile(parameter, value, value.removesuffix(path), files, _digest(files))
+        size = sum(each.stat().st_size for each in found)
+        return OwnFile(parameter, value, value.removesuffix(path), files, _digest(files), size)
 
 
 @contextmanager
