@@ -38,7 +38,7 @@ def class_names(labels: Labels, split: str, named: tuple[str, ...] = ()) -> tupl
     """Return what the classes are called, by default as their numbers; every one has an example in `labels`.
 
     Raises:
-        Refusal: A class has none, or there are fewer names than classes.
+        Refusal: A class has none, there are fewer names than classes, or one class alone.
     """
     classes = len(named) or int(labels.max()) + 1
     if labels.max() >= classes:
@@ -51,6 +51,8 @@ def class_names(labels: Labels, split: str, named: tuple[str, ...] = ()) -> tupl
             f"{split} has no example of class {called}; it has labels {present[0]} to {present[-1]}, must be 0 to "
             "classes - 1, each at least once"
         )
+    if classes < 2:
+        raise Refusal(f"{split} has one class, must have two at least")
     return named or tuple(map(str, range(classes)))
 
 

@@ -110,6 +110,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "labels from 1": ({"y_train": np.array([1, 2] * 3)}, "y_train has no example of class 0; it has labels 1 to 2"),
     "a class without examples": ({"y_train": np.array([0, 2] * 3)}, "y_train has no example of class 1"),
     "a label of a billion": ({"y_train": np.array([0, 10**9] * 3)}, "y_train has no example of class 1"),
+    "one class": ({"y_train": np.zeros(6, int)}, "y_train has one class, must have two at least"),
     "a negative label": ({"y_train": np.array([0, -1] * 3)}, "y_train has label -1, must be 0 to classes - 1"),
     "a test label": ({"y_test": np.array([0, 2])}, "y_test has label 2, must be 0 to 1, the classes to train on"),
     "fewer labels": ({"y_train": np.array([0, 1])}, "x_train has 6 examples and y_train 2, must be as many"),

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import tarfile
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -44,17 +44,14 @@ def unpacked(own: OwnFile, folder: Path) -> None:
 
 def test_a_trial_is_the_same_there_and_logs_the_files_names(arguments: dict[str, str], tmp_path: Path) -> None:
     own = plan("optimizers", arguments)
-    assert {each.parameter: each.name for each in own} == {
-        "model": "my.keras",
-        "custom": "own layers.py",
-        "dataset": "my.npz",
-    }
+    names = {"dataset": "my.npz", "model": "my.keras", "custom": "own layers.py"}
+    assert {each.parameter: each.name for each in own} == names
     assert named_there({"m": "4"}, [], "/data/sent") == {"m": "4"}
     for each in own:
         unpacked(each, tmp_path / "there")
     there = named_there(arguments, own, f"{tmp_path}/there")
-    assert there["dataset"] == f"npz:{tmp_path}/there/{own[2].digest}/my.npz"
-    assert {name for name in there if there[name] != arguments[name]} == {"model", "custom", "dataset"}
+    assert there["dataset"] == f"npz:{tmp_path}/there/{own[0].digest}/my.npz"
+    assert {name for name in there if there[name] != arguments[name]} == set(names)
     problem = entry_points.load_problem("optimizers")
     here, sent = (parse(problem.parameters, given).trials[0] for given in (arguments, there))
     assert problem.trial_key(here) == problem.trial_key(sent)
@@ -63,7 +60,7 @@ def test_a_trial_is_the_same_there_and_logs_the_files_names(arguments: dict[str,
 
 def test_the_digest_is_of_names_and_contents(arguments: dict[str, str], tmp_path: Path) -> None:
     def digest() -> str:
-        return plan("optimizers", arguments)[2].digest
+        return plan("optimizers", arguments)[0].digest
 
     first = digest()
     (tmp_path / "other").mkdir()
@@ -96,20 +93,20 @@ def test_of_a_folder_the_images_alone_are_sent(tmp_path: Path, monkeypatch: pyte
         plan("cutout", given)
 
 
-@pytest.mark.parametrize("change", [lambda file: file.write_text("longer"), lambda file: file.unlink()])
-def test_a_file_that_changes_on_the_way_is_refused(
-    arguments: dict[str, str], tmp_path: Path, change: Callable[[Path], Any]
-) -> None:
+def test_a_file_that_changes_on_the_way_is_refused(arguments: dict[str, str], tmp_path: Path) -> None:
     file = tmp_path / "own layers.py"
-    own = plan("optimizers", arguments)[1]
+    own = plan("optimizers", arguments)[2]
+    own_files.refuse_changed(own)
     parts = packed(own, "x")
-    next(parts)
-    change(file)
-    says = r"custom=.*: (has changed while it was sent|cannot be read)"
-    with pytest.raises(BadInput, match=says):
+    next(parts), next(parts)  # the folder, and the file's length
+    file.write_text("longer than it was")
+    with pytest.raises(BadInput, match=r"custom=.*own layers.py: has changed while it was sent: start again"):
         list(parts)
-    with pytest.raises(BadInput, match=says):
+    with pytest.raises(BadInput, match=r"custom=.*: has changed"):
         own_files.refuse_changed(own)
+    file.unlink()
+    with pytest.raises(BadInput, match=r"custom=.*: cannot be read \(No such file or directory: "):
+        list(packed(own, "x"))
 
 
 def test_what_the_host_has_is_not_sent(arguments: dict[str, str]) -> None:
@@ -159,19 +156,19 @@ def test_each_file_is_sent_once(
         return capsys.readouterr().err.splitlines()
 
     assert send() == [
-        f"dlperf remote: sending {name} to gpuhost, 0.0 MB" for name in ("my.keras", "own layers.py", "my.npz")
+        f"dlperf remote: sending {name} to gpuhost, 0.0 MB" for name in ("my.npz", "my.keras", "own layers.py")
     ]
     assert len(checked) == 3
     assert sorted(path.name for path in (tmp_path / "data" / "sent").iterdir()) == sorted(o.digest for o in own)
     for each in own:
         (path,) = each.files.values()
         assert (tmp_path / "data" / "sent" / each.digest / each.name).read_bytes() == path.read_bytes()
-    assert send()[0] == "dlperf remote: my.keras is on gpuhost already"
+    assert send()[0] == "dlperf remote: my.npz is on gpuhost already"
     assert len(checked) == 3
     assert all(made["removed"] and made["network_mode"] == "none" for made in engine.made)
     (tmp_path / "own layers.py").write_text("other classes")
     own = plan("optimizers", arguments)
-    assert [line.split()[2] for line in send()] == ["my.keras", "sending", "my.npz"]
+    assert [line.split()[2] for line in send()] == ["my.npz", "my.keras", "sending"]
 
 
 def test_a_volume_that_cannot_be_written_is_said(arguments: dict[str, str], tmp_path: Path) -> None:
