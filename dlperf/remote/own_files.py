@@ -53,22 +53,6 @@ class OwnFile:
         return f"{self.before}{folder}/{self.digest}/{self.name}"
 
 
-def check(parameters: Parameters) -> None:
-    """Verify that the files that parameters name are on this machine, reading none to its end.
-
-    Raises:
-        BadInput: If one is not there, or is of another kind.
-    """
-    for name in _named(parameters):
-        value = getattr(parameters, name)
-        if data.kind(value):
-            user_data.existing(value)
-        elif name == "custom":
-            reference.module_file(value)
-        else:
-            reference.kind(ModelReference(name, value))
-
-
 def plan(entry_point: str, arguments: Mapping[str, str]) -> list[OwnFile]:
     """Return what the arguments of an entry point name of this machine.
 
@@ -80,7 +64,10 @@ def plan(entry_point: str, arguments: Mapping[str, str]) -> list[OwnFile]:
         BadInput: If a file is not there or cannot be read.
     """
     parameters = parse(entry_points.load(entry_point).parameters, arguments).trials[0]
-    return [_own_file(name, getattr(parameters, name), path) for name, path in _named(parameters).items()]
+    named = _named(parameters)
+    for name in named:  # all of them, before one is read to its end
+        _refuse_missing(name, getattr(parameters, name))
+    return [_own_file(name, getattr(parameters, name), path) for name, path in named.items()]
 
 
 def folder_for(volume: str) -> str:
@@ -141,6 +128,15 @@ def _named(parameters: Parameters) -> dict[str, str]:
     """Return the paths that parameters name, by parameter, without those that only the host has, in its data."""
     described = {each.name: each.path_in(getattr(parameters, each.name)) for each in describe(type(parameters))}
     return {name: path for name, path in described.items() if path and not _is_of_host(path)}
+
+
+def _refuse_missing(parameter: str, value: str) -> None:
+    if data.kind(value):
+        user_data.existing(value)
+    elif parameter == "custom":
+        reference.module_file(value)
+    else:
+        reference.kind(ModelReference(parameter, value))
 
 
 def _is_of_host(path: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -55,11 +56,12 @@ def show(problem: Problem[P], trials: Sequence[P]) -> None:
     show_table(f"{problem.name}: nothing is run", pd.DataFrame(table))
     stops_early = any(getattr(trial, "patience", 0) for trial in trials)
     about = "at most" if stops_early else "about"
-    said = [f"{len(trials)} trial{'' if len(trials) == 1 else 's'}, {about} {sum(plan.hours):,.2f} hours on this CPU, "]
-    said.append(plan.judged)
+    total = sum(plan.hours)
+    hours = "no hours known" if math.isnan(total) else f"{about} {total:,.2f} hours on this CPU"
+    said = [f"{len(trials)} trial{'' if len(trials) == 1 else 's'}, {hours}, {plan.judged}"]
     processes = getattr(asked, "processes", 1)
-    if processes > 1 and len(trials) > 1:
-        together = max(sum(plan.hours) / processes, *plan.hours)
+    if processes > 1 and len(trials) > 1 and not math.isnan(total):
+        together = max(total / processes, *plan.hours)
         said.append(f"; with processes={processes} at best {together:,.2f} hours")
     if plan.memory_mb:
         said.append(f"; up to {plan.memory_mb:,.0f} MB of memory")

@@ -113,6 +113,13 @@ def test_without_time_or_after_a_failure_it_is_judged(monkeypatch: pytest.Monkey
         assert plan.hours == dry_run.quick_plan(problem, trials).hours or all(hours > 0 for hours in plan.hours)
 
 
+def test_a_model_of_ones_own_that_is_not_measured_has_no_hours(capsys: pytest.CaptureFixture[str]) -> None:
+    own = {"model": "keras:x.keras", "protocol": "corrected", "m": "0,2", "processes": "2", "measure": "false"}
+    dry_run.show(*sweep("cutout", dataset="digits", **own))
+    said = "2 trials, no hours known, which a model of your own has to be measured for; nothing is run"
+    assert said in " ".join(capsys.readouterr().out.split())
+
+
 @pytest.mark.slow
 def test_a_plan_is_measured_in_a_process_that_leaves_nothing(bare_desk: Desk) -> None:
     arguments = ["--dataset", "digits", "--optimizer", "adam", "--epochs", "3", "--dry_run", "true"]
