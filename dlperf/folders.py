@@ -8,6 +8,7 @@ import socket
 import sys
 import tempfile
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import platformdirs
 
@@ -58,6 +59,14 @@ def state_folder(asked_for: str = "") -> Path:
     """Return the folder of states and journals: the one that is asked for, else DLPERF_STATE_DIR, else the cache's."""
     default = Path(platformdirs.user_cache_dir("dlperf")) / "state"
     return Path(asked_for or os.environ.get("DLPERF_STATE_DIR") or default).expanduser()
+
+
+def local_folder(location: str) -> Path | None:
+    """Return the folder that a path or a `file:` address names; None for an address that leads elsewhere."""
+    parts = urlsplit(location)
+    if parts.scheme not in ("", "file"):
+        return None
+    return Path(unquote(parts.path) if parts.scheme else location)
 
 
 def make_lasting(folder: Path) -> None:

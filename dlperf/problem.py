@@ -34,6 +34,9 @@ class TrackedParameters(Parameters):
     wide: bool = parameter(
         False, operational=True, help="print all columns of tables, not those alone that answer a question and fit"
     )
+    open: bool = parameter(
+        False, operational=True, help="open the page that ends a sweep, or the demo, in the browser of this desktop"
+    )
 
 
 class Deferred(Mapping[str, T]):

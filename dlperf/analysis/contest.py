@@ -82,10 +82,10 @@ class Contest:
             return self._order(first, self.rivals[1])
         listed = ", ".join(f"{rival.name} {self._with_unit(cell(rival.mean.mean))}" for rival in self.rivals)
         if self.pairs < FEWEST:
-            be = "is" if self.pairs == 1 else "are"
+            be = "is" if self.pairs < 2 else "are"
             return (
-                f"Not shown: the {self.what} was {listed}; there {be} {self.pairs} of the {FEWEST} {drawn} that can "
-                f"tell."
+                f"Not shown: the {self.what} was {listed}; to tell takes {FEWEST} {drawn}, and there {be} "
+                f"{self.pairs or 'none'}."
             )
         level = [rival for rival in self.rivals[1:] if rival.p > LEVEL]
         seen = max((r.behind.detectable for r in level if r.behind and r.behind.n), default=float("nan"))

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from dlperf.analysis import wording
 from dlperf.analysis.inference import (
     FEWEST,
     LEVEL,
@@ -139,7 +140,7 @@ def _bound(
     if claim.arithmetic:
         return replace(found, outcome=SUPPORTED if low <= mean.mean <= high else CONTRADICTED)
     if 1 < mean.n < FEWEST and mean.sd == 0:
-        return replace(found, outcome=NOT_SHOWN, says=f"{says}; {_seeds(mean.n)}, all alike, show no spread")
+        return replace(found, outcome=NOT_SHOWN, says=f"{says}; {wording.seeds(mean.n)}, all alike, show no spread")
     if mean.n > mean.blocks:
         # A further run may be on any of the machines: where they differ, that is no less a part of how far runs vary.
         half = max(prediction_half_width(mean.n, m.sd, m.blocks) for m in (mean, apart))
@@ -235,7 +236,7 @@ def _trend(rule: Trend, claim: Claim, trials: Trials, values: Mapping[str, float
         kinds = _means(trials, values, *_telling_apart(trials, quantity))
         points = [float(kind[0]) for kind in kinds], list(kinds.values())
         effect = curvature_effect(*points) if rule.levels_off_with else slope_effect(*points)
-        over, of = f"{effect.n} networks", "networks"
+        over = f"{effect.n} networks"
     else:
         slopes = []
         for own in _of_seeds(trials).values():
@@ -244,9 +245,9 @@ def _trend(rule: Trend, claim: Claim, trials: Trials, values: Mapping[str, float
                 slopes.append(float(np.polyfit([steps[kind[0]] for kind in means], list(means.values()), 1)[0]))
         if not slopes:
             return Finding(f"no random seed has three values of {quantity}")
-        effect, over, of = mean_effect(slopes), f"steps of {quantity}, {_seeds(len(slopes))}", "random seeds"
+        effect, over = mean_effect(slopes), f"steps of {quantity}, {wording.seeds(len(slopes))}"
     what = "curvature" if rule.levels_off_with else "slope"
-    return _directed(effect, sign, f"{what} {cell(effect.value)} over {over}", of)
+    return _directed(effect, sign, f"{what} {cell(effect.value)} over {over}")
 
 
 def _paired(rule: Paired, claim: Claim, trials: Trials, values: Mapping[str, float]) -> Finding:
@@ -260,9 +261,9 @@ def _paired(rule: Paired, claim: Claim, trials: Trials, values: Mapping[str, flo
     names = (rule.for_every,) if rule.for_every else ()
     if claim.over == "networks":
         one, other = (_means(each, values, *names) for each in sides)
-        pairs, what = [(one[kind], other[kind]) for kind in one if kind in other], "pairs of networks"
+        pairs, what = [(one[kind], other[kind]) for kind in one if kind in other], "pair of networks"
     else:
-        pairs, what = _pairs_of_seeds(sides, values, names), "random seeds"
+        pairs, what = _pairs_of_seeds(sides, values, names), "random seed"
     if not pairs:
         return Finding(f"needs trials with {_named(side)} and with {_named(rule.than)}")
     if claim.arithmetic:
@@ -274,18 +275,18 @@ def _paired(rule: Paired, claim: Claim, trials: Trials, values: Mapping[str, flo
         value, low, high = (math.exp(end + by) for end in (effect.value, effect.low, effect.high))
         shown = replace(effect, value=value, low=low, high=high)
         beside = f" against {cell(math.exp(by))}" if by else ""
-        return _directed(effect, sign, f"{cell(shown.value)} times{beside}, {effect.n} {what}", what, shown)
+        return _directed(effect, sign, f"{cell(shown.value)} times{beside}, {wording.seeds(effect.n, what)}", shown)
     effect = mean_effect([a - b for a, b in pairs])
-    return _directed(effect, sign, f"difference {cell(effect.value)}, {effect.n} {what}", what)
+    return _directed(effect, sign, f"difference {cell(effect.value)}, {wording.seeds(effect.n, what)}")
 
 
-def _directed(effect: Effect, sign: int, says: str, of: str, shown: Effect | None = None) -> Finding:
+def _directed(effect: Effect, sign: int, says: str, shown: Effect | None = None) -> Finding:
     """A finding of a test whose effect is claimed to have a sign; `shown` is the effect where that is a logarithm."""
     seen = f"{cell(math.exp(effect.detectable))} times" if shown else cell(effect.detectable)
     shown = shown or effect
     found = Finding(says, NOT_SHOWN, shown.value, shown.low, shown.high, effect.n, detectable=seen)
     if effect.n < FEWEST:
-        return replace(found, says=f"{says}; {_too_few(effect.n, of)}")
+        return replace(found, says=f"{says}, and fewer than {FEWEST} show nothing")
     return replace(found, p=effect.p, claimed=sign * effect.value > 0)
 
 
@@ -304,12 +305,8 @@ def _share(value: float, reference: float) -> str:
     return f" ({difference / reference:+.1%})" if reference and difference else ""
 
 
-def _too_few(n: int, of: str = "random seeds") -> str:
-    return f"{n} {of}, and fewer than {FEWEST} show nothing"
-
-
-def _seeds(n: int) -> str:
-    return f"{n} random seed{'' if n == 1 else 's'}"
+def _too_few(n: int) -> str:
+    return f"{wording.seeds(n)}, and fewer than {FEWEST} show nothing"
 
 
 def _of_seeds(trials: Trials) -> dict[Any, list[Any]]:

@@ -33,7 +33,7 @@ class CompareParameters(Parameters):
         (5, 10, 20, 40), ge=1, le=100_000, unit="epochs", grid=True, help="patience that the audit of stopping replays"
     )
     wide: bool = parameter(False, help="print all columns of tables, not those alone that answer a question and fit")
-    open: bool = parameter(False, help="open the report in the browser of this desktop")
+    open: bool = parameter(False, help="open the page in the browser of this desktop")
     output: str = parameter("", help="folder for tables, figures and report, besides the run's artifacts")
     tracking_uri: str = parameter("", help="tracking server to query; MLFLOW_TRACKING_URI's unless given")
     archive: str = parameter(

@@ -25,9 +25,10 @@ from dlperf.errors import BadInput, NothingFound
 from dlperf.folders import page_folder, writable_folder
 from dlperf.page import html
 from dlperf.page.chapter import Chapter
+from dlperf.page.note import note
 from dlperf.parameters import Arguments, parse, sweep_texts
 from dlperf.problem import Comparison
-from dlperf.terminal.where import open_page, say_where
+from dlperf.terminal.where import PAGE, place_of_page, say_page, say_where
 from dlperf.tracking import query
 from dlperf.tracking.archived import ArchivedRuns
 from dlperf.tracking.reference import reference_trials
@@ -57,7 +58,6 @@ def start(comparison: Comparison, raw: Mapping[str, str]) -> int:
     arguments = parse(CompareParameters, raw)
     asked, first = arguments.trials, arguments.trials[0]
     output = writable_folder("output", Path(first.output).expanduser().absolute()) if first.output else None
-    page = (output or page_folder()) / "report.html"
     with ExitStack() as stack:
         archives = [archive_folder.opened("archive", name) for name in names_in(first.archive)]
         source = stack.enter_context(opened(first.tracking_uri, upgrade=first.upgrade, may_be_new=bool(archives)))
@@ -81,21 +81,23 @@ def start(comparison: Comparison, raw: Mapping[str, str]) -> int:
         pages = files.write(folder, sections, figures=first.curves)
         links = source.uri if source.uri.startswith("http") else ""
         markdown.write(folder / "report.md", sections, pages, links)
-        html.write(folder / "report.html", sections, links=links, figures=first.curves)
+        html.write(folder / PAGE, sections, by="stored runs", links=links, figures=first.curves)
+        kept = output
         if output:
             shutil.copytree(folder, output, dirs_exist_ok=True)
         elif first.open:
-            page.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(folder / page.name, page)
+            kept = page_folder()
+            kept.mkdir(parents=True, exist_ok=True)
+            shutil.copy(folder / PAGE, kept)
         show(sections, curves=first.curves, wide=first.wide)
         if run:
             _log(run, sections, folder)
     if run and logs_to:
         say_where(logs_to.uri, run.experiment_id, run.id)
-    if output or first.open:
-        print(f"report: {page}")
-    if first.open:
-        open_page(page)
+    if kept:
+        say_page(str(kept / PAGE), opens=first.open)
+    elif run and logs_to:
+        say_page(place_of_page(logs_to.uri, run.experiment_id, run.id, run.artifacts_at), opens=False)
     return 0
 
 
@@ -183,6 +185,7 @@ def _nothing(
 
 def _log(run: Run, sections: Sequence[Chapter], folder: Path) -> None:
     run.files(folder)
+    run.describe(note(sections))
     totals = counted(verdict for compared in sections for verdict in compared.verdicts)
     counts = {f"claims_{name.replace(' ', '_')}": float(count) for name, count in totals.items()}
     trials = float(sum(len(compared.trials) for compared in sections))

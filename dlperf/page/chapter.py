@@ -67,11 +67,13 @@ class Answered:
         question: The question.
         answer: What the trials say; None where none is about it.
         verdicts: On the claims about it, those that something decided first.
+        reference: What the trials that come with dlperf say, where that is something else.
     """
 
     question: Question
     answer: Answer | None
     verdicts: list[Verdict]
+    reference: Answer | None = None
 
 
 @dataclass
@@ -146,11 +148,16 @@ def chapter(
     if of_reference:
         made.reference = problem.summarize(of_reference[0].trials)
     deciding = sorted_out[0].trials if trials else []
-    made.answers = _answers(problem, deciding, made.verdicts)
+    made.answers = _answers(problem, deciding, made.verdicts, of_reference[0].trials if of_reference else [])
     return made
 
 
-def _answers(problem: Problem[Any], trials: Sequence[StoredTrial[Any]], judged: Sequence[Verdict]) -> list[Answered]:
+def _answers(
+    problem: Problem[Any],
+    trials: Sequence[StoredTrial[Any]],
+    judged: Sequence[Verdict],
+    reference: Sequence[StoredTrial[Any]],
+) -> list[Answered]:
     questions = problem.questions()
     about: dict[str, list[Verdict]] = {question.name: [] for question in questions}
     for verdict in judged:
@@ -158,7 +165,12 @@ def _answers(problem: Problem[Any], trials: Sequence[StoredTrial[Any]], judged: 
             about[name].append(verdict)
     for own in about.values():
         own.sort(key=lambda verdict: OUTCOMES.index(verdict.verdict))
-    return [Answered(question, question.answer(trials), about[question.name]) for question in questions]
+    answered = [Answered(question, question.answer(trials), about[question.name]) for question in questions]
+    for each in answered if reference else []:
+        beside = each.question.answer(reference)
+        if beside and not (each.answer and each.answer.sentence == beside.sentence):
+            each.reference = beside
+    return answered
 
 
 def _question_about(claim: str, questions: Sequence[Question]) -> str:

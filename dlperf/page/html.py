@@ -14,6 +14,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from dlperf import __version__, tables
+from dlperf.analysis.wording import seeds
 from dlperf.claims.rules import CONTRADICTED, SUPPORTED
 from dlperf.claims.verdicts import Verdict, counted, in_words, verdict_table
 from dlperf.page.chapter import Answered, Chapter, measured_ones
@@ -60,10 +61,12 @@ class _Part:
     anchor: str
     asks: str
     sentence: str
+    reference: str
     command: str
     figures: list[Shown]
     explanation: Markup
     numbers: pd.DataFrame | None
+    reference_numbers: pd.DataFrame | None
     claims: pd.DataFrame | None
     unmeasured: pd.DataFrame | None
     counts: str
@@ -76,8 +79,9 @@ class _Problem:
     name: str
     title: str
     trials: int
+    has_reference: bool
     left_out: Sequence[str]
-    findings: list[tuple[str, str, str]]
+    findings: list[_Part]
     counts: dict[str, int]
     counted: str
     parts: list[_Part]
@@ -86,12 +90,13 @@ class _Problem:
     runs: list[tuple[str, str, str]] = field(default_factory=list)
 
 
-def write(path: Path, chapters: Sequence[Chapter], *, links: str = "", figures: bool = True) -> None:
+def write(path: Path, chapters: Sequence[Chapter], *, by: str, links: str = "", figures: bool = True) -> None:
     """Write the page.
 
     Args:
         path: The file.
         chapters: The problems.
+        by: What answers the questions of the assignment, as the end of that sentence.
         links: The tracking server's address, which runs are linked to; "" where it has no pages.
         figures: Draw figures, and make the tables that read curves.
     """
@@ -99,22 +104,27 @@ def write(path: Path, chapters: Sequence[Chapter], *, links: str = "", figures: 
     light, dark = palette_css()
     judged = [verdict for chapter in chapters for verdict in chapter.verdicts]
     text = _environment().get_template("page.html.j2").render(
-        problems=problems, counted=_in_words(judged), light=Markup(light), dark=Markup(dark), version=__version__
+        problems=problems, by=by, counted=_in_words(judged), light=Markup(light), dark=Markup(dark), version=__version__
     )  # fmt: skip
     path.write_text(text, encoding="utf-8")
 
 
 def _problem(chapter: Chapter, links: str, *, figures: bool) -> _Problem:
     name = chapter.problem.name
-    drawn: set[str] = set()
+    drawn: set[tuple[str, str]] = set()
     parts = [_part(chapter, answered, drawn, figures=figures) for answered in chapter.answers]
-    parts = [part for part in parts if part.sentence or part.claims is not None or part.unmeasured is not None]
+    parts = [
+        part
+        for part in parts
+        if part.sentence or part.reference or part.claims is not None or part.unmeasured is not None
+    ]
     return _Problem(
         name=name,
         title=chapter.problem.summary,
         trials=len(chapter.trials),
+        has_reference=chapter.reference is not None,
         left_out=chapter.left_out,
-        findings=[(part.anchor, part.asks, part.sentence) for part in parts if part.sentence],
+        findings=[part for part in parts if part.sentence or part.reference],
         counts=counted(chapter.verdicts),
         counted=_in_words(chapter.verdicts),
         parts=parts,
@@ -124,36 +134,37 @@ def _problem(chapter: Chapter, links: str, *, figures: bool) -> _Problem:
     )
 
 
-def _part(chapter: Chapter, answered: Answered, drawn: set[str], *, figures: bool) -> _Part:
-    question, answer = answered.question, answered.answer
+def _part(chapter: Chapter, answered: Answered, drawn: set[tuple[str, str]], *, figures: bool) -> _Part:
+    question, answer, reference = answered.question, answered.answer, answered.reference
     measured = measured_ones(answered.verdicts)
     rest = [verdict for verdict in answered.verdicts if verdict not in measured]
     shown: list[Shown] = []
-    if figures and answer:
+    if figures and (answer or reference):
         for name in question.figures:
-            if name in drawn:
-                continue
-            drawn.add(name)
-            shown += _figures(chapter, name)
+            shown += _figures(chapter, name, drawn, here=bool(answer))
     return _Part(
         anchor=question.name.replace("/", "-"),
         asks=question.asks,
         sentence=answer.sentence if answer else "",
+        reference=reference.sentence if reference else "",
         command=answer.command if answer else "",
         figures=shown,
         explanation=explanation(question.name),
         numbers=answer.table if answer else None,
+        reference_numbers=reference.table if reference else None,
         claims=_claims(measured) if measured else None,
         unmeasured=_unmeasured(rest) if rest else None,
         counts=_in_words(answered.verdicts),
     )
 
 
-def _figures(chapter: Chapter, name: str) -> list[Shown]:
-    """Draw a figure of the deciding setting, with the reference's beside it."""
-    summaries = [("here", chapter.settings[0].summary)]
+def _figures(chapter: Chapter, name: str, drawn: set[tuple[str, str]], *, here: bool) -> list[Shown]:
+    """Draw a figure, unless it is drawn: with `here` the deciding setting's, and the reference's beside it."""
+    summaries = {"here": chapter.settings[0].summary} if here else {}
     if chapter.reference:
-        summaries.append(("reference", chapter.reference))
+        summaries["reference"] = chapter.reference
+    new = {whose: of for whose, of in summaries.items() if name in of.figures and (whose, name) not in drawn}
+    drawn.update((whose, name) for whose in new)
     return [
         _shown(
             summary,
@@ -161,8 +172,7 @@ def _figures(chapter: Chapter, name: str) -> list[Shown]:
             f"{name.replace('_', ' ')}, {whose}" if chapter.reference else name.replace("_", " "),
             f"{chapter.problem.name}-{whose}",
         )
-        for whose, summary in summaries
-        if name in summary.figures
+        for whose, summary in new.items()
     ]
 
 
@@ -172,11 +182,11 @@ def _shown(summary: Summary, name: str, caption: str, prefix: str) -> Shown:
     return Shown(caption, Markup(svg(figure, f"{prefix}-{name}")), is_wide=width > _WIDE * height)
 
 
-def _setting(chapter: Chapter, place: int, drawn: set[str], *, figures: bool) -> dict[str, Any]:
+def _setting(chapter: Chapter, place: int, drawn: set[tuple[str, str]], *, figures: bool) -> dict[str, Any]:
     """Everything else that there is of a setting."""
     section = chapter.settings[place]
     number = section.setting.number
-    names = [name for name in section.summary.figures if figures and (place or name not in drawn)]
+    names = [name for name in section.summary.figures if figures and (place or ("here", name) not in drawn)]
     return {
         "number": number,
         "facts": section.facts,
@@ -224,6 +234,7 @@ def _environment() -> jinja2.Environment:
     )
     environment.filters |= {
         "table": _table,
+        "of": seeds,
         "words": lambda name: str(name).replace("_", " "),
         "long": lambda frame: len(frame) > tables.READABLE_ROWS,
     }

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from dlperf import entry_points, environment
 from dlperf.page.chapter import Chapter
+from dlperf.page.note import note
 from dlperf.parameters import texts
 from dlperf.problem import Demo
 from dlperf.runner import page, trial_run
@@ -15,6 +16,8 @@ from dlperf.runner.sweep import raise_failures, report_failure
 from dlperf.tracking.run import Run
 from dlperf.tracking.store import Store
 from dlperf.tracking.system_metrics import monitored
+
+_BY = "a demonstration: trials of seconds on small images and networks, which settle nothing"
 
 
 def run_demo(store: Store, run: Run, demo: Demo, raw: Mapping[str, str]) -> None:
@@ -42,5 +45,6 @@ def run_demo(store: Store, run: Run, demo: Demo, raw: Mapping[str, str]) -> None
                 chapters.append(page.of(problem, trials))
             except Exception as error:
                 failures[name] = report_failure(name, error)
-        page.log(run, store, chapters)
+        page.log(run, store, chapters, _BY)
+        run.describe(note(chapters))
         raise_failures(failures, len(demo.problems))

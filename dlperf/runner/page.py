@@ -10,6 +10,7 @@ from typing import Any
 from dlperf.page import html
 from dlperf.page.chapter import Chapter, chapter
 from dlperf.problem import Problem
+from dlperf.terminal.where import PAGE
 from dlperf.tracking.reference import reference_trials
 from dlperf.tracking.run import Run
 from dlperf.tracking.store import Store
@@ -21,10 +22,10 @@ def of(problem: Problem[Any], trials: Sequence[StoredTrial[Any]]) -> Chapter:
     return chapter(problem, trials, reference=reference_trials(problem.name))
 
 
-def log(run: Run, store: Store, chapters: Sequence[Chapter]) -> None:
-    """Log report.html of a run."""
+def log(run: Run, store: Store, chapters: Sequence[Chapter], by: str) -> None:
+    """Log the page of a run; `by` says what answers the questions."""
     with tempfile.TemporaryDirectory(prefix="dlperf-page-") as folder:
-        html.write(Path(folder) / "report.html", chapters, links=store.uri if store.uri.startswith("http") else "")
+        html.write(Path(folder) / PAGE, chapters, by=by, links=store.uri if store.uri.startswith("http") else "")
         run.files(Path(folder))
 
 

@@ -47,6 +47,7 @@ def run_problem(store: Store, run: Run, problem: Problem[P], raw: Mapping[str, s
     arguments = read_arguments(run, problem, raw)
     if arguments is None:
         return None
+    store.offer_view(problem)
     first, wide = arguments.trials[0], getattr(arguments.trials[0], "wide", False)
     trial_run.keep_journal(store, run, problem.name, first)
     if was_started(run) and run.has_finished_meanwhile():

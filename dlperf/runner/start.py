@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dlperf.errors import BadInput
+from dlperf.errors import BadInput, EnvironmentMissing, TrialFailed
 from dlperf.parameters import P, parse
 from dlperf.problem import Demo, Problem
 from dlperf.runner import dry_run, memory, trial_run
 from dlperf.runner.demo import run_demo
 from dlperf.runner.problem_run import run_problem
 from dlperf.runner.resume import is_finished, keep_onednn, original_arguments, was_started
-from dlperf.terminal.where import say_where
-from dlperf.tracking import system_metrics
+from dlperf.terminal.where import PAGE, place_of_page, say_page, say_where
+from dlperf.tracking import system_metrics, view
+from dlperf.tracking.run import Run
 from dlperf.tracking.server import tracking_errors
 from dlperf.tracking.store import Store
 
@@ -50,17 +52,36 @@ def start(problem: Problem[Any] | Demo, raw: Mapping[str, str]) -> int:
     store = Store(entry_point=problem.name)
     asked_for: Any = parse(problem.parameters, raw).trials[0]
     store.patience = asked_for.finish_seconds
-    with store.sender.finishing(asked_for.finish_seconds), tracking_errors(store.uri):
-        # Which sends what they still had to say: before a run is read.
-        for stale in store.end_stale_runs():
-            print(f"dlperf: {memory.of_a_stale_run(stale)}", file=sys.stderr)
-        run = store.adopted() or store.create(problem.name)
-        if isinstance(problem, Demo):
-            run_demo(store, run, problem, raw)
-        else:
-            run_problem(store, run, problem, raw)
-    say_where(store.uri, store.experiment_id, run.id)
+    run: Run | None = None
+    try:
+        with store.sender.finishing(asked_for.finish_seconds), tracking_errors(store.uri):
+            # Which sends what they still had to say: before a run is read.
+            for stale in store.end_stale_runs():
+                print(f"dlperf: {memory.of_a_stale_run(stale)}", file=sys.stderr)
+            run = store.adopted() or store.create(problem.name)
+            if isinstance(problem, Demo):
+                run_demo(store, run, problem, raw)
+            else:
+                run_problem(store, run, problem, raw)
+    except TrialFailed:  # the other trials have a page
+        with contextlib.suppress(EnvironmentMissing):
+            if run:
+                _say_where(store, run, problem, opens=asked_for.open)
+        raise
+    assert run
+    _say_where(store, run, problem, opens=asked_for.open)
     return 0
+
+
+def _say_where(store: Store, run: Run, problem: Problem[Any] | Demo, *, opens: bool) -> None:
+    """Say where the run is and, where it has one, its page."""
+    say_where(store.uri, run.experiment_id, run.id, view.key(problem.name) if isinstance(problem, Problem) else "")
+    with tracking_errors(store.uri):
+        has_page = run.has_artifact(PAGE)
+    if has_page:
+        say_page(place_of_page(store.uri, run.experiment_id, run.id, run.artifacts_at), opens=opens)
+    elif opens:
+        print("dlperf: open=true: only a sweep, the demo and `dlperf compare` make a page", file=sys.stderr)
 
 
 def _unfinished(problem: Problem[P], trials: Sequence[P], raw: Mapping[str, str]) -> Sequence[P]:

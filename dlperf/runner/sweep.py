@@ -21,6 +21,7 @@ from dlperf.problem import Problem, Summary
 from dlperf.runner import page, trial_run
 from dlperf.runner.memory import advised
 from dlperf.runner.resume import identity_tags, is_finished
+from dlperf.tracking import view
 from dlperf.tracking.query import said_trial
 from dlperf.tracking.run import PARENT, Run
 from dlperf.tracking.server import tracking_errors
@@ -60,10 +61,10 @@ def run_sweep(
         raise_failures(failures, sweep.total)
     summary = problem.summarize(stored)
     chapter = page.of(problem, stored)
-    parent.summary(summary, in_words(chapter.verdicts))
+    parent.summary(summary, in_words(chapter.verdicts), view.key(problem.name))
     parent.table("claims", verdict_table(chapter.verdicts))
     if PARENT not in parent.tags:  # the demo has a page of its own
-        page.log(parent, store, [chapter])
+        page.log(parent, store, [chapter], "the trials of a sweep")
     for run_id, metrics in summary.trial_metrics.items():
         parent.compared(run_id, metrics)
     wall = sum(trial.metrics["wall_seconds"] for trial in stored)

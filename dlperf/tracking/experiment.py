@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 import mlflow
 
 from dlperf.errors import BadInput, EnvironmentMissing, one_line, without_logins
+from dlperf.folders import local_folder
 from dlperf.tracking.database_file import why_no_new_file
 
 _DEFAULT_ID = "0"
@@ -74,11 +73,8 @@ def check_artifacts(location: str, name: str) -> None:
     Raises:
         EnvironmentMissing: If they cannot.
     """
-    parts = urlsplit(location)
-    if parts.scheme not in ("", "file"):
-        return
-    folder = Path(unquote(parts.path) if parts.scheme else location)
-    if complaint := why_no_new_file(folder):
+    folder = local_folder(location)
+    if folder and (complaint := why_no_new_file(folder)):
         raise EnvironmentMissing(
             f"{complaint}, and the artifacts of {name} go to {folder}: make it writable, or name another experiment in "
             "MLFLOW_EXPERIMENT_NAME: a new one keeps its artifacts in mlruns of the folder that you start in"

@@ -101,6 +101,15 @@ class Run:
         return str(self._run.info.experiment_id)
 
     @property
+    def artifacts_at(self) -> str:
+        """Where its artifacts lie, as MLflow says it."""
+        return str(self._run.info.artifact_uri)
+
+    def has_artifact(self, name: str) -> bool:
+        """Whether the server has a file of this name, in no folder, among its artifacts."""
+        return any(file.path == name for file in self._client.list_artifacts(self.id))
+
+    @property
     def owned_by_another(self) -> bool:
         """Whether another process of this machine is running it."""
         owner = self.tags.get("dlperf.process", "")
@@ -121,7 +130,7 @@ class Run:
 
     def environment(self) -> dict[str, Any]:
         """Return what it said last of what it runs on (environment.json); empty if it has not come so far."""
-        if not any(file.path == artifacts.ENVIRONMENT for file in self._client.list_artifacts(self.id)):
+        if not self.has_artifact(artifacts.ENVIRONMENT):
             return {}
         with tempfile.TemporaryDirectory(prefix="dlperf-") as folder:
             return artifacts.read_environment(self._client.download_artifacts(self.id, artifacts.ENVIRONMENT, folder))
@@ -271,21 +280,28 @@ class Run:
         """Log what a sweep's comparison says of one of its trials, which has ended, as a metric of that."""
         self._say("metrics", [[key, value, now(), 0] for key, value in metrics.items()], run_id)
 
-    def summary(self, summary: Summary, verdicts: str = "") -> None:
+    def summary(self, summary: Summary, verdicts: str = "", view: str = "") -> None:
         """Log tables and figures, and describe the run by what a start prints first.
 
         Args:
             summary: The tables and figures.
             verdicts: What the trials say of the claims, in words.
+            view: The view of its experiment that shows trials like its own, which the description links to.
         """
         with self.artifacts():
             for name, table in summary.all_tables().items():
                 self.table(name, table)
             for name, figure in summary.figures.items():
                 self.figure(name, figure)
-        self.set_tags({"mlflow.note.content": self._description(summary, verdicts)})
+        self.describe(self._description(summary, verdicts, view))
 
-    def _description(self, summary: Summary, verdicts: str) -> str:
+    def describe(self, markdown: str) -> None:
+        """Let MLflow's UI show a text on the run's page; whole lines of it, where it is too long for a tag."""
+        if len(markdown) > _TAG_CHARACTERS:
+            markdown = markdown[:_TAG_CHARACTERS].rpartition("\n")[0]
+        self.set_tags({"mlflow.note.content": markdown})
+
+    def _description(self, summary: Summary, verdicts: str, view: str) -> str:
         """Return the sentence, the verdicts, the table, and the first figure as MLflow's UI serves it, in Markdown."""
         name, table = next(iter(summary.shown_tables().items()))
         columns = [column for column in summary.columns.get(name, table.columns) if column in table]
@@ -294,9 +310,11 @@ class Run:
         picture = f"![{figure}](get-artifact?path=plots/{figure}.png&run_uuid={self.id})" if figure else ""
         # First what is read without a click: the UI folds all but some lines.
         said = f"{summary.sentences.get(name, '')} {f'Claims: {verdicts}.' if verdicts else ''}"
-        around = [said, picture]
+        address = f"#/experiments/{self.experiment_id}/runs?viewStateShareKey={view}"
+        link = f"[Its trials as a table]({address})" if view else ""
+        around = [said, link, picture]
         room = _TAG_CHARACTERS - sum(map(len, around))
-        parts = [around[0], shown if len(shown) <= room else f"The table is tables/{name}.md.", *around[1:]]
+        parts = [said, link, shown if len(shown) <= room else f"The table is tables/{name}.md.", picture]
         return "\n\n".join(part.strip() for part in parts if part)
 
     def table(self, name: str, table: pd.DataFrame) -> None:

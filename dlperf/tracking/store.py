@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -18,7 +19,7 @@ from dlperf.folders import state_folder
 from dlperf.interruption import signals_deferred
 from dlperf.parameters import P
 from dlperf.problem import Problem
-from dlperf.tracking import query, schema
+from dlperf.tracking import query, schema, view
 from dlperf.tracking.experiment import check_active, check_artifacts, experiment_of_environment, own_experiment
 from dlperf.tracking.journal import JournalHeld, journals
 from dlperf.tracking.owner import ended_for_memory, is_gone, this_process
@@ -107,6 +108,13 @@ class Store:
         if _KIND not in self._current_experiment().tags:
             self.client.set_experiment_tag(self.experiment_id, _KIND, "custom_model_development")
             self._experiment = self.client.get_experiment(self.experiment_id)
+
+    def offer_view(self, problem: Problem[Any]) -> None:
+        """Let the UI have a view of the problem's trials, unless the experiment has one: users may have changed it."""
+        tag = view.tag(problem.name)
+        if tag not in self._current_experiment().tags:
+            with contextlib.suppress(mlflow.MlflowException):  # no reason not to run
+                self.client.set_experiment_tag(self.experiment_id, tag, view.view(problem))
 
     def adopted(self) -> Run | None:
         """Return the run that `mlflow run` made for this program (MLFLOW_RUN_ID), or None, and work in its experiment.

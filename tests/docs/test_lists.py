@@ -111,7 +111,7 @@ def test_parameters_and_their_defaults(name: str) -> None:
 def test_shared_parameters_are_those_of_the_problems_that_the_page_names() -> None:
     declared = {name: {each.name for each in describe(entry_points.load_problem(name).parameters)} for name in PROBLEMS}
     training = {"random_seed", "dry_run", "measure", "state_dir"}
-    tracked = {"finish_seconds", "wide"}
+    tracked = {"finish_seconds", "wide", "open"}
     protocol = {"protocol", "threads", "save_model"}
     engine = {"processes", "engine", "cpus_per_trial", "gpus_per_trial"}
     images = {"dataset", "data_dir", "train_examples", "image_size", "skip_broken", "split_seed"}
@@ -149,7 +149,8 @@ def test_the_demos_parameters() -> None:
     names = {parameter.name for parameter in describe(entry_points.load("main").parameters)}
     section = (ROOT / "docs" / "running.md").read_text().partition("## The demo")[2].partition("## ")[0]
     (sentence,) = (part for part in " ".join(section.split()).split(". ") if part.startswith("Its parameters are"))
-    assert {word for word in sentence.split("`") if word in names} == names == {"random_seed", "finish_seconds", "wide"}
+    assert {word for word in sentence.split("`") if word in names} == names
+    assert names == {"random_seed", "finish_seconds", "wide", "open"}
 
 
 def exit_statuses(kind: type[BaseException]) -> Iterator[int]:

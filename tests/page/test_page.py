@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,13 +12,9 @@ from typing import Any
 import pytest
 
 from dlperf.cli import entry_point
+from tests.support.chromium import chromium
 from tests.support.made_trials import log, made
 
-MISSING = [program for program in ("chromium", "chromedriver") if not shutil.which(program)]
-FLAGS = (
-    *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--window-size=1200,900"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-)
 MOST_BYTES = 3_000_000
 
 
@@ -48,21 +43,9 @@ def test_it_is_one_small_file(report: Path) -> None:
 
 @pytest.fixture(scope="module")
 def browser(report: Path) -> Iterator[Any]:
-    if MISSING:
-        pytest.skip(f"needs {' and '.join(MISSING)} on PATH")
-    from selenium import webdriver
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = str(shutil.which("chromium"))
-    for flag in FLAGS:
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options, webdriver.ChromeService(str(shutil.which("chromedriver"))))
-    try:
+    with chromium() as driver:
         driver.get(report.as_uri())
         yield driver
-    finally:
-        driver.quit()
 
 
 @pytest.mark.chromium

@@ -114,7 +114,7 @@ def test_wide_prints_every_column(capsys: pytest.CaptureFixture[str]) -> None:
         assert all(word in header for column in table.columns for word in re.split("[_ ]", str(column))), name
 
 
-def test_a_page_is_opened_where_there_is_a_desktop(
+def test_the_last_line_names_the_page_which_is_opened_where_there_is_a_desktop(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     opened: list[str] = []
@@ -122,13 +122,38 @@ def test_a_page_is_opened_where_there_is_a_desktop(
     monkeypatch.setattr(sys, "platform", "linux")
     for variable in ("DISPLAY", "WAYLAND_DISPLAY"):
         monkeypatch.delenv(variable, raising=False)
-    where.open_page(tmp_path / "report.html")
-    assert opened == []
-    assert "there is no browser on a desktop here" in capsys.readouterr().err
+    page, served = str(tmp_path / "a report.html"), "https://host/#/experiments/1/runs/2/artifacts/report.html"
+    where.say_page(page, opens=True)
+    printed = capsys.readouterr()
+    assert printed.out == f"report: {page}\n"
+    assert "there is no browser on a desktop here" in printed.err
     monkeypatch.setenv("DISPLAY", ":0")
-    where.open_page(tmp_path / "a report.html")
-    assert opened == [f"{tmp_path.as_uri()}/a%20report.html"]
+    where.say_page(page, opens=False)
+    assert opened == []
+    where.say_page(page, opens=True)
+    where.say_page(served, opens=True)
+    assert opened == [f"{tmp_path.as_uri()}/a%20report.html", served]
     assert capsys.readouterr().err == ""
+    where.say_page("s3://bucket/report.html", opens=True)
+    assert len(opened) == 2
+    assert "a browser cannot open s3://bucket/report.html" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("tracking_uri", "artifacts", "place"),
+    [
+        ("sqlite:////folder/mlflow.db", "/folder/mlruns/7/run/artifacts", "/folder/mlruns/7/run/artifacts"),
+        ("sqlite:////folder/mlflow.db", "file:///a%20folder/artifacts", "/a folder/artifacts"),
+        ("http://host:5000", "/shared/7/run/artifacts", "/shared/7/run/artifacts"),
+        *(
+            ("http://user:secret@host:5000", elsewhere, "http://host:5000/#/experiments/7/runs/run/artifacts")
+            for elsewhere in ("mlflow-artifacts:/7/run/artifacts", "s3://bucket/7/run/artifacts")
+        ),
+        ("postgresql://host/db", "s3://bucket/7/run/artifacts", "s3://bucket/7/run/artifacts"),
+    ],
+)
+def test_a_page_is_where_its_reader_can_get_at_it(tracking_uri: str, artifacts: str, place: str) -> None:
+    assert where.place_of_page(tracking_uri, "7", "run", artifacts) == f"{place}/report.html"
 
 
 def test_a_long_table_ends_in_how_much_more_there_is(capsys: pytest.CaptureFixture[str]) -> None:

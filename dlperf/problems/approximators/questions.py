@@ -9,6 +9,7 @@ from statistics import fmean
 import pandas as pd
 
 from dlperf.analysis.contest import Contest, contest, seeds_to_settle
+from dlperf.analysis.wording import seeds
 from dlperf.problem import Answer, Question
 from dlperf.problems.approximators.parameters import ApproximatorsParameters
 from dlperf.trial import StoredTrial
@@ -23,7 +24,7 @@ def questions() -> tuple[Question, ...]:
         Question(
             "approximators/depth",
             "Does depth beat width: at equal units, do more hidden layers have a lower RMSE?",
-            lambda trials: _by_depth(trials, lambda t: t.metrics["test_rmse"], "test RMSE at equal units"),
+            rmse_by_depth,
             figures=("rmse_by_total_units", "rmse_by_num_params"),
             claims=("approximators/*",),
         ),
@@ -37,6 +38,11 @@ def questions() -> tuple[Question, ...]:
             claims=("approximators/faster-*", "approximators/shorter-training-*"),
         ),
     )
+
+
+def rmse_by_depth(trials: Trials) -> Answer | None:
+    """Compare the RMSE of every depth with that of the next shallower one; None where none have equal units."""
+    return _by_depth(trials, lambda t: t.metrics["test_rmse"], "test RMSE at equal units")
 
 
 def _by_depth(trials: Trials, read: Callable[[Trial], float], what: str, unit: str = "") -> Answer | None:
@@ -55,7 +61,8 @@ def _by_depth(trials: Trials, read: Callable[[Trial], float], what: str, unit: s
     if not contests:
         return None
     sentence = " ".join(
-        f"At the {count} totals of units that networks of {_both(result)} have: {result.in_words('totals of units')}"
+        f"At the {seeds(count, 'total of units')} that networks of {_both(result)} share: "
+        f"{result.in_words('totals of units')}"
         for count, result in contests
     )
     settled = all(result.is_decided for _, result in contests)
@@ -68,5 +75,6 @@ def _both(result: Contest) -> str:
 
 
 def _all_networks(trials: Trials) -> str:
-    first, seeds = trials[0].parameters, len({trial.parameters.random_seed for trial in trials})
-    return f"mlflow run . -e approximators -P protocol={first.protocol} -P random_seed={seeds_to_settle(seeds)}"
+    tried = len({trial.parameters.random_seed for trial in trials})
+    protocol = trials[0].parameters.protocol
+    return f"mlflow run . -e approximators -P protocol={protocol} -P random_seed={seeds_to_settle(tried)}"

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from dlperf.problem import Deferred, Summary
-from dlperf.problems.approximators import sentences
+from dlperf.problems.approximators import questions, sentences
 from dlperf.problems.approximators.figures import comparisons, curves
 from dlperf.problems.approximators.parameters import ApproximatorsParameters
 from dlperf.trial import StoredTrial
@@ -34,10 +34,15 @@ def summary(trials: Trials) -> Summary:
     figures = comparisons(networks, first.dataset, with_published=first.notebook)
     curve_tables = Deferred(times)
     said = {
-        "by_total_units": lambda: sentences.of_depth(tables["by_total_units"]),
+        "by_total_units": lambda: _of_depth(trials),
         "time_to_rmse": lambda: sentences.of_times(curve_tables["time_to_rmse"]),
     }
     return Summary(tables, Deferred(figures), curve_tables, shown=tuple(said), sentences=Deferred(said))
+
+
+def _of_depth(trials: Trials) -> str:
+    answer = questions.rmse_by_depth(trials)
+    return answer.sentence if answer else "No networks of different depth have equal units: nothing is said of depth."
 
 
 def network_table(trials: Trials) -> pd.DataFrame:

@@ -127,7 +127,8 @@ def _others(trials: Trials) -> Answer | None:
     verdict = together(ways["verdict"])
     names = ", ".join(t.parameters.subject.removeprefix("keras:") for t in models[:5])
     more = f" and {len(models) - 5} more" if len(models) > 5 else ""
-    return Answer(f"{names}{more}: closed form, Keras's own count and the compiled program: {verdict}.", ways)
+    said = "give the same numbers" if verdict == "agrees" else f"beside each other: {verdict}"
+    return Answer(f"{names}{more}: closed form, Keras's own count and the compiled program {said}.", ways)
 
 
 def _agreement(trials: Trials, subject: str) -> str:

@@ -68,9 +68,10 @@ def _rules(trials: Trials) -> Answer:
     generations = {generation for _, generation in rules}
     of = "TensorFlow 2.3, as in the notebook" if generations == {"notebook"} else "Keras 3"
     return Answer(
-        f"All of them divide the step by a root mean square of past gradients. Adam and Nadam also average the "
-        f"gradient itself, which is momentum; AdaDelta averages its own steps for their units, which is none; RMSProp "
-        f"has neither. The rules here are those of {of}; the table has their hyper-parameters.",
+        f"All of them divide the step of each weight by the root of its past squared gradients: AdaGrad sums these, "
+        f"the others average them. Adam differs from RMSProp by momentum, as it averages the gradient itself too; "
+        f"AdaDelta has none, and scales its step by the average of its own past squared steps. The rules here are "
+        f"those of {of}; the table has their hyper-parameters.",
         rule_table(list(rules) or [(rule, "keras3") for rule in _NAMES]),
     )
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from statistics import median
 from typing import Any
 
+from dlperf.analysis.wording import seeds
 from dlperf.problem import Answer, Question
 from dlperf.problems.scaling import laws
 from dlperf.problems.scaling.parameters import ScalingParameters
@@ -52,11 +53,11 @@ def _throughput(trials: Trials) -> Answer | None:
     sentences = []
     for mode in dict.fromkeys(row["mode"] for row in rows):
         most = max((row for row in rows if row["mode"] == mode), key=lambda row: row["workers"])
-        cost = f", an epoch's cost at {cell(most['cost_ratio'])} times" if most["cost_ratio"] else ""
+        cost = f"; an epoch costs {cell(most['cost_ratio'])} times as much" if most["cost_ratio"] else ""
         sentences.append(
             f"{mode.capitalize()} scaling, {most['workers']} workers: {cell(most['images_per_second'])} images per "
-            f"second, {cell(most['speed_up'])} times one worker's (from {cell(most['lowest'])} to "
-            f"{cell(most['highest'])} in {most['rounds']} rounds, which took turns){cost}."
+            f"second, {cell(most['speed_up'])} times one worker's ({cell(most['lowest'])} to {cell(most['highest'])} "
+            f"over {seeds(most['rounds'], 'round')}){cost}."
         )
     return Answer(" ".join(sentences) + _emulated(trials), _frame(rows))
 
@@ -68,11 +69,12 @@ def _efficiency(trials: Trials) -> Answer | None:
     most = max(rows, key=lambda row: row["workers"])
     ceiling = ""
     if most["of_ceiling"] == most["of_ceiling"]:
-        ceiling = f", which is {cell(most['of_ceiling'])} of what this machine gives to as many that do not communicate"
+        reached = cell(most["of_ceiling"])
+        ceiling = f", which is {reached} of what as many processes reach on this machine that never communicate"
     parts = [
         f"{words} {cell(most[f'{part}_ms'])} ms" for part, words in _PARTS.items() if most[f"{part}_ms"] is not None
     ]
-    lost = f" Of its step of {cell(most['step_ms'])} ms, {', '.join(parts)}." if parts else ""
+    lost = f" A step takes {cell(most['step_ms'])} ms, of which: {', '.join(parts)}." if parts else ""
     return Answer(
         f"{most['workers']} workers ({most['mode']} scaling, {most['strategy']}) have an efficiency of "
         f"{cell(most['efficiency'])}{ceiling}.{lost}{_emulated(trials)}",
