@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import shlex
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -63,8 +65,12 @@ def finish(desk: Desk, entry_point: str, *arguments: str, **environment: str) ->
 
 @pytest.fixture(scope="module")
 def demo(desk: Desk) -> str:
-    """The demo's output."""
-    return finish(desk, "main", "--random_seed", "1")
+    """The demo's output; a browser that takes note of what it is to open stands beside."""
+    browser = desk.folder / "browser"
+    browser.write_text(f'#!/bin/sh\necho "$1" >{shlex.quote(str(desk.folder / "opened"))}\n')
+    browser.chmod(0o755)
+    shown = {"DISPLAY": ":0", "BROWSER": f"{shlex.quote(str(browser))} %s"}
+    return finish(desk, "main", "--random_seed", "1", "--open", "true", **shown)
 
 
 @pytest.fixture(scope="module")
@@ -109,6 +115,17 @@ def test_it_runs_every_problem_below_one_run(desk: Desk, demo: str) -> None:
         assert_trial(desk, trial, epochs=4)
     assert re.search(r"│ 0 │ +1 │ +4 │(.|\n)*│ 4 │ +1 │ +4 │", demo)  # m, random_seed, epochs of the table
     assert re.search(rf"^run {runs['main'].info.run_id}[:;] ", demo, re.MULTILINE)
+
+
+def test_it_ends_with_its_page_which_is_opened(desk: Desk, demo: str) -> None:
+    """What the trials that come with dlperf answer stands beside; MLflow's UI opens its run with the answers."""
+    run, page = desk.runs()["main"], demo.splitlines()[-1].removeprefix("report: ")
+    assert (desk.folder / "opened").read_text().strip() == (page if "://" in page else Path(page).as_uri())
+    assert run.info.run_id in page
+    text = Path(desk.client.download_artifacts(run.info.run_id, "report.html", str(desk.folder))).read_text()
+    assert "<em>Reference:</em> Strong scaling" in text
+    for problem in PROBLEMS:
+        assert f"**{problem}**: " in run.data.tags["mlflow.note.content"]
 
 
 def test_its_comparison_takes_no_figure_for_a_real_one(desk: Desk, comparison: str) -> None:

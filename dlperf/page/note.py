@@ -10,13 +10,12 @@ from dlperf.page.chapter import Chapter
 
 
 def note(chapters: Sequence[Chapter]) -> str:
-    """Return a paragraph per problem, in Markdown: the verdicts on its claims, and its questions with their answers."""
-    lines = []
-    for chapter in chapters:
-        lines.append(f"\n**{chapter.problem.name}**: {in_words(chapter.verdicts)}\n")
-        lines += [
-            f"- {html.escape(f'{answered.question.asks} {answered.answer.sentence}', quote=False)}"
-            for answered in chapter.answers
-            if answered.answer
-        ]
-    return "\n".join(lines).strip()
+    """Return the verdicts on the claims of every problem, and then its questions with their answers, in Markdown."""
+    verdicts = [f"- **{chapter.problem.name}**: {in_words(chapter.verdicts)}" for chapter in chapters]
+    answers = [
+        f"- {html.escape(f'{answered.question.asks} {answered.answer.sentence}', quote=False)}"
+        for chapter in chapters
+        for answered in chapter.answers
+        if answered.answer
+    ]
+    return "\n".join([*verdicts, "", *answers])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import sys
 import time
+import webbrowser
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -268,6 +269,18 @@ def test_a_run_that_is_something_else_is_left_as_it_is(
             assert status == 2, errors
         after = client.get_run(run.info.run_id)
         assert (after.info.status, after.data.tags) == ("FINISHED", run.data.tags)
+
+
+def test_the_last_line_says_where_the_page_is_which_is_opened(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[str] = []
+    monkeypatch.setattr(webbrowser, "open", lambda uri: opened.append(uri) or True)
+    monkeypatch.setenv("DISPLAY", ":0")
+    for arguments in ((), ("--open", "true")):
+        status, output, errors = start("--problem", "architectures", "--curves", "false", *arguments)
+        assert status == 0, errors
+        page = Path(output.splitlines()[-1].removeprefix("report: "))
+        assert "What was found" in page.read_text()
+    assert opened == [page.as_uri()]
 
 
 def test_curves_are_read_in_bulk(store: str, monkeypatch: pytest.MonkeyPatch) -> None:

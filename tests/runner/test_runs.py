@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import sqlite3
 import sys
@@ -78,6 +79,9 @@ def test_what_was_killed_is_listed_with_its_epoch_and_goes_on(desk: Desk) -> Non
     status, output = runs(desk, "--resume", "all")
     assert status == 0, output
     assert {run.info.status for run in desk.runs().values()} == {"FINISHED"}
+    (page,) = re.findall("^report: (.*)", output, re.MULTILINE)
+    assert (Path(page).name, Path(page).parts[-3]) == ("report.html", parent)
+    assert "What was found" in Path(page).read_text()
     status, output = runs(desk)
     assert (status, output) == (0, "every run has finished, and nothing waits to be sent\n")
     assert runs(desk, "--resume", "all")[0] == 1

@@ -139,6 +139,22 @@ def test_the_last_line_names_the_page_which_is_opened_where_there_is_a_desktop(
     assert "a browser cannot open s3://bucket/report.html" in capsys.readouterr().err
 
 
+def test_a_server_has_addresses_for_the_run_and_the_view_of_its_problems_trials(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    where.say_where("http://user:secret@host:5000", "7", "run", "dlperf-cutout")
+    trials, run = capsys.readouterr().out.splitlines()
+    assert trials == "trials: http://host:5000/#/experiments/7/runs?viewStateShareKey=dlperf-cutout"
+    assert run == "run run: http://host:5000/#/experiments/7/runs/run"
+    where.say_where("sqlite:////folder/mlflow.db", "7", "run", "dlperf-cutout")
+    assert (
+        capsys.readouterr().out == "run run; to see it: mlflow ui --backend-store-uri 'sqlite:////folder/mlflow.db'\n"
+    )
+    monkeypatch.setenv("DLPERF_SHOWN_TRACKING_URI", "https://ours")  # this process has it behind a tunnel
+    where.say_where("http://127.0.0.1:4000", "7", "run")
+    assert capsys.readouterr().out == "run run: https://ours/#/experiments/7/runs/run\n"
+
+
 @pytest.mark.parametrize(
     ("tracking_uri", "artifacts", "place"),
     [

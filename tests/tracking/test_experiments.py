@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +13,13 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from dlperf import errors
+from dlperf import entry_points, errors
+from dlperf.entry_points import PROBLEMS
 from dlperf.errors import BadInput, EnvironmentMissing
+from dlperf.metric_names import best
 from dlperf.tracking import run
 from dlperf.tracking.store import Store
+from tests.support.made_trials import log, made
 
 
 @pytest.fixture
@@ -33,6 +38,30 @@ def refusal(error: type[errors.DlperfError] = EnvironmentMissing) -> str:
         (store := Store()).adopted() or store.create("a run")
     assert "server" not in str(raised.value)
     return str(raised.value)
+
+
+@pytest.mark.parametrize("name", PROBLEMS)
+def test_a_view_of_a_problems_trials_has_them_best_first_and_stays_as_users_change_it(client: Any, name: str) -> None:
+    problem, store = entry_points.load_problem(name), Store(entry_point=name)
+    trials = [made(name, number) for number in range(3)]
+    for trial in trials:
+        log(client, trial, store.experiment_id)
+    sweep = replace(trials[0], name="a sweep", tags={**trials[0].tags, "dlperf.role": "sweep"})
+    log(client, sweep, store.experiment_id)
+    store.offer_view(problem)
+    view = client.get_experiment(store.experiment_id).tags[tag := f"mlflow.sharedViewState.dlperf-{name}"]
+    state = json.loads(json.loads(view)["state"])
+    order = f"{state['orderByKey']} {'ASC' if state['orderByAsc'] else 'DESC'}"
+    shown = client.search_runs([store.experiment_id], state["searchFilter"], order_by=[order])
+    assert {run.info.run_name for run in shown} == {trial.name for trial in trials}
+    values = [run.data.metrics[problem.compared[0]] for run in shown]
+    assert values[0] == best(problem.compared[0], values)
+    logged = {f"params.`{each}`" for run in shown for each in run.data.params}
+    logged |= {f"metrics.`{each}`" for run in shown for each in run.data.metrics}
+    assert set(state["selectedColumns"]) - logged <= {"metrics.`seconds_to_target`", "metrics.`speedup`"}
+    client.set_experiment_tag(store.experiment_id, tag, "changed")
+    Store(entry_point=name).offer_view(problem)
+    assert client.get_experiment(store.experiment_id).tags[tag] == "changed"
 
 
 def test_a_deleted_experiment_is_named(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,14 +154,14 @@ def test_artifacts_that_cannot_be_written_any_more_are_one_line(client: Any, mon
 
     for name in ("log_text", "log_artifacts", "log_dict", "log_figure"):
         monkeypatch.setattr(run._client, name, full)
-    for log in (
+    for log_it in (
         lambda: run.table("t", pd.DataFrame({"a": [1]})),
         lambda: run.files(Path.cwd()),
         lambda: run.facts({}, {}, {}),
         lambda: run.figure("f", Figure()),
     ):
         with pytest.raises(EnvironmentMissing, match=f"No space left on device.*go on with MLFLOW_RUN_ID={run.id}"):
-            log()
+            log_it()
 
 
 def test_compare_says_that_deleted_experiments_are_not_searched(

@@ -26,7 +26,7 @@ def questions() -> tuple[Question, ...]:
     return (
         Question(
             "architectures/alexnet",
-            "How many parameters has AlexNet, layer by layer?",
+            "How many parameters does AlexNet have, layer by layer?",
             _counted("alexnet", _alexnet),
             figures=("architectures",),
             claims=("architectures/alexnet-*", "architectures/caffenet-*"),
