@@ -12,6 +12,8 @@ from dlperf.folders import local_folder
 
 PAGE = "report.html"
 """The page's file, in a run's artifacts and in a folder that a user names."""
+FOR_TRAINING = "workflowType=machine_learning"
+"""Opens an address of MLflow's UI with the menu for trainings instead of that for GenAI."""
 
 
 def say_where(tracking_uri: str, experiment_id: str, run_id: str, view: str = "") -> None:
@@ -25,8 +27,8 @@ def say_where(tracking_uri: str, experiment_id: str, run_id: str, view: str = ""
     """
     if experiment := _experiment_address(tracking_uri, experiment_id):
         if view:
-            print(f"trials: {experiment}/runs?viewStateShareKey={view}")
-        print(f"run {run_id}: {experiment}/runs/{run_id}")
+            print(f"trials: {experiment}/runs?viewStateShareKey={view}&{FOR_TRAINING}")
+        print(f"run {run_id}: {experiment}/runs/{run_id}?{FOR_TRAINING}")
     else:
         print(f"run {run_id}; to see it: mlflow ui --backend-store-uri '{without_logins(tracking_uri)}'")
 
@@ -43,7 +45,8 @@ def place_of_page(tracking_uri: str, experiment_id: str, run_id: str, artifacts:
     if folder := local_folder(artifacts):
         return str(folder / PAGE)
     experiment = _experiment_address(tracking_uri, experiment_id)
-    return f"{experiment}/runs/{run_id}/artifacts/{PAGE}" if experiment else f"{artifacts}/{PAGE}"
+    served = f"{experiment}/runs/{run_id}/artifacts/{PAGE}?{FOR_TRAINING}"
+    return served if experiment else f"{artifacts}/{PAGE}"
 
 
 def say_page(place: str, *, opens: bool) -> None:

@@ -22,6 +22,7 @@ from dlperf.interruption import signals_deferred
 from dlperf.metric_names import EPOCH_METRICS
 from dlperf.parameters import describe, same_value, unquoted
 from dlperf.problem import Comparison, Demo, Problem, Summary
+from dlperf.terminal.where import FOR_TRAINING
 from dlperf.tracking import artifacts
 from dlperf.tracking.delivery import deliver, now
 from dlperf.tracking.experiment import artifact_failures
@@ -310,7 +311,7 @@ class Run:
         picture = f"![{figure}](get-artifact?path=plots/{figure}.png&run_uuid={self.id})" if figure else ""
         # First what is read without a click: the UI folds all but some lines.
         said = f"{summary.sentences.get(name, '')} {f'Claims: {verdicts}.' if verdicts else ''}"
-        address = f"#/experiments/{self.experiment_id}/runs?viewStateShareKey={view}"
+        address = f"#/experiments/{self.experiment_id}/runs?viewStateShareKey={view}&{FOR_TRAINING}"
         link = f"[Its trials as a table]({address})" if view else ""
         around = [said, link, picture]
         room = _TAG_CHARACTERS - sum(map(len, around))

@@ -144,15 +144,18 @@ def test_a_server_has_addresses_for_the_run_and_the_view_of_its_problems_trials(
 ) -> None:
     where.say_where("http://user:secret@host:5000", "7", "run", "dlperf-cutout")
     trials, run = capsys.readouterr().out.splitlines()
-    assert trials == "trials: http://host:5000/#/experiments/7/runs?viewStateShareKey=dlperf-cutout"
-    assert run == "run run: http://host:5000/#/experiments/7/runs/run"
+    assert (
+        trials
+        == "trials: http://host:5000/#/experiments/7/runs?viewStateShareKey=dlperf-cutout&workflowType=machine_learning"
+    )
+    assert run == "run run: http://host:5000/#/experiments/7/runs/run?workflowType=machine_learning"
     where.say_where("sqlite:////folder/mlflow.db", "7", "run", "dlperf-cutout")
     assert (
         capsys.readouterr().out == "run run; to see it: mlflow ui --backend-store-uri 'sqlite:////folder/mlflow.db'\n"
     )
     monkeypatch.setenv("DLPERF_SHOWN_TRACKING_URI", "https://ours")  # this process has it behind a tunnel
     where.say_where("http://127.0.0.1:4000", "7", "run")
-    assert capsys.readouterr().out == "run run: https://ours/#/experiments/7/runs/run\n"
+    assert capsys.readouterr().out.startswith("run run: https://ours/#/experiments/7/runs/run?")
 
 
 @pytest.mark.parametrize(
@@ -169,7 +172,8 @@ def test_a_server_has_addresses_for_the_run_and_the_view_of_its_problems_trials(
     ],
 )
 def test_a_page_is_where_its_reader_can_get_at_it(tracking_uri: str, artifacts: str, place: str) -> None:
-    assert where.place_of_page(tracking_uri, "7", "run", artifacts) == f"{place}/report.html"
+    found, _, query = where.place_of_page(tracking_uri, "7", "run", artifacts).partition("?")
+    assert (found, query) == (f"{place}/report.html", where.FOR_TRAINING if "#" in place else "")
 
 
 def test_a_long_table_ends_in_how_much_more_there_is(capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -113,7 +112,7 @@ def test_the_view_shows_the_trials_by_what_varies_and_what_is_compared(sweep: Sw
     """Its address is in the description of the sweep."""
     sweep.open(f"/runs/{sweep.run_id}")
     address = sweep.wait_for("return document.querySelector('a[href*=viewStateShareKey]')?.href")
-    assert re.fullmatch(rf"{re.escape(sweep.experiment)}/runs\?viewStateShareKey=dlperf-cutout", address)
+    assert address.startswith(f"{sweep.experiment}/runs?viewStateShareKey=dlperf-cutout&")
     sweep.open(address.removeprefix(sweep.experiment))
     wanted = [*PROBLEM.varying, *PROBLEM.compared]
     shown = sweep.wait_for(
