@@ -17,7 +17,7 @@ from tests.support import warm_start
 from tests.support.warm_start import WarmProcess
 
 ROOT = Path(__file__).resolve().parents[2]
-SMALL = ["--dataset", "digits", "--depth", "8", "--train_examples", "320"]
+SMALL = ["--dataset", "digits", "--depth", "8", "--train_examples", "128"]
 Started: TypeAlias = "subprocess.Popen[str] | WarmProcess"
 MLFLOW_RUN = [str(Path(sys.executable).parent / "mlflow"), "run", str(ROOT), "--env-manager", "local"]
 
@@ -61,19 +61,19 @@ class Desk:
         command = [sys.executable, "entrypoints/cutout.py", *SMALL, *arguments]
         return self.popen(command, **environment)
 
-    def popen(self, command: list[str], **environment: str) -> Started:
+    def popen(self, command: list[str], folder: Path = ROOT, **environment: str) -> Started:
         """Start a command; a program of ours as a warm start, where its environment allows it."""
         whole = {**self.environment, **environment}
         if warm_start.can_start(command, whole):
-            self.warm.append(WarmProcess(command, ROOT, whole))
+            self.warm.append(WarmProcess(command, folder, whole))
             return self.warm[-1]
-        return self.cold(command, **environment)
+        return self.cold(command, folder, **environment)
 
-    def cold(self, command: list[str], **environment: str) -> subprocess.Popen[str]:
+    def cold(self, command: list[str], folder: Path = ROOT, **environment: str) -> subprocess.Popen[str]:
         """Start a command as users do."""
         return subprocess.Popen(
             command,
-            cwd=ROOT,
+            cwd=folder,
             env={**self.environment, **environment},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -8,6 +8,8 @@ of its own, as `subprocess` gives them. What a start imports, and when, is teste
 from __future__ import annotations
 
 import atexit
+import contextlib
+import gc
 import io
 import multiprocessing
 import os
@@ -17,7 +19,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -46,7 +48,12 @@ class WarmProcess:
     """
 
     def __init__(
-        self, command: Sequence[str], folder: Path, environment: Mapping[str, str], errors: Path | None = None
+        self,
+        command: Sequence[str],
+        folder: Path,
+        environment: Mapping[str, str],
+        errors: Path | None = None,
+        first: Callable[[], None] | None = None,
     ) -> None:
         """Start it.
 
@@ -55,11 +62,12 @@ class WarmProcess:
             folder: Its working folder.
             environment: All of its variables.
             errors: A file for what it writes to the standard error; None where `stdout` is to have that too.
+            first: What is called in it before the program begins; a function of a module.
         """
         reading, writing = _context.Pipe(duplex=False)  # an `os.pipe` whose ends can be handed on
         self.stdout = os.fdopen(os.dup(reading.fileno()))
         self._process = _context.Process(
-            target=_run, args=(list(command[1:]), str(folder), dict(environment), writing, errors)
+            target=_run, args=(list(command[1:]), str(folder), dict(environment), writing, errors, first)
         )
         _keep_server_running()
         self._process.start()
@@ -139,9 +147,15 @@ def can_start(command: Sequence[str], environment: Mapping[str, str]) -> bool:
 
 
 def _run(
-    arguments: list[str], folder: str, environment: dict[str, str], output: Connection, errors: Path | None
+    arguments: list[str],
+    folder: str,
+    environment: dict[str, str],
+    output: Connection,
+    errors: Path | None,
+    first: Callable[[], None] | None,
 ) -> None:
     """Be the started program: in the forked child."""
+    gc.freeze()  # what has been imported: to look through it takes half a second, and copies it page by page
     os.setsid()
     os.dup2(output.fileno(), 1)
     os.dup2(os.open(errors, os.O_WRONLY | os.O_CREAT) if errors else 1, 2)
@@ -152,11 +166,14 @@ def _run(
     os.environ.clear()
     os.environ.update(environment)
     sys.orig_argv = [sys.executable, *arguments]
-    _let_xla_keep_its_programs()
+    sys.path.insert(0, folder)
+    with contextlib.suppress(ImportError):  # an earlier version has no such cache
+        _let_xla_keep_its_programs()
+    if first:
+        first()
     try:
         if arguments[0] == "-m":
             sys.argv = arguments[1:]
-            sys.path.insert(0, folder)
             runpy.run_module(arguments[1], run_name="__main__", alter_sys=True)
         else:
             script = Path(folder, arguments[0])
