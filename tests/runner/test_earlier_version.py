@@ -21,24 +21,14 @@ from dlperf.problems.optimizers.parameters import OptimizersParameters
 from dlperf.problems.optimizers.problem import PROBLEM as OPTIMIZERS
 from dlperf.tracking.query import find_trials
 from dlperf.tracking.run_source import StoreRuns
-from tests.support.desk import ROOT, Desk, wait_for_line
+from tests.support.desk import ROOT, SMALL, Desk, Started, wait_for_line
 
 pytestmark = pytest.mark.slow
-ONE = ["--optimizer", "rmsprop", "--dropout", "true", "--dataset", "digits", "--threads", "1"]
-CUTOUT = [
-    "--m",
-    "2",
-    "--depth",
-    "8",
-    "--dataset",
-    "digits",
-    "--train_examples",
-    "320",
-    "--threads",
-    "1",
-    "--epochs",
-    "3",
+ONE = [
+    *("--optimizer", "rmsprop", "--dropout", "true", "--dataset", "digits", "--train_examples", "640"),
+    *("--threads", "1", "--epochs", "6"),
 ]
+CUTOUT = [*SMALL, "--m", "1", "--threads", "1", "--epochs", "3"]
 NETWORKS = ["--units", "16,16;32,16", "--epochs", "40", "--patience", "0", "--processes", "1"]
 NOW = {"update_rules": "notebook", "dropout_after": "last", "xla": "updates"}
 THEN = {"update_rules": "keras3", "dropout_after": "each", "xla": "all", "onednn": "auto"}
@@ -68,34 +58,46 @@ def curves(desk: Desk, run: Any) -> Mapping[str, list[float]]:
     return {name: [metric.value for metric in sorted(h, key=lambda m: m.step)] for name, h in histories.items()}
 
 
+def start(desk: Desk, version: Path, problem: str, *arguments: str, **environment: str) -> Started:
+    return desk.popen([sys.executable, f"entrypoints/{problem}.py", *arguments], version, **environment)
+
+
 def run_to_end(desk: Desk, version: Path, problem: str, *arguments: str, **environment: str) -> str:
-    process = desk.popen([sys.executable, str(version / f"entrypoints/{problem}.py"), *arguments], **environment)
+    process = start(desk, version, problem, *arguments, **environment)
     output, _ = process.communicate(timeout=300)
     assert process.returncode == 0, output
     return output
 
 
 def kill_at(desk: Desk, version: Path, line: str, problem: str, *arguments: str, **environment: str) -> None:
-    process = desk.popen([sys.executable, str(version / f"entrypoints/{problem}.py"), *arguments], **environment)
+    process = start(desk, version, problem, *arguments, **environment)
     wait_for_line(process, line)
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=60)
     assert process.returncode == 143
 
 
-def test_a_killed_trial_goes_on_with_the_mathematics_it_began_with(earlier: Path, tmp_path: Path) -> None:
-    whole, desk = Desk(tmp_path / "whole"), Desk(tmp_path / "killed")
-    for each in (whole, desk):
-        each.folder.mkdir()
-    run_to_end(whole, earlier, "optimizers", *ONE, "--epochs", "12")
+def desk_of(folder: Path) -> Desk:
+    folder.mkdir()
+    return Desk(folder).with_store()
+
+
+@pytest.fixture(scope="module")
+def whole(earlier: Path, tmp_path_factory: pytest.TempPathFactory) -> Desk:
+    """A desk with a finished trial of problem 1."""
+    desk = desk_of(tmp_path_factory.mktemp("earlier") / "whole")
+    run_to_end(desk, earlier, "optimizers", *ONE)
+    return desk
+
+
+def test_a_killed_trial_goes_on_with_the_mathematics_it_began_with(earlier: Path, whole: Desk, tmp_path: Path) -> None:
     (uninterrupted,) = whole.runs().values()
-    kill_at(desk, earlier, "epoch 1/", "optimizers", *ONE, "--epochs", "12")
+    desk = desk_of(tmp_path / "killed")
+    kill_at(desk, earlier, "epoch 1/", "optimizers", *ONE)
     (killed,) = desk.runs().values()
     assert "update_rules" not in killed.data.params
 
-    refused = desk.popen(
-        [sys.executable, "entrypoints/optimizers.py", "--update_rules", "notebook"], MLFLOW_RUN_ID=killed.info.run_id
-    )
+    refused = start(desk, ROOT, "optimizers", "--update_rules", "notebook", MLFLOW_RUN_ID=killed.info.run_id)
     output, _ = refused.communicate(timeout=60)
     assert refused.returncode == 2
     assert f"run {killed.info.run_id} has update_rules=keras3, and a resumed run keeps its parameters" in output
@@ -107,10 +109,10 @@ def test_a_killed_trial_goes_on_with_the_mathematics_it_began_with(earlier: Path
     expected = curves(whole, uninterrupted)
     found = curves(desk, resumed)
     assert found == expected
-    assert len(found["train_loss"]) == 12
+    assert len(found["train_loss"]) == 6
 
     # Today's default is another trial: another curve, another key, and never in one mean with the first.
-    run_to_end(desk, ROOT, "optimizers", *ONE, "--epochs", "12")
+    run_to_end(desk, ROOT, "optimizers", *ONE)
     (today,) = [run for run in desk.client.search_runs(["0"]) if run.info.run_id != killed.info.run_id]
     assert {name: today.data.params[name] for name in NOW} == NOW
     assert today.data.tags["dlperf.trial_key"] != resumed.data.tags["dlperf.trial_key"]
@@ -123,14 +125,15 @@ def test_a_killed_trial_goes_on_with_the_mathematics_it_began_with(earlier: Path
 
 def test_a_killed_trial_goes_on_with_the_kernels_it_began_with(earlier: Path, tmp_path: Path) -> None:
     """Under its user's own setting of oneDNN, whatever is set now, and with evaluations as they were rounded then."""
-    whole, desk = Desk(tmp_path / "whole"), Desk(tmp_path / "killed")
-    for each in (whole, desk):
-        each.folder.mkdir()
+    whole, desk = desk_of(tmp_path / "whole"), desk_of(tmp_path / "killed")
     run_to_end(whole, earlier, "cutout", *CUTOUT, TF_ENABLE_ONEDNN_OPTS="0")
     (uninterrupted,) = whole.runs().values()
     kill_at(desk, earlier, "epoch 1/", "cutout", *CUTOUT, TF_ENABLE_ONEDNN_OPTS="0")
     (killed,) = desk.runs().values()
-    run_to_end(desk, ROOT, "cutout", MLFLOW_RUN_ID=killed.info.run_id, TF_ENABLE_ONEDNN_OPTS="1")
+    script = [sys.executable, "entrypoints/cutout.py"]
+    resuming = desk.cold(script, MLFLOW_RUN_ID=killed.info.run_id, TF_ENABLE_ONEDNN_OPTS="1")
+    output, _ = resuming.communicate(timeout=300)
+    assert resuming.returncode == 0, output
     resumed = desk.client.get_run(killed.info.run_id)
     assert {name: resumed.data.params[name] for name in ("onednn", "optimized_evaluation")} == {
         "onednn": "auto",
@@ -142,18 +145,15 @@ def test_a_killed_trial_goes_on_with_the_kernels_it_began_with(earlier: Path, tm
     assert json.loads(Path(environment).read_text())["settings"]["TF_ENABLE_ONEDNN_OPTS"] == "0"
 
 
-def test_a_stored_trial_is_read_as_what_it_was(earlier: Path, tmp_path: Path) -> None:
-    desk = Desk(tmp_path)
-    run_to_end(desk, earlier, "optimizers", *ONE, "--epochs", "1")
-    found = find_trials(StoreRuns(desk.client), OPTIMIZERS, filter_string="", repeats=True)
+def test_a_stored_trial_is_read_as_what_it_was(whole: Desk) -> None:
+    found = find_trials(StoreRuns(whole.client), OPTIMIZERS, filter_string="", repeats=True)
     (trial,) = found.trials
     assert isinstance(trial.parameters, OptimizersParameters)
     assert {name: getattr(trial.parameters, name) for name in THEN} == THEN
     assert OPTIMIZERS.trial_key(trial.parameters) == trial.tags["dlperf.trial_key"]
 
 
-def test_a_killed_sweep_skips_what_has_finished_and_goes_on_as_it_began(earlier: Path, tmp_path: Path) -> None:
-    desk = Desk(tmp_path)
+def test_a_killed_sweep_skips_what_has_finished_and_goes_on_as_it_began(earlier: Path, desk: Desk) -> None:
     kill_at(desk, earlier, "units=32,16 random_seed=0  epoch", "approximators", *NETWORKS)
     (parent,) = [run for run in desk.runs().values() if run.data.tags["dlperf.role"] == "sweep"]
     output = run_to_end(desk, ROOT, "approximators", MLFLOW_RUN_ID=parent.info.run_id)
