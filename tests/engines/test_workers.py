@@ -38,7 +38,7 @@ def workers(process: Started) -> list[psutil.Process]:
 @pytest.mark.slow
 def test_a_killed_worker_loses_no_network(desk: Desk) -> None:
     """Killed once its network is tried again; killed twice it is reported, and the others finish."""
-    process = start(desk, "--units", "256,128;64;32;16", "--epochs", "20", "--processes", "2")
+    process = start(desk, "--units", "256,128;64;32;16", "--epochs", "12", "--processes", "2")
     wait_for_line(process, "units=64 random_seed=0: finished")
     first = workers(process)
     first[0].kill()  # that of the longest network, which was begun first
@@ -60,7 +60,7 @@ def test_a_killed_worker_loses_no_network(desk: Desk) -> None:
     assert status == 0, output
     assert output.count("finished before, skipped") == 3
     again = desk.runs()["approximators units=256,128 random_seed=0"]
-    assert (again.info.run_id, again.info.status, len(rmse_curve(desk, again))) == (failed.info.run_id, "FINISHED", 20)
+    assert (again.info.run_id, again.info.status, len(rmse_curve(desk, again))) == (failed.info.run_id, "FINISHED", 12)
 
 
 @pytest.mark.slow
@@ -81,7 +81,7 @@ def test_a_worker_that_is_killed_for_want_of_memory_fails_as_that(desk: Desk, ve
         line = next(line for line in output.splitlines() if f"m={m} random_seed=0: failed: " in line)
         assert "its worker process was killed by the kernel: out of memory (it may use 0." in line
         smaller = (
-            f"dlperf cutout --processes 2 --dataset digits --train_examples 320 --m {m} --depth 8 --micro_batch 32"
+            f"dlperf cutout --processes 2 --dataset digits --train_examples 128 --m {m} --depth 8 --micro_batch 32"
         )
         assert f"; with half the micro_batch, which is another trial: {smaller}, or fewer at a time" in line
 

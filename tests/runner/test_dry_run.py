@@ -122,7 +122,18 @@ def test_a_model_of_ones_own_that_is_not_measured_has_no_hours(capsys: pytest.Ca
 
 @pytest.mark.slow
 def test_a_plan_is_measured_in_a_process_that_leaves_nothing(bare_desk: Desk) -> None:
-    arguments = ["--dataset", "digits", "--optimizer", "adam", "--epochs", "3", "--dry_run", "true"]
+    arguments = [
+        "--dataset",
+        "digits",
+        "--optimizer",
+        "adam",
+        "--dropout",
+        "false",
+        "--random_seed",
+        "0,1",
+        "--dry_run",
+        "true",
+    ]
     process = bare_desk.popen([sys.executable, "entrypoints/optimizers.py", *arguments])
     output, _ = process.communicate(timeout=300)
     assert process.returncode == 0, output

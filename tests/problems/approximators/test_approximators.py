@@ -12,6 +12,7 @@ import pytest
 from dlperf.accounting.mlp import multiplications, networks, num_params
 from dlperf.claims import ledger
 from dlperf.errors import BadInput
+from dlperf.metric_names import SYSTEM_METRICS
 from dlperf.parameters import defining, parse, sweep_texts
 from dlperf.problems.approximators.parameters import ApproximatorsParameters
 from dlperf.problems.approximators.problem import PROBLEM, summarize
@@ -156,18 +157,21 @@ def test_one_trial_has_its_curve() -> None:
 
 @pytest.mark.slow
 def test_a_sweep_in_workers_and_a_network_alone(desk: Desk) -> None:
-    """The same bits; the contract's names; and what finished is skipped."""
+    """The same bits; the contract's names; figures of the host in the sweep's run alone; what finished is skipped."""
     sweep = ("--units", "16;32,16", "--epochs", "4", "--processes", "2")
-    status, output = finish(desk, *sweep)
+    monitored = {"MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING": "true", "MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL": "0.2"}
+    status, output = finish(desk, *sweep, **monitored)
     assert status == 0, output
     assert "2 of 2" in output
     runs = desk.runs()
     parent = runs["approximators units=16;32,16"]
     child = runs["approximators units=32,16 random_seed=0"]
     assert parent.data.metrics["trials_finished"] == 2
+    assert any(name.startswith(SYSTEM_METRICS) for name in parent.data.metrics)
     for run in (child, runs["approximators units=16 random_seed=0"]):
         assert (run.info.status, run.data.tags["mlflow.parentRunId"]) == ("FINISHED", parent.info.run_id)
         assert run.data.metrics.keys() >= FINAL
+        assert not any(name.startswith(SYSTEM_METRICS) for name in run.data.metrics)
         accounts = {
             k: v
             for k, v in run.data.metrics.items()
