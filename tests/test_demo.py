@@ -1,11 +1,11 @@
-"""The demo runs as a whole; and what it and two more trials log is what docs/tracking.md lists, no more and no less."""
+"""The demo runs as a whole, on less data; what it and two more trials log is what docs/tracking.md lists."""
 
 from __future__ import annotations
 
 import re
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +20,18 @@ from dlperf.parameters import parse
 from dlperf.problems.architectures.parameters import SUBJECTS
 from dlperf.problems.scaling.parameters import ScalingParameters
 from dlperf.problems.scaling.problem import PROBLEM as SCALING
+from dlperf.processor import cores
 from tests.docs.pages import DOCS, code_spans, first_column
 from tests.support import postgres
 from tests.support.contract import assert_trial
-from tests.support.desk import Desk
+from tests.support.desk import ROOT, Desk, processes_of
 from tests.support.served_desk import served
+from tests.support.small_demo import make_demo_small
+from tests.support.warm_start import WarmProcess
 
 TRACKING = DOCS / "tracking.md"
 WAYS = ("", "_keras", "_measured")
-DIGITS = ["--dataset", "digits", "--train_examples", "320", "--epochs", "1", "--protocol", "corrected"]
+DIGITS = ["--dataset", "digits", "--train_examples", "128", "--epochs", "1", "--protocol", "corrected"]
 # Trials that use the metrics that the demo does not.
 MORE = {
     "cutout": [*DIGITS, "--depth", "8", "--m", "1", "--target_accuracy", "0.001"],
@@ -50,14 +53,17 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     """What a team has, a tracking server on PostgreSQL, where that is installed; else a store in a file."""
     folder = tmp_path_factory.mktemp("demo")
     if postgres.why_not():
-        yield Desk(folder)
+        yield Desk(folder).with_store()
     else:
         with postgres.running() as database, served(folder, database) as team:
             yield team
 
 
-def finish(desk: Desk, entry_point: str, *arguments: str, **environment: str) -> str:
-    process = desk.popen([sys.executable, f"entrypoints/{entry_point}.py", *arguments], **environment)
+def finish(
+    desk: Desk, entry_point: str, *arguments: str, first: Callable[[], None] | None = None, **environment: str
+) -> str:
+    command = [sys.executable, f"entrypoints/{entry_point}.py", *arguments]
+    process = WarmProcess(command, ROOT, {**desk.environment, **environment}, first=first)
     output, _ = process.communicate(timeout=900)
     assert process.returncode == 0, output
     return output
@@ -70,7 +76,7 @@ def demo(desk: Desk) -> str:
     browser.write_text(f'#!/bin/sh\necho "$1" >{shlex.quote(str(desk.folder / "opened"))}\n')
     browser.chmod(0o755)
     shown = {"DISPLAY": ":0", "BROWSER": f"{shlex.quote(str(browser))} %s"}
-    return finish(desk, "main", "--random_seed", "1", "--open", "true", **shown)
+    return finish(desk, "main", "--random_seed", "1", "--open", "true", first=make_demo_small, **shown)
 
 
 @pytest.fixture(scope="module")
@@ -126,6 +132,30 @@ def test_it_ends_with_its_page_which_is_opened(desk: Desk, demo: str) -> None:
     assert "<em>Reference:</em> Strong scaling" in text
     for problem in PROBLEMS:
         assert f"**{problem}**: " in run.data.tags["mlflow.note.content"]
+
+
+@pytest.mark.skipif(cores() < 2, reason="on one core the demo has one worker")
+def test_its_scaling_is_measured(desk: Desk, demo: str) -> None:
+    runs = desk.runs()
+    one, two = (runs[f"scaling mode=weak workers={n} strategy=multi_worker random_seed=1"].data for n in (1, 2))
+    names = {"step_seconds", "images_per_second", "train_seconds", "cost", "all_reduce_seconds", "ceiling"}
+    assert two.metrics.keys() >= names | {"minor_faults_per_step", "speedup", "weak_efficiency", "peak_memory_mb"}
+    assert two.metrics["weak_efficiency"] == pytest.approx(one.metrics["step_seconds"] / two.metrics["step_seconds"])
+    assert two.metrics["images_per_second"] == pytest.approx(2 * 64 / two.metrics["step_seconds"])
+    assert two.metrics["cost"] == pytest.approx(0.45 * 2 * two.metrics["epochs_seconds"] / 3600)
+    accounts = ("setup", "compile", "train", "evaluation", "tracking", "checkpoint", "reporting", "waiting")
+    booked = sum(two.metrics[f"{name}_seconds"] for name in accounts if f"{name}_seconds" in two.metrics)
+    assert 0.95 * two.metrics["wall_seconds"] <= booked <= two.metrics["wall_seconds"]
+    assert set(files(desk.client, runs["scaling"].info.run_id)) >= {
+        *("tables/scaling.csv", "tables/step.csv", "plots/throughput.png", "plots/efficiency.png"),
+    }
+    assert not processes_of(desk)
+
+
+def test_what_it_runs_in_full_can_be_run() -> None:
+    for name in PROBLEMS:
+        problem = entry_points.load_problem(name)
+        problem.verify(parse(problem.parameters, problem.demo).trials)
 
 
 def test_its_comparison_takes_no_figure_for_a_real_one(desk: Desk, comparison: str) -> None:

@@ -1,6 +1,6 @@
-"""The problems against a real `mlflow server` on a real PostgreSQL, as a team has them.
+"""A sweep against a real `mlflow server` on a real PostgreSQL, as a team has them, killed and found again.
 
-`main`, with `scaling` in it, and `compare` run there too: tests/test_demo.py.
+`main`, with every problem in it, and `compare` run there too: tests/test_demo.py.
 """
 
 from __future__ import annotations
@@ -53,21 +53,3 @@ def test_a_sweep_that_was_killed_is_found_by_its_tags_and_keeps_the_contract(tea
     for m in (0, 2):
         assert_trial(team, runs[f"cutout m={m} random_seed=0"], epochs=3)
     assert killed.info.artifact_uri.startswith("mlflow-artifacts:/")
-
-
-def test_optimizers_keep_the_contract(team: ServedDesk) -> None:
-    given = ["--dataset", "digits", "--train_examples", "320", "--optimizer", "adam", "--dropout", "false"]
-    finish(team, "entrypoints/optimizers.py", *given, "--epochs", "2")
-    assert_trial(team, team.runs()["optimizers optimizer=adam dropout=false learning_rate=0.001 random_seed=0"], 2)
-
-
-def test_counts_are_stored(team: ServedDesk) -> None:
-    finish(team, "entrypoints/architectures.py", "--subject", "alexnet")
-    assert team.runs()["architectures subject=alexnet"].data.tags["dlperf.verdict"] == "agrees"
-
-
-def test_approximators_are_stored(team: ServedDesk) -> None:
-    finish(team, "entrypoints/approximators.py", "--units", "16,16", "--epochs", "2")
-    run = team.runs()["approximators units=16,16 random_seed=0"]
-    assert run.info.status == "FINISHED"
-    assert run.data.metrics["test_rmse"] > 0

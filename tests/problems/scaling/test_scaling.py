@@ -91,7 +91,7 @@ def test_two_hosts_are_killed_and_go_on(desk: Desk) -> None:
     """The second host has no state, and of a sweep it skips what the first has finished."""
     hosts = f"127.0.0.1:{port()},127.0.0.1:{port()}"
     both = ["--model", "convnet", "--mode", "strong", "--hosts", hosts, "--random_seed", "0,1"]
-    both += ["--steps", "200", "--repeats", "6", "--batch_size", "64", "--train_examples", "600"]
+    both += ["--steps", "100", "--repeats", "4", "--batch_size", "64", "--train_examples", "600"]
     command = [sys.executable, "entrypoints/scaling.py", *both]
     first, second = (desk.popen([*command, "--host_index", index]) for index in ("0", "1"))
 
@@ -115,7 +115,7 @@ def test_two_hosts_are_killed_and_go_on(desk: Desk) -> None:
     runs = desk.client.search_runs(["0"], "tags.`dlperf.role` = 'trial'")
     assert [run.info.status for run in runs] == ["FINISHED"] * 2
     for run in runs:
-        assert [m.step for m in desk.client.get_metric_history(run.info.run_id, "train_loss")] == [1, 2, 3, 4, 5, 6]
+        assert [m.step for m in desk.client.get_metric_history(run.info.run_id, "train_loss")] == [1, 2, 3, 4]
 
 
 def test_hosts_of_tf_config(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -131,35 +131,9 @@ def finish(desk: Desk, *arguments: str, **environment: str) -> tuple[int, str]:
 
 
 @pytest.mark.slow
-def test_a_sweep_over_two_workers(desk: Desk) -> None:
-    status, output = finish(desk, *QUICK, "--workers", "1,2", "--mode", "weak", "--batch_size_per_worker", "32")
-    assert status == 0, output
-    runs = desk.runs()
-    assert {run.info.status for run in runs.values()} == {"FINISHED"}
-    one = runs["scaling mode=weak workers=1 strategy=multi_worker random_seed=0"].data
-    two = runs["scaling mode=weak workers=2 strategy=multi_worker random_seed=0"].data
-    names = {"step_seconds", "images_per_second", "train_seconds", "cost", "all_reduce_seconds", "ceiling"}
-    assert two.metrics.keys() >= names | {"minor_faults_per_step", "speedup", "weak_efficiency", "peak_memory_mb"}
-    assert two.metrics["weak_efficiency"] == pytest.approx(one.metrics["step_seconds"] / two.metrics["step_seconds"])
-    assert two.metrics["images_per_second"] == pytest.approx(64 / two.metrics["step_seconds"])
-    assert two.metrics["cost"] == pytest.approx(0.45 * 2 * two.metrics["epochs_seconds"] / 3600)
-    accounts = {
-        k: v for k, v in two.metrics.items() if k.endswith("_seconds") and k.removesuffix("_seconds") in ACCOUNTS
-    }
-    assert 0.95 * two.metrics["wall_seconds"] <= sum(accounts.values()) <= two.metrics["wall_seconds"]
-    (parent,) = (run for run in runs.values() if run.data.tags["dlperf.role"] == "sweep")
-    files = {f.path for path in ("plots", "tables") for f in desk.client.list_artifacts(parent.info.run_id, path)}
-    assert files >= {"tables/scaling.csv", "tables/step.csv", "plots/throughput.png", "plots/efficiency.png"}
-    assert not processes_of(desk)
-
-
-ACCOUNTS = ("setup", "compile", "train", "evaluation", "tracking", "checkpoint", "reporting", "waiting")
-
-
-@pytest.mark.slow
 def test_a_killed_worker_fails_the_trial_and_the_run_goes_on_from_its_state(desk: Desk) -> None:
     arguments = ["--model", "convnet", "--mode", "strong", "--workers", "2", "--strategy", "multi_worker"]
-    arguments += ["--steps", "400", "--repeats", "6", "--train_examples", "600", "--batch_size", "64"]
+    arguments += ["--steps", "200", "--repeats", "5", "--train_examples", "600", "--batch_size", "64"]
     process = desk.popen([sys.executable, "entrypoints/scaling.py", *arguments])
     deadline = time.monotonic() + 120
     while not list(desk.folder.glob("state/*/state.npz")):
@@ -176,7 +150,7 @@ def test_a_killed_worker_fails_the_trial_and_the_run_goes_on_from_its_state(desk
     status, output = finish(desk, MLFLOW_RUN_ID=run.info.run_id)
     assert status == 0, output
     curve = [m.step for m in desk.client.get_metric_history(run.info.run_id, "train_loss")]
-    assert curve == [1, 2, 3, 4, 5, 6]
+    assert curve == [1, 2, 3, 4, 5]
 
 
 def _has_workers(pid: int) -> bool:
