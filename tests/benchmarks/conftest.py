@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.support.desk import ROOT
+from tests.support.forked_measurements import MODULES, fork_measurements
 from tests.support.warm_start import WarmProcess
 
 
@@ -53,7 +54,8 @@ def start(tmp_path: Path) -> Start:
         command = [sys.executable, "-m", f"benchmarks.{module}", *map(str, arguments)]
         command[3:3] = ["--output", str(folder)] if output else []
         errors = tmp_path / "errors"
-        process = WarmProcess(command, ROOT, os.environ, errors)
+        first = fork_measurements if module in MODULES else None
+        process = WarmProcess(command, ROOT, os.environ, errors, first)
         written, _ = process.communicate()
         return Ended(process.wait(), written, errors.read_text(), folder)
 
