@@ -10,7 +10,7 @@ from benchmarks.result_texts.faults import ONE_STORE
 from tests.faults.report import Report
 from tests.support.desk import Desk
 
-PROGRAMS, EPOCHS = 8, 60
+PROGRAMS, EPOCHS = 8, 30
 
 
 @pytest.mark.slow
@@ -34,7 +34,7 @@ def test_eight_programs_on_one_database_file(desk: Desk, report: Report) -> None
 def test_two_starts_with_one_run_id(desk: Desk) -> None:
     """One of them runs it; the other is refused, or finds it finished."""
     run_id = desk.client.create_run("0").info.run_id
-    trial = ["entrypoints/approximators.py", "--units", "16", "--epochs", "1000", "--protocol", "corrected"]
+    trial = ["entrypoints/approximators.py", "--units", "16", "--epochs", "400", "--protocol", "corrected"]
     started = [desk.popen([sys.executable, *trial, "--patience", "0"], MLFLOW_RUN_ID=run_id) for _ in range(2)]
     ends = sorted((process.communicate(timeout=200)[0], process.returncode) for process in started)
     assert sorted(status for _, status in ends) in ([0, 2], [0, 0]), ends
@@ -44,4 +44,4 @@ def test_two_starts_with_one_run_id(desk: Desk) -> None:
     assert "Traceback" not in said[0]
     assert desk.client.get_run(run_id).info.status == "FINISHED"
     steps = [point.step for point in desk.client.get_metric_history(run_id, "train_loss")]
-    assert sorted(steps) == list(range(1, 1001))
+    assert sorted(steps) == list(range(1, 401))

@@ -8,7 +8,7 @@ import signal
 import statistics
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,11 @@ from tests.support.desk import SMALL, eventually, wait_for_line
 from tests.support.faulty_proxy import FAULTS, Fault, FaultyProxy, faulty_proxy
 from tests.support.served_desk import ServedDesk, served
 
-EPOCHS = 24
-TRAINING = ("--m", "0", "--epochs", str(EPOCHS), "--protocol", "corrected", "--patience", "0")
+# Epochs long enough for a pause between two of them to be seen.
+TRAINING = [
+    *(sys.executable, "entrypoints/cutout.py", "--m", "0", "--depth", "8", "--dataset", "digits"),
+    *("--train_examples", "320", "--protocol", "corrected", "--patience", "0", "--epochs"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -43,19 +46,20 @@ def newest(desk: ServedDesk) -> Any:
     return desk.client.search_runs(["0"], max_results=1)[0]
 
 
-def check_that_all_epochs_arrived_once(desk: ServedDesk, run: Any) -> None:
+def check_that_all_epochs_arrived_once(desk: ServedDesk, run: Any, epochs: int) -> None:
     for name in ("train_loss", "validation_error", "epoch_seconds"):
         steps = [point.step for point in desk.client.get_metric_history(run.info.run_id, name)]
-        assert sorted(steps) == list(range(1, EPOCHS + 1)), name
+        assert sorted(steps) == list(range(1, epochs + 1)), name
     assert run.info.status == "FINISHED"
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("fault", FAULTS)
-def test_an_outage_slows_nothing_and_loses_nothing(
-    desk: ServedDesk, proxy: FaultyProxy, report: Report, outages: int, fault: Fault
+def test_outages_of_every_kind_slow_nothing_and_lose_nothing(
+    desk: ServedDesk, proxy: FaultyProxy, report: Report, outages: int
 ) -> None:
-    check_outages(desk, proxy, report, outages, fault, "SQLite")
+    """In one training, or, at length, in some of its own for each kind."""
+    for faults in [(fault,) for fault in FAULTS] if outages > 1 else [FAULTS]:
+        check_outages(desk, proxy, report, outages, faults, "SQLite")
 
 
 @pytest.mark.slow
@@ -70,46 +74,53 @@ def test_a_database_server_behind_outages_too(
         faulty_proxy(desk.port) as proxy,
     ):
         for fault in FAULTS if outages > 1 else FAULTS[-1:]:
-            check_outages(desk, proxy, report, outages, fault, "PostgreSQL")
+            check_outages(desk, proxy, report, outages, (fault,), "PostgreSQL")
 
 
-def check_outages(desk: ServedDesk, proxy: FaultyProxy, report: Report, outages: int, fault: Fault, store: str) -> None:
+def check_outages(
+    desk: ServedDesk, proxy: FaultyProxy, report: Report, outages: int, faults: Sequence[Fault], store: str
+) -> None:
     """Let a server fail at random times of a training, and check that nothing waits for it, is lost or twice there."""
-    moments = random.Random(f"{fault} {outages}")
+    moments, epochs = random.Random(f"{faults} {outages}"), 24 if outages > 1 else 10 + 6 * len(faults)
+    between, away = ((0, 2), (4, 7)) if outages > 1 else ((0, 1), (1.5, 3.5))
     for _ in range(outages):
-        process = desk.start(*TRAINING, MLFLOW_TRACKING_URI=proxy.address)
+        process = desk.popen([*TRAINING, str(epochs)], MLFLOW_TRACKING_URI=proxy.address)
         wait_for_line(process, "epoch 1/")
-        time.sleep(moments.uniform(0, 2))
-        begun, failed = time.monotonic(), proxy.failed
-        proxy.fault = fault
-        time.sleep(moments.uniform(4, 7))
-        proxy.fault, away = "", time.monotonic() - begun
+        seconds_away, failed = {}, {}
+        for fault in faults:
+            time.sleep(moments.uniform(*between))
+            begun, failed[fault] = time.monotonic(), -proxy.failed
+            proxy.fault = fault
+            time.sleep(moments.uniform(*away))
+            proxy.fault, seconds_away[fault] = "", time.monotonic() - begun
+            failed[fault] += proxy.failed
         output, _ = process.communicate(timeout=200)
         assert process.returncode == 0, output
         run = newest(desk)
-        check_that_all_epochs_arrived_once(desk, run)
+        check_that_all_epochs_arrived_once(desk, run, epochs)
         times = [point.timestamp for point in desk.client.get_metric_history(run.info.run_id, "train_loss")]
         pauses = [later - sooner for sooner, later in itertools.pairwise(times) if later > sooner]
         trained, tracked = run.data.metrics["train_seconds"], run.data.metrics["tracking_seconds"]
         assert max(pauses) < 3 * statistics.median(pauses) + 500, pauses
         assert tracked < 0.01 * trained + 0.5
-        report.add(
-            OUTAGE,
-            fault=fault,
-            store=store,
-            seconds_away=round(away, 1),
-            requests_failed=proxy.failed - failed,
-            train_seconds=round(trained, 1),
-            tracking_seconds=round(tracked, 3),
-            longest_pause_over_median=round(max(pauses) / statistics.median(pauses), 2),
-            points_lost=0,
-            points_twice=0,
-        )
+        for fault in faults:
+            report.add(
+                OUTAGE,
+                fault=fault,
+                store=store,
+                seconds_away=round(seconds_away[fault], 1),
+                requests_failed=failed[fault],
+                train_seconds=round(trained, 1),
+                tracking_seconds=round(tracked, 3),
+                longest_pause_over_median=round(max(pauses) / statistics.median(pauses), 2),
+                points_lost=0,
+                points_twice=0,
+            )
 
 
 @pytest.mark.slow
 def test_a_server_that_stays_away_is_told_at_the_end(desk: ServedDesk, proxy: FaultyProxy) -> None:
-    process = desk.start(*TRAINING, "--finish_seconds", "3", MLFLOW_TRACKING_URI=proxy.address)
+    process = desk.popen([*TRAINING, "12", "--finish_seconds", "3"], MLFLOW_TRACKING_URI=proxy.address)
     wait_for_line(process, "epoch 1/")
     proxy.fault = "500"
     output, _ = process.communicate(timeout=200)
@@ -126,7 +137,7 @@ def test_a_server_that_stays_away_is_told_at_the_end(desk: ServedDesk, proxy: Fa
     status, output = desk.finish(MLFLOW_RUN_ID=run.info.run_id)
     assert status == 0, output
     assert "is finished: nothing is left to do" in output
-    check_that_all_epochs_arrived_once(desk, desk.client.get_run(run.info.run_id))
+    check_that_all_epochs_arrived_once(desk, desk.client.get_run(run.info.run_id), 12)
     assert not state.exists()
 
 
@@ -136,7 +147,7 @@ def test_a_sweep_goes_on_through_an_outage(desk: ServedDesk, proxy: FaultyProxy)
     process = desk.start("--m", "0,1,2", "--epochs", "4", MLFLOW_TRACKING_URI=proxy.address)
     wait_for_line(process, "m=0 random_seed=0  epoch 1/4")
     proxy.fault = "cut"
-    time.sleep(8)
+    time.sleep(5)
     proxy.fault = ""
     output, _ = process.communicate(timeout=200)
     assert process.returncode == 0, output
@@ -152,14 +163,14 @@ def test_no_secret_is_in_what_a_program_leaves(desk: ServedDesk, proxy: FaultyPr
     planted = "planted-secret"
     address = proxy.address.replace("://", f"://user:{planted}@")
     own = {"MLFLOW_TRACKING_URI": address, "MLFLOW_TRACKING_PASSWORD": planted, "MLFLOW_TRACKING_USERNAME": "user"}
-    arguments = ("--m", "0,1", "--processes", "2", "--threads", "1", "--epochs", "60", "--finish_seconds", "1")
+    arguments = ("--m", "0,1", "--processes", "2", "--threads", "1", "--epochs", "200", "--finish_seconds", "1")
     process = desk.cold([sys.executable, "entrypoints/cutout.py", *SMALL, *arguments], **own)
     journals = desk.folder / "state"
     eventually(lambda: len(list(journals.glob("*/state.npz"))) == 2, 120)
     for relative in [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]:
         assert planted not in " ".join(relative.cmdline())
     proxy.fault = "500"
-    time.sleep(3)
+    time.sleep(2)
     process.send_signal(signal.SIGTERM)
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 143
