@@ -9,8 +9,8 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -78,18 +78,30 @@ def test_a_configuration_survives_the_pipe() -> None:
     assert one.shared() == config(0, "mirrored", devices=("/cpu:0", "/cpu:1")).shared()
 
 
+def trained(job: Job, steps: int) -> list[float]:
+    """Losses of the first steps, the smaller last one of the epoch included in ten of them."""
+    answers = job.command("train", first=0, steps=steps)
+    return [sum(own) for own in zip(*(answer["losses"] for answer in answers), strict=True)]
+
+
 def losses(strategy: str, workers: int, steps: int = 10, **other: Any) -> list[float]:
-    """Losses of steps, the smaller last one of the epoch included in ten of them."""
     processes = 1 if strategy == "mirrored" else workers
     configs = [config(index, strategy, **other) for index in range(processes)]
     with Job("job", configs, cluster=strategy == "multi_worker") as job:
         job.command("warm_up")
-        answers = job.command("train", first=0, steps=steps)
-    return [sum(own) for own in zip(*(answer["losses"] for answer in answers), strict=True)]
+        return trained(job, steps)
+
+
+@pytest.fixture(scope="module")
+def two() -> Iterator[Job]:
+    """Two workers that have not trained when the first test gets them."""
+    with Job("job", [config(index, "multi_worker", learning_rate=0.01) for index in range(2)], cluster=True) as job:
+        job.command("warm_up")
+        yield job
 
 
 @pytest.mark.slow
-def test_two_real_workers_train_as_one_does() -> None:
+def test_two_real_workers_train_as_one_does(two: Job) -> None:
     """Without batch normalisation but for rounding; and devices of one process, with both ways to reduce on a CPU.
 
     At a rate of 0.05 training is so restless that one ReLU that rounding has switched shows in the fifth digit.
@@ -99,8 +111,7 @@ def test_two_real_workers_train_as_one_does() -> None:
     # Sums of the last layers make a loss; those of gradients, over 16 x 16 places of 64 images, what steps change.
     allowed = max(plain) * tolerance(3 * 3 * 32) + np.ptp(plain) * tolerance(64 * 16 * 16, steps=10)
     assert allowed < 3e-4  # a step that divides 52 losses by 53 is off by 0.045
-    two = losses("multi_worker", 2, learning_rate=0.01)
-    np.testing.assert_allclose(two, plain, rtol=0, atol=allowed)
+    np.testing.assert_allclose(trained(two, 10), plain, rtol=0, atol=allowed)
     for all_reduce in ("hierarchical_copy", "reduction_to_one_device"):
         mirrored = losses("mirrored", 2, devices=["/cpu:0", "/cpu:1"], all_reduce=all_reduce, learning_rate=0.01)
         np.testing.assert_allclose(mirrored, plain, rtol=0, atol=allowed)
@@ -117,42 +128,16 @@ def test_batch_normalisation_sees_a_share_of_the_batch() -> None:
 
 
 @pytest.mark.slow
-def test_the_first_workers_state_reaches_all(tmp_path: Path) -> None:
+def test_the_first_workers_state_reaches_all(two: Job, tmp_path: Path) -> None:
     """A worker that cannot read the state, as on another host, goes on from the first one's all the same."""
     state = str(tmp_path / "state.npz")
-    configs = [config(index, "multi_worker") for index in range(2)]
-    with Job("job", configs, cluster=True) as job:
-        job.command("train", first=0, steps=3)
-        job.command("save", only=[0], path=state, record={})
-        whole = [a["losses"] for a in job.command("train", first=3, steps=3)]
-    with Job("job", configs, cluster=True) as job:
-        for index, (path, rounds) in enumerate(((state, 1), ("", 0))):
-            job._send(index, json.dumps({"do": "restore", "path": path, "rounds": rounds}))
-        assert job._collect(range(2), 60) == [{"rounds": 1}, {"rounds": 1}]
-        resumed = [a["losses"] for a in job.command("train", first=3, steps=3)]
-    assert resumed == whole
-
-
-@pytest.mark.slow
-def test_workers_with_other_parameters_are_refused() -> None:
-    with pytest.raises(TrialFailed, match="code or parameters of worker 1 differ from worker 0's"):
-        _with_fingerprints(1, 2)
-
-
-def _with_fingerprints(*fingerprints: int) -> None:
-    from unittest import mock
-
-    from dlperf.problems.scaling import job as scaling_job
-
-    sent = scaling_job.Job._send
-
-    def send(self: Job, index: int, line: str) -> None:
-        if "fingerprint" in line:
-            line = replace(WorkerConfig.from_json(line), fingerprint=fingerprints[index]).to_json()
-        sent(self, index, line)
-
-    with mock.patch.object(scaling_job.Job, "_send", send):
-        Job("job", [config(index, "multi_worker") for index in range(2)], cluster=True).__enter__()
+    two.command("train", first=0, steps=3)
+    two.command("save", only=[0], path=state, record={})
+    whole = [answer["losses"] for answer in two.command("train", first=3, steps=3)]
+    for index, (path, rounds) in enumerate(((state, 1), ("", 0))):
+        two._send(index, json.dumps({"do": "restore", "path": path, "rounds": rounds}))
+    assert two._collect(range(2), 60) == [{"rounds": 1}, {"rounds": 1}]
+    assert [answer["losses"] for answer in two.command("train", first=3, steps=3)] == whole
 
 
 @pytest.mark.slow
