@@ -25,6 +25,7 @@ from dlperf.entry_points import PROBLEMS, load_problem
 from dlperf.tracking import query
 from dlperf.tracking.archived import ArchivedRuns
 from tests.support.archives import archived as trial
+from tests.support.empty_store import make_store
 from tests.support.made_trials import log, made, new_store
 
 TEXTS = st.dictionaries(st.text(min_size=1, max_size=8), st.text(max_size=20), max_size=4)
@@ -158,7 +159,7 @@ def test_store_and_archive_give_equal_bytes(start: Start, store: str, tmp_path: 
     filters = ["--filter", "tags.`dlperf.ended` = 'finished' and attributes.status = 'FINISHED'"]
     assert start("archive", "--output", "kept", "--tracking_uri", store)[0] == 0
     assert start("compare", "--tracking_uri", store, "--output", "of_store", *filters)[0] == 0
-    new = f"sqlite:///{tmp_path}/new.db"
+    new = make_store(tmp_path / "new.db")
     status, output, errors = start("compare", "--archive", "kept", "--tracking_uri", new, "--output", "of_archive")
     assert status == 0, errors
     assert "cutout: 3 finished trials in 1 setting" in output
@@ -170,7 +171,7 @@ def test_store_and_archive_give_equal_bytes(start: Start, store: str, tmp_path: 
 
 
 def test_archives_stand_beside_a_store_in_settings_of_their_own(start: Start, tmp_path: Path) -> None:
-    uri = f"sqlite:///{tmp_path}/mine.db"
+    uri = make_store(tmp_path / "mine.db")
     client = mlflow.MlflowClient(uri)
     log(client, made("cutout", 0))
     assert start("archive", "--output", "theirs", "--tracking_uri", uri)[0] == 0

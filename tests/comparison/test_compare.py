@@ -145,17 +145,6 @@ def test_every_problem(start: Start, store: str, tmp_path: Path) -> None:
     assert all(run_id in page for run_id in used)
 
 
-@pytest.mark.slow
-def test_the_same_store_gives_the_same_bytes(start: Start, tmp_path: Path) -> None:
-    """Though by then the store holds the first comparison too, and runs that have ended since do not matter."""
-    for name in ("one", "two"):
-        assert start("--problem", "cutout,scaling", "--output", str(tmp_path / name))[0] == 0
-    files = sorted(path.relative_to(tmp_path / "one") for path in (tmp_path / "one").rglob("*") if path.is_file())
-    assert len(files) > 20
-    for path in files:
-        assert (tmp_path / "one" / path).read_bytes() == (tmp_path / "two" / path).read_bytes(), path
-
-
 def means(folder: Path, problem: str = "cutout") -> pd.DataFrame:
     return pd.read_csv(folder / problem / "tables" / "means.csv")
 

@@ -15,6 +15,7 @@ import pytest
 from dlperf.cli import entry_point
 from dlperf.tracking import database_file, schema
 from tests.support import older_stores, postgres
+from tests.support.empty_store import make_store
 from tests.support.made_trials import insert, made
 
 pytestmark = pytest.mark.slow
@@ -27,7 +28,7 @@ ASKED = ["--problem", "cutout", "--curves", "false"]
 def current(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store of today, with twelve trials."""
     file = tmp_path_factory.mktemp("current") / "mlflow.db"
-    mlflow.MlflowClient(f"sqlite:///{file}").get_experiment("0")
+    make_store(file)
     insert(str(file), [made("cutout", number) for number in range(12)])
     return file
 
@@ -51,13 +52,20 @@ def bytes_of(folder: Path) -> dict[str, str]:
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir() if path.is_file()}
 
 
-@pytest.fixture(params=[older_stores.MLFLOW_2_0, older_stores.ONE_BEFORE])
-def old(request: pytest.FixtureRequest, tmp_path: Path, current: Path) -> Path:
+@pytest.fixture(scope="module", params=[older_stores.MLFLOW_2_0, older_stores.ONE_BEFORE])
+def kept(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, current: Path) -> Path:
+    """A store of an older MLflow, with the same trials; for `old` to copy."""
+    file = tmp_path_factory.mktemp("kept") / "mlflow.db"
+    older_stores.older(current, file, request.param)
+    return file
+
+
+@pytest.fixture
+def old(kept: Path, tmp_path: Path) -> Path:
     """A store of an older MLflow, with the same trials."""
     folder = tmp_path / "old store"
     folder.mkdir()
-    older_stores.older(current, folder / "mlflow.db", request.param)
-    return folder / "mlflow.db"
+    return shutil.copy(kept, folder / "mlflow.db")
 
 
 def test_a_migrated_copy_is_compared(start: Start, old: Path, current: Path, tmp_path: Path) -> None:
@@ -93,7 +101,7 @@ def test_the_run_goes_to_another_store_that_is_named(
         status, _, errors = start(f"sqlite:///{old}")
         assert (status, "the comparison is no run of a store, its tables are here alone" in errors) == (0, True)
     assert hashlib.sha256((tmp_path / "another old.db").read_bytes()).hexdigest() == before["mlflow.db"]
-    mlflow.MlflowClient(f"sqlite:///{tmp_path}/new.db").get_experiment("0")
+    make_store(tmp_path / "new.db")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/new.db")
     status, output, errors = start(f"sqlite:///{old}")
     assert status == 0, errors

@@ -96,7 +96,7 @@ def test_a_ray_cluster_whose_environment_has_a_blank_in_its_path_is_status_3(
 
 @pytest.mark.slow
 def test_trials_on_a_ray_cluster_of_two_nodes(desk: Desk, ray_cluster: Callable[..., Any]) -> None:
-    """The same bits as local workers give; a killed worker's trial is tried again."""
+    """The same bits as here; a killed worker's trial is tried again."""
     arguments = ("--units", "256,128;16;32", "--epochs", "12")
     address = ray_cluster(2).address
     process = start(desk, *arguments, "--engine", "ray", RAY_ADDRESS=address)
@@ -109,7 +109,7 @@ def test_trials_on_a_ray_cluster_of_two_nodes(desk: Desk, ray_cluster: Callable[
     assert busy
     runs = desk.runs()
     assert {run.info.status for run in runs.values()} == {"FINISHED"}
-    status, output = finish(desk, *arguments, MLFLOW_EXPERIMENT_NAME="local")
+    status, output = finish(desk, *arguments, "--processes", "1", MLFLOW_EXPERIMENT_NAME="local")
     assert status == 0, output
     experiment = desk.client.get_experiment_by_name("local").experiment_id
     for run in desk.client.search_runs([experiment]):

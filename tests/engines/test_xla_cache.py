@@ -119,7 +119,7 @@ def test_the_oldest_are_removed(root: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.mark.slow
 def test_the_second_start_compiles_less_and_computes_the_same(tmp_path: Path) -> None:
-    desk = Desk(tmp_path)
+    desk = Desk(tmp_path).with_store()
     one = ["--units", "32,16", "--epochs", "3"]
     command = [sys.executable, "entrypoints/approximators.py", *one]
     curves, compiled = [], []
@@ -128,7 +128,8 @@ def test_the_second_start_compiles_less_and_computes_the_same(tmp_path: Path) ->
         if number == 2:  # damaged: removed, and compiled again
             for path in cache.rglob("*.pb"):
                 path.write_bytes(path.read_bytes()[:1000])
-        process = desk.cold(command, XDG_CACHE_HOME=str(cache), MLFLOW_EXPERIMENT_NAME=f"start {number}")
+        start = desk.popen if number else desk.cold
+        process = start(command, XDG_CACHE_HOME=str(cache), MLFLOW_EXPERIMENT_NAME=f"start {number}")
         output, _ = process.communicate(timeout=300)
         assert process.returncode == 0, output
         experiment = desk.client.get_experiment_by_name(f"start {number}").experiment_id

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import re
 from collections.abc import Iterator
@@ -13,20 +12,16 @@ import pytest
 
 from dlperf.cli import entry_point
 from tests.support.chromium import chromium
-from tests.support.made_trials import log, made
+from tests.support.made_trials import log, made, new_store
 
 MOST_BYTES = 3_000_000
 
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    import mlflow
-
     folder = tmp_path_factory.mktemp("report")
-    uri = f"sqlite:///{folder}/mlflow.db"
     counts = {"optimizers": 10, "scaling": 10, "architectures": 3, "cutout": 12, "approximators": 40}
-    with contextlib.chdir(folder):  # where MLflow puts the artifacts of such a store
-        client = mlflow.MlflowClient(uri)
+    with new_store(folder) as (uri, client):
         for problem, count in counts.items():
             for number in range(count):
                 log(client, made(problem, number))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import keras
 import numpy as np
 import pytest
@@ -73,15 +75,20 @@ def test_the_rmse_is_told_in_original_units() -> None:
 @pytest.mark.slow
 def test_equal_to_the_bit_however_an_epoch_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     states = []
+    ours = dense_epoch(keras.optimizers.Nadam())
+    start = copied(ours.state())
+    ours.compile()
+    assert all(np.array_equal(start[name], array) for name, array in ours.state().items())
     for seconds in (0.0, 1000.0):
         monkeypatch.setattr(compiled_epoch, "_SEGMENT_SECONDS", seconds)
-        ours = dense_epoch(keras.optimizers.Nadam())
-        before = ours.state()
-        ours.compile()
-        assert all(np.array_equal(before[name], array) for name, array in ours.state().items())
+        ours.restore(start)
         assert [len(list(ours.train_epoch(epoch))) for epoch in (1, 2)] == ([11, 11] if seconds == 0 else [2, 2])
-        states.append(ours.state())
+        states.append(copied(ours.state()))
     assert all(np.array_equal(states[0][name], states[1][name]) for name in states[0])
+
+
+def copied(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {name: array.copy() for name, array in state.items()}
 
 
 def test_where_batch_normalisation_stands() -> None:
@@ -178,16 +185,16 @@ def test_dropout_is_equal_to_the_bit_however_an_epoch_is_cut_and_after_a_resumpt
 ) -> None:
     """The masks follow from the optimizer's step, which the state holds."""
     states = []
-    for seconds in (0.0, 1000.0):
+    first, second = (image_epoch(compiled, keras.optimizers.Adam(), dropout=True) for _ in range(2))
+    start = copied(first.state())
+    for seconds, last in ((0.0, second), (1000.0, first)):
         monkeypatch.setattr(compiled_epoch, "_SEGMENT_SECONDS", seconds)
-        ours = image_epoch(compiled, keras.optimizers.Adam(), dropout=True)
-        ours.compile()
-        list(ours.train_epoch(1))
-        if not seconds:  # another program goes on
-            state, ours = ours.state(), image_epoch(compiled, keras.optimizers.Adam(), dropout=True)
-            ours.restore(state)
-        list(ours.train_epoch(2))
-        states.append(ours.state())
+        first.restore(start)
+        list(first.train_epoch(1))
+        if last is second:  # another program goes on
+            second.restore(copied(first.state()))
+        list(last.train_epoch(2))
+        states.append(copied(last.state()))
     assert all(np.array_equal(states[0][name], states[1][name]) for name in states[0])
 
 
