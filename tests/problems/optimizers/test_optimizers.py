@@ -284,6 +284,7 @@ def test_one_training_with_dropout(desk: Desk) -> None:
 def test_a_search_in_workers_and_its_resumption(desk: Desk) -> None:
     """Rates are tried without the test set, the best one is trained; what has finished is not run again."""
     sweep = [*SMALL, "--protocol", "corrected", "--optimizer", "adam", "--dropout", "false", "--random_seed", "0,1"]
+    sweep += ["--train_examples", "640"]
     status, output = finish(desk, *sweep, "--learning_rate", "0.001,0.00001", "--processes", "2")
     assert status == 0, output
     runs = desk.runs()

@@ -25,7 +25,8 @@ from dlperf.problems.optimizers.problem import PROBLEM
 from dlperf.problems.optimizers.recipe import prepare
 from dlperf.processor import cores
 from dlperf.training.compiled_epoch import configure_runtime
-from tests.support.desk import MLFLOW_RUN, Desk, processes_of, wait_for_line
+from tests.support.desk import Desk, wait_for_line
+from tests.support.project_run import project_run
 from tests.support.rounding import assert_trained_alike
 
 configure_runtime(cores())
@@ -154,30 +155,27 @@ def test_what_cannot_be_trained_ends_with_status_2_before_a_run_exists(desk: Des
 
 
 @pytest.mark.slow
-def test_a_sweep_is_killed_and_resumed_to_the_bit_through_mlflow_run(desk: Desk, file: Path) -> None:
+def test_a_sweep_is_killed_and_resumed_to_the_bit_by_mlflow_run(desk: Desk, file: Path) -> None:
     """Dropout, batch normalisation and random translation go on where they were, and the file may have moved."""
-    sweep = ["--optimizer", "adam,nadam", "--learning_rate", "0.001", "--epochs", "12", "--threads", "2"]
-    sweep += [*("--protocol", "corrected", "--dataset", "digits", "--save_model", "true")]
+    sweep = ["--optimizer", "adam,nadam", "--learning_rate", "0.001", "--epochs", "8", "--threads", "2"]
+    sweep += ["--protocol", "corrected", "--dataset", "digits", "--train_examples", "320", "--save_model", "true"]
     whole = start(desk, *sweep, "--model", f"keras:{file}", MLFLOW_EXPERIMENT_NAME="whole")
     output, _ = whole.communicate(timeout=300)
     assert whole.returncode == 0, output
 
-    given = dict(zip((name.removeprefix("--") for name in sweep[::2]), sweep[1::2], strict=True))
-    passed = [part for name, value in given.items() for part in ("-P", f"{name}={value}")]
-    command = [*MLFLOW_RUN, "-e", "optimizers", "--experiment-name", "killed"]
-    process = desk.cold([*command, *passed, "-P", f"model=keras:{file}"])
-    wait_for_line(process, "epoch 1/12")
-    for running in processes_of(desk):
-        running.kill()
+    process = start(desk, *sweep, "--model", f"keras:{file}", MLFLOW_EXPERIMENT_NAME="killed")
+    wait_for_line(process, "epoch 1/8")
+    process.kill()
     process.communicate()
     (parent,) = (run for run in runs(desk, "killed") if run.data.tags["dlperf.role"] == "sweep")
     moved = file.with_name("folder")
     moved.mkdir()
     file.rename(moved / file.name)
-    resumed = desk.cold([*command, *passed, "--run-id", parent.info.run_id, "-P", f"model=keras:{moved / file.name}"])
-    output, _ = resumed.communicate(timeout=300)
+    given = dict(zip((name.removeprefix("--") for name in sweep[::2]), sweep[1::2], strict=True))
+    given["model"] = f"keras:{moved / file.name}"
+    status, output = project_run(desk, "optimizers", given, parent.info.run_id)
     (moved / file.name).rename(file)
-    assert resumed.returncode == 0, output
+    assert status == 0, output
 
     expected, there = (
         {run.info.run_name: run for run in runs(desk, name) if run.data.tags["dlperf.role"] == "trial"}
