@@ -31,6 +31,7 @@ os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 # One choice for the trials that run in the tests' own process, where TensorFlow has been loaded before them.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # every start of a program would compile dlperf anew
 os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"  # four processes beside each server, which nothing here uses
 
 REAL_FILE_BYTES = 10_000 * 3_073
@@ -54,7 +55,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """Point state and cache at a folder of this session; child processes inherit that."""
     folder = config.stash[session_folder] = tempfile.TemporaryDirectory(prefix="dlperf-tests-")
     os.environ["DLPERF_STATE_DIR"] = os.path.join(folder.name, "state")
-    os.environ["XDG_CACHE_HOME"] = os.path.join(folder.name, "cache")
+    if not hasattr(config, "workerinput"):  # processes of pytest-xdist share what XLA compiles, and Matplotlib's fonts
+        os.environ["XDG_CACHE_HOME"] = os.path.join(folder.name, "cache")
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

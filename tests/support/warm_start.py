@@ -155,6 +155,7 @@ def _run(
     first: Callable[[], None] | None,
 ) -> None:
     """Be the started program: in the forked child."""
+    sys.dont_write_bytecode = False  # whatever the tests' own process was started with
     gc.freeze()  # what has been imported: to look through it takes half a second, and copies it page by page
     os.setsid()
     os.dup2(output.fileno(), 1)
