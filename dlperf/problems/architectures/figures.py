@@ -78,7 +78,7 @@ def work_figure(totals: pd.DataFrame) -> Figure:
     roots = np.sqrt(totals["activations"].to_numpy(float).clip(min=1))
     areas = 20 + 400 * roots / roots.max()
     points = totals[["num_params", "multiplications"]].to_numpy(float)
-    axes.scatter(*points.T, s=areas, alpha=0.5, color=sns.color_palette("colorblind")[0])
+    axes.scatter(points[:, 0], points[:, 1], s=areas, alpha=0.5, color=sns.color_palette("colorblind")[0])
     axes.set(xscale="symlog", yscale="symlog", xlabel="parameters", ylabel="multiplications for one example")
     axes.set_title("Work against weights; the area of a point grows with the root of the activations", fontsize=11)
     axes.xaxis.set_major_formatter(EngFormatter(sep=" "))
