@@ -41,8 +41,9 @@ def layer_frame(table: LayerTable) -> pd.DataFrame:
     ]
     totals = {name: getattr(table, name) for name in ("parameters", "activations", "multiplications")}
     bound = f"at least, in {' and '.join(table.at_least)}" if table.at_least else ""
+    total = "total, at least" if bound else "total"
     frame = pd.DataFrame(
-        [*rows, {"layer": "total", "input": "", "description": bound, "formula": "", "output": "", **totals}]
+        [*rows, {"layer": total, "input": "", "description": bound, "formula": "", "output": "", **totals}]
     )
     frame = frame.astype(dict.fromkeys((*totals, "receptive_field"), "Int64"))
     return frame if frame["receptive_field"].notna().any() else frame.drop(columns="receptive_field")

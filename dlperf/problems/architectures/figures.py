@@ -132,7 +132,8 @@ def network_figure(table: LayerTable) -> Figure:
         bound = "at least " if column in table.at_least else ""
         axes.set_title(f"{column}: {bound}{getattr(table, column):,}", fontsize=11, loc="left")
         axes.margins(x=0.01, y=0.25)
-        _name_the_largest(axes, values, [row.layer for row in rows])
+        if not bound:
+            _name_the_largest(axes, values, [row.layer for row in rows])
     if has_fields:
         known = [(position, field) for position, field in enumerate(seen) if field is not None]
         panels[3].step(*zip(*known, strict=True), where="mid", color=sns.color_palette("colorblind")[7])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pandas as pd
 
 from dlperf.accounting.layers import LayerTable
@@ -12,7 +14,8 @@ def of_networks(table: pd.DataFrame) -> str:
     """Say of how many networks the counts agree, or of the only one what it has."""
     if len(table) == 1:
         row = table.iloc[0]
-        counts = f"{cell(row['num_params'])} parameters and {cell(row['multiplications'])} multiplications"
+        bound = "at least " if "multiplications" in row.get("at least", "") else ""
+        counts = f"{cell(row['num_params'])} parameters and {bound}{cell(row['multiplications'])} multiplications"
         return f"{row['subject']}: {counts}; closed form, Keras and the compiled program: {row['three_ways']}."
     counted = table["three_ways"].value_counts()
     verdicts = ", ".join(f"{verdict} for {count}" for verdict, count in counted.items())
@@ -30,10 +33,15 @@ def of_layers(table: LayerTable) -> str:
     """Say which layer has most of the parameters, and which of the multiplications."""
     said = []
     for quantity in ("parameters", "multiplications"):
-        known = {row.layer: getattr(row, quantity) for row in table.rows if getattr(row, quantity)}
-        if known:
-            most, total = max(known.values()), sum(known.values())
+        known: Counter[str] = Counter()  # a layer that is called twice has two rows
+        for row in table.rows:
+            known[row.layer] += getattr(row, quantity) or 0
+        if total := known.total():
+            most = max(known.values())
             first, *others = [layer for layer, count in known.items() if count == most]
             where = f"each in {first} and {len(others)} more" if others else f"in {first}"
-            said.append(f"{cell(most)} of {cell(total)} {quantity} ({most / total:.0%}) {where}")
+            whole = f"{cell(total)} {quantity} ({most / total:.0%})"
+            if quantity in table.at_least:
+                whole = f"at least {cell(total)} {quantity}"  # who knows what share it is
+            said.append(f"{cell(most)} of {whole} {where}")
     return f"{', '.join(said)}." if said else ""

@@ -9,12 +9,15 @@ import pandas as pd
 import pytest
 
 from dlperf.accounting.inception import PRESETS
+from dlperf.accounting.layers import LayerRow, LayerTable
 from dlperf.errors import BadInput
 from dlperf.parameters import from_texts, parse, texts
 from dlperf.problems.architectures.figures import work_figure
 from dlperf.problems.architectures.parameters import SUBJECTS, ArchitecturesParameters
 from dlperf.problems.architectures.problem import PROBLEM
+from dlperf.problems.architectures.sentences import of_layers, of_networks
 from dlperf.problems.architectures.tables import three_ways, together
+from dlperf.tables import layer_frame
 from tests.support.desk import Desk
 
 
@@ -147,6 +150,22 @@ def test_verdicts_are_computed() -> None:
     assert together(["-", "not measured"]) == "not measured"
     assert together(["agrees", "-", "at least", "differs"]) == "differs"
     assert together(["agrees", "-"]) == "agrees"
+
+
+def test_sentences_add_up_the_calls_of_a_layer_and_take_a_bound_for_no_whole() -> None:
+    def row(layer: str, parameters: int, multiplications: int | None) -> LayerRow:
+        return LayerRow(layer, "", (4,), (4,), "", parameters, 4, multiplications)
+
+    rows = (row("shared", 20, 16), row("other", 30, 24), row("shared", 0, 16))
+    said = of_layers(LayerTable("twice", rows))
+    assert said == "30 of 50 parameters (60%) in other, 32 of 56 multiplications (57%) in shared."
+    unknown = LayerTable("not all", (*rows, row("unknown", 0, None)))
+    assert "32 of at least 56 multiplications in shared." in of_layers(unknown)
+    assert layer_frame(unknown)["layer"].iloc[-1] == "total, at least"
+    counts = {"subject": "keras:m", "num_params": 50, "multiplications": 56, "three_ways": "at least"}
+    assert "50 parameters and at least 56 multiplications" in of_networks(
+        pd.DataFrame([{**counts, "at least": "activations, multiplications"}])
+    )
 
 
 def test_no_name_of_a_point_covers_another() -> None:
