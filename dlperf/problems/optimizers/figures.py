@@ -10,6 +10,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
+from dlperf.parameters import defining
 from dlperf.problems import plots
 from dlperf.trial import StoredTrial
 
@@ -36,10 +37,16 @@ def curves(trials: Trials) -> dict[str, Callable[[], Figure]]:
         for dropout in (False, True):
             plotted = [t for t in trials if t.parameters.dropout == dropout and metric in t.history]
             if plotted:
-                kind = f"{'with' if dropout else 'without'} dropout"
-                draw = functools.partial(_curve, plotted, metric, f"{name} per optimizer, {kind}")
-                figures[f"{metric}_{kind.replace(' ', '_')}"] = draw
+                title = f"{name} per optimizer, {_network(trials, dropout)}"
+                kind = "with" if dropout else "without"
+                figures[f"{metric}_{kind}_dropout"] = functools.partial(_curve, plotted, metric, title)
     return figures
+
+
+def _network(trials: Trials, dropout: bool) -> str:
+    """Say which network was trained: one of the user's own has its dropout in itself."""
+    model = defining(trials[0].parameters)["model"]
+    return model if trials[0].parameters.own_model else f"{'with' if dropout else 'without'} dropout"
 
 
 def comparisons(rows: pd.DataFrame) -> dict[str, Callable[[], Figure]]:
@@ -50,8 +57,8 @@ def comparisons(rows: pd.DataFrame) -> dict[str, Callable[[], Figure]]:
     }
 
 
-def learning_rates(table: pd.DataFrame) -> Figure:
-    """Draw the validation cross-entropy against the learning rates tried, without and with dropout."""
+def learning_rates(trials: Trials, table: pd.DataFrame) -> Figure:
+    """Draw the validation cross-entropy against the learning rates that trials tried, without and with dropout."""
     kinds = sorted(set(table["dropout"]))
     optimizers = list(dict.fromkeys(table["optimizer"]))
     with sns.axes_style("whitegrid"):
@@ -66,7 +73,7 @@ def learning_rates(table: pd.DataFrame) -> Figure:
         axes.set_ylim(top=min(2.6, table["validation_cross_entropy"].max() * 1.05))
         axes.set(
             xscale="log",
-            title=f"{'with' if dropout else 'without'} dropout",
+            title=_network(trials, dropout),
             xlabel="learning rate",
             ylabel="validation cross-entropy after the search's epochs",
         )

@@ -63,7 +63,7 @@ def summary(trials: Trials) -> Summary:
             tables = {"choice": choice, **tables}
     if searched:
         rates = tables["learning_rates"] = rate_table(searched, best_rates(searched))
-        figures["learning_rates"] = lambda: learning_rates(rates)
+        figures["learning_rates"] = lambda: learning_rates(searched, rates)
     rules = dict.fromkeys((trial.parameters.update_rule, trial.parameters.update_rules) for trial in trials)
     tables["update_rules"] = rule_table(list(rules))
     compared = ("choice", "by_optimizer", "ranking_stability", "probability_of_best", "learning_rates")
