@@ -6,6 +6,7 @@ Both are imported inside the functions: they take a second, which a start that c
 from __future__ import annotations
 
 import functools
+import gc
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -114,7 +115,13 @@ def holm(ps: Sequence[float]) -> list[float]:
     """Adjust the p values of tests that are made together (Holm 1979)."""
     from statsmodels.stats.multitest import multipletests
 
-    return [float(p) for p in multipletests(list(ps), method="holm")[1]] if ps else []
+    if not ps:
+        return []
+    gc.freeze()  # it collects garbage, which takes up to a second among all that TensorFlow has imported
+    try:
+        return [float(p) for p in multipletests(list(ps), method="holm")[1]]
+    finally:
+        gc.unfreeze()
 
 
 def _detectable(n: int, sd: float) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from dlperf.analysis.contest import Contest, contest, seeds_to_settle
@@ -31,7 +31,6 @@ def numbers_of(result: Contest) -> set[str]:
     return shown | {text.removeprefix("-") for text in shown} | {str(result.pairs), str(FEWEST)}
 
 
-@settings(max_examples=20, deadline=None)
 @given(kinds, st.booleans())
 def test_a_sentence_says_what_its_numbers_carry(made: dict[str, dict[int, float]], lower: bool) -> None:
     result = contest(made, "loss", lower_is_better=lower)
