@@ -25,7 +25,7 @@ def test_an_entry_point_helps_without_being_installed(script: str) -> None:
 @pytest.mark.slow
 @pytest.mark.cifar10
 def test_cutout_on_the_real_cifar10_under_mlflow_run(desk: Desk) -> None:
-    parameters = ["-P", "m=2", "-P", "depth=8", "-P", "epochs=2", "-P", "train_examples=1500"]
+    parameters = ["-P", "m=2", "-P", "depth=8", "-P", "epochs=2", "-P", "train_examples=2000"]
     process = desk.popen([*MLFLOW_RUN, "-e", "cutout", *parameters])
     output, _ = process.communicate(timeout=300)
     assert process.returncode == 0, output
