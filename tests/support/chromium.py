@@ -29,6 +29,7 @@ def chromium(width: int = 1200, height: int = 900) -> Iterator[Any]:
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     driver = webdriver.Chrome(options, webdriver.ChromeService(str(shutil.which("chromedriver"))))
+    driver.set_script_timeout(120)  # axe takes its time where other tests run beside
     try:
         yield driver
     finally:
