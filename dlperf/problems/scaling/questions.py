@@ -70,10 +70,10 @@ def _efficiency(trials: Trials) -> Answer | None:
     ceiling = ""
     if most["of_ceiling"] == most["of_ceiling"]:
         reached = cell(most["of_ceiling"])
-        ceiling = f", which is {reached} of what as many processes reach on this machine that never communicate"
-    parts = [
-        f"{words} {cell(most[f'{part}_ms'])} ms" for part, words in _PARTS.items() if most[f"{part}_ms"] is not None
-    ]
+        ceiling = f", which is {reached} of what as many processes that never communicate reach on this machine"
+    # Waiting is what is left of a step, and less than nothing where the parts, which are timed apart, took longer.
+    took = {words: most[f"{part}_ms"] for part, words in _PARTS.items()}
+    parts = [f"{words} {cell(time)} ms" for words, time in took.items() if time is not None and time >= 0]
     lost = f" A step takes {cell(most['step_ms'])} ms, of which: {', '.join(parts)}." if parts else ""
     return Answer(
         f"{most['workers']} workers ({most['mode']} scaling, {most['strategy']}) have an efficiency of "
