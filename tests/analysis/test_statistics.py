@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
-from unittest import mock
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
-from statsmodels.stats.multitest import multipletests
 
 from dlperf.analysis.inference import (
     curvature_effect,
@@ -146,11 +144,9 @@ def test_networks_averaged_over_seeds_are_what_a_mixed_model_says() -> None:
     assert pooled.high - pooled.low < 0.7 * (averaged.high - averaged.low)
 
 
-@given(st.lists(st.floats(0, 1), max_size=9))
-def test_holm_is_statsmodels_and_by_hand(ps: list[float]) -> None:
+def test_holm_by_hand() -> None:
     assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
-    with mock.patch("gc.collect"):  # a second, in every example
-        assert holm(ps) == (list(multipletests(ps, method="holm")[1]) if ps else [])
+    assert holm([]) == []
 
 
 def test_a_further_value_lies_within_the_prediction() -> None:
