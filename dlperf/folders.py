@@ -10,8 +10,6 @@ import tempfile
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-import platformdirs
-
 from dlperf.errors import BadInput
 
 
@@ -52,13 +50,19 @@ def looked_for(path: Path) -> str:
 
 def page_folder() -> Path:
     """Return where a page lies that is opened and that no folder was named for."""
-    return Path(platformdirs.user_cache_dir("dlperf")) / "page"
+    return _cache() / "page"
 
 
 def state_folder(asked_for: str = "") -> Path:
     """Return the folder of states and journals: the one that is asked for, else DLPERF_STATE_DIR, else the cache's."""
-    default = Path(platformdirs.user_cache_dir("dlperf")) / "state"
+    default = _cache() / "state"
     return Path(asked_for or os.environ.get("DLPERF_STATE_DIR") or default).expanduser()
+
+
+def _cache() -> Path:
+    import platformdirs  # data sets are checked before it is needed
+
+    return Path(platformdirs.user_cache_dir("dlperf"))
 
 
 def local_folder(location: str) -> Path | None:

@@ -23,7 +23,7 @@ _DOCKER: dict[str, dict[str, bool]] = {
     "build": {"-t": True, "--tag": True, "--build-arg": True},
     "run": {
         **{"--rm": False, "--read-only": False, "-v": True, "-e": True, "--env": True, "--tmpfs": True},
-        **{"--network": True, "--user": True, "--gpus": True},
+        **{"--network": True, "--user": True, "--gpus": True, "--entrypoint": True},
     },
     "stop": {},
     "volume rm": {},
