@@ -42,4 +42,5 @@ def test_a_part_that_is_run_again_replaces_its_own_rows_alone(tmp_path: Path) ->
     outage = "tracking at most 0.1 % of training, the longest pause 1.3 times the median; 0 points lost, 0 twice"
     assert f"| server: cut, SQLite | 2, 11 s | {outage} |" in text
     assert "| odd values of parameters | 2,000 | 300 taken, the others refused in one line |" in text
+    assert "Not run at length with this version: SIGKILL of `approximators`, SIGKILL of `scaling`, programs on" in text
     assert "not been run" in faults(tmp_path / "nowhere")
