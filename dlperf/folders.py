@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import socket
-import sys
 import tempfile
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -38,7 +37,7 @@ def looked_for(path: Path) -> str:
     """Say where a path that is not there was looked for, and how it comes to be seen; the end of a sentence."""
     whole = path.absolute()
     said, folder = f"looked for {whole}", whole.parent
-    if "ray" in sys.modules:
+    if "RAY_RAYLET_PID" in os.environ:  # of Ray's own processes, which run trials
         return f"{said} on {socket.gethostname()}; with engine=ray every node needs {folder}, mounted at this same path"
     if os.environ.get("DLPERF_GIT_COMMIT"):  # of the image, which alone has it
         mount = f"{folder}:{folder}:ro"
