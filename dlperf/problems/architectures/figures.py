@@ -70,7 +70,7 @@ def subject_figure(totals: pd.DataFrame) -> Figure:
 
 
 def work_figure(totals: pd.DataFrame) -> Figure:
-    """Draw multiplications against parameters, a point per counted network with its name, on logarithmic scales."""
+    """Draw multiplications against parameters, a point per counted network, on logarithmic scales; few have names."""
     names = _names(totals)
     with sns.axes_style("whitegrid"):
         figure = Figure(figsize=(10, 7), layout="constrained")
@@ -84,8 +84,9 @@ def work_figure(totals: pd.DataFrame) -> Figure:
     axes.xaxis.set_major_formatter(EngFormatter(sep=" "))
     axes.yaxis.set_major_formatter(EngFormatter(sep=" "))
     axes.margins(0.12)
-    figure.draw_without_rendering()  # where points lie follows from the layout
-    _name_points(axes, names, points, np.sqrt(areas) / 2 * figure.dpi / 72)
+    if len(names) <= _NAMED_ROWS:
+        figure.draw_without_rendering()  # where points lie follows from the layout
+        _name_points(axes, names, points, np.sqrt(areas) / 2 * figure.dpi / 72)
     return figure
 
 
