@@ -1,4 +1,4 @@
-"""`python -m benchmarks.compare`, 6 minutes on 2 cores: whole starts of `compare` over a large store.
+"""`python -m benchmarks.compare`, 20 minutes on 2 cores: whole starts of `compare` over a large store.
 
 Wall time, CPU time and memory. A SQLite store of 10,000 made trials, 2,000 of each problem; `compare` is started on one
 problem at a time as a user does: from final metrics alone (`curves=false`), and with every figure. The figures are

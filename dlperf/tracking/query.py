@@ -114,9 +114,8 @@ def skip_odd_curves(result: SearchResult[P], problem: Problem[P]) -> None:
 
 def has_trials(client: MlflowClient, problems: Iterable[str]) -> bool:
     """Whether any run of the problems is there; without reading more than one."""
-    experiments = [experiment.experiment_id for experiment in pages(client.search_experiments)]
     wanted = (f"tags.`dlperf.problem` = '{problem}'" for problem in problems)
-    return any(client.search_runs(experiments, condition, max_results=1) for condition in wanted)
+    return any(next(runs(client, condition, at_once=1), None) is not None for condition in wanted)
 
 
 def problems_there(client: MlflowClient) -> dict[str, int]:

@@ -57,11 +57,11 @@ class StoreRuns:
         return read
 
 
-def runs(client: MlflowClient, conditions: str, filter_string: str = "") -> Iterator[Any]:
+def runs(client: MlflowClient, conditions: str, filter_string: str = "", at_once: int = 1000) -> Iterator[Any]:
     """Yield the runs of all experiments, newest first; `filter_string` is the user's part of the conditions."""
     experiments = [experiment.experiment_id for experiment in pages(client.search_experiments)]
     try:
-        yield from pages(client.search_runs, experiments, conditions, max_results=1000)
+        yield from pages(client.search_runs, experiments, conditions, max_results=at_once)
     except MlflowException as error:
         if filter_string and error.error_code == "INVALID_PARAMETER_VALUE":
             raise BadInput("filter", filter_string, f"MLflow cannot use it: {one_line(error)}") from error
