@@ -1,14 +1,13 @@
 """`python -m benchmarks.write_results`, a minute on 2 cores: what README, docs and results show of measured trials.
 
-It measures nothing. Figures come from the archive `reference`, and, of a problem that it has no trial of yet, from
-files of an earlier sweep in results/. Between two lines of a page,
+It measures nothing: figures come from the archive `reference`. Between two lines of a page,
 
     <!-- results: NAME -->
     <!-- end of results -->
 
-stands what the function of that name says. Tables and figures of archived problems go to results/PROBLEM (those of
-optimizers to results/optimizers/notebook), and what `compare --archive reference` writes to results/compare. `--check`
-writes nothing, and names what would change but for figures. `make results` starts it.
+stands what the function of that name says. Tables and figures of problems go to results/PROBLEM (those of optimizers
+to results/optimizers/notebook), and what `compare --archive reference` writes to results/compare. `--check` writes
+nothing, and names what would change but for figures. `make results` starts it.
 """
 
 from __future__ import annotations
@@ -74,9 +73,8 @@ def expected() -> Iterator[tuple[Path, str]]:
         if "<!-- results:" in text:
             yield page, filled(text)
     for name in PROBLEMS:
-        if shown(name).archived:
-            for title, table in shown(name).tables.items():
-                yield folder_of(name) / f"{title}.csv", table.to_csv(index=False)
+        for title, table in shown(name).tables.items():
+            yield folder_of(name) / f"{title}.csv", table.to_csv(index=False)
     for name, judged in verdicts_by_problem().items():
         yield RESULTS / "compare" / f"{name}_claims.csv", verdict_table(judged).to_csv(index=False)
 

@@ -1,10 +1,9 @@
-"""Where shown figures come from: the archive `reference`, or files in results/ while it has no trial of a problem."""
+"""Where shown figures come from: the archive `reference`."""
 
 from __future__ import annotations
 
 import functools
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,11 +26,6 @@ if TYPE_CHECKING:
 
 RESULTS = Path(__file__).resolve().parents[2] / "results"
 _BELOW = {"optimizers": "notebook"}  # where a problem has the results of both protocols
-# Of sweeps from before the archive, what their files do not say.
-_FROM_FILES = {
-    "optimizers": "`update_rules=keras3`, `dropout_after=each`",
-    "approximators": "`update_rules=keras3`",
-}
 
 
 @dataclass(frozen=True)
@@ -40,31 +34,24 @@ class Shown:
 
     Attributes:
         problem: Its name.
-        archived: Whether it comes from the archive.
         tables: Tables by name: those that end a sweep, and those of `compare`, of the setting with the most trials.
-        figures: Figures by name, drawn when they are asked for; none from files.
+        figures: Figures by name, drawn when they are asked for.
         facts: Parameters that all trials share, as text, by name.
         hardware: What the trials ran on.
         version: Of dlperf.
-        deviating: Parameters with which they ran that are no longer the protocol's, as Markdown; "" for none.
     """
 
     problem: str
-    archived: bool
     tables: Mapping[str, pd.DataFrame]
     figures: Mapping[str, Figure]
     facts: Mapping[str, str]
     hardware: str
     version: str
-    deviating: str = ""
 
     @property
     def origin(self) -> str:
         """Where the figures come from and what they were measured on, as the part of a sentence."""
-        if self.archived:
-            return f"the archive `reference`, version {self.version}, on {self.hardware}"
-        with_ = f" with {self.deviating}" if self.deviating else ""
-        return f"version {self.version}{with_}, on {self.hardware}"
+        return f"the archive `reference`, version {self.version}, on {self.hardware}"
 
 
 @functools.cache
@@ -78,12 +65,10 @@ def compared(name: str) -> Chapter:
 @functools.cache
 def shown(name: str) -> Shown:
     """Return what is shown of a problem."""
-    if not compared(name).settings:
-        return _from_files(name)
     first = compared(name).settings[0]
     facts = first.setting.facts
     tables = {**first.summary.all_tables(), **first.tables}
-    return Shown(name, True, tables, first.summary.figures, facts, facts["hardware"], facts["dlperf"])
+    return Shown(name, tables, first.summary.figures, facts, facts["hardware"], facts["dlperf"])
 
 
 def folder_of(name: str) -> Path:
@@ -99,17 +84,3 @@ def verdicts_by_problem() -> dict[str, list[Verdict]]:
 def benchmark(path: str) -> Any:
     """Return what a benchmark has written."""
     return json.loads((RESULTS / path).read_text())
-
-
-def _from_files(name: str) -> Shown:
-    place = folder_of(name)
-    environment = json.loads((place / "environment.json").read_text())
-    hardware = f"{environment['cores']} cores of {_with_article(environment['cpu'])}, without GPU"
-    tables = {file.stem: pd.read_csv(file) for file in sorted(place.glob("*.csv"))}
-    facts = dict(re.findall(r"--(\w+) (\S+)", environment["command"]))
-    version = environment["versions"]["dlperf"]
-    return Shown(name, False, tables, {}, facts, hardware, version, _FROM_FILES.get(name, ""))
-
-
-def _with_article(noun: str) -> str:
-    return f"{'an' if noun[0] in 'AEIOU' else 'a'} {noun}"

@@ -12,7 +12,6 @@ from benchmarks.result_texts import sources
 from benchmarks.write_results import BLOCKS, filled, outdated
 from dlperf.archive.folder import Archive
 from dlperf.archive.parts import ArchivedTrial
-from dlperf.entry_points import PROBLEMS
 from dlperf.tracking.reference import reference_trials
 from tests.support.made_trials import made
 
@@ -61,7 +60,6 @@ def grown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.mark.slow
 def test_an_archive_that_has_grown_is_shown_everywhere(grown: None) -> None:
-    assert all(sources.shown(problem).archived for problem in PROBLEMS)
     texts = {name: say() for name, say in BLOCKS.items() if name not in ("architectures", "problem_table")}
     for problem in ("optimizers", "scaling", "cutout", "approximators", "origins"):
         assert "the archive `reference`, version 0.1.0, on made CPU, 2 cores, 24 GiB" in texts[problem]

@@ -11,6 +11,7 @@ import pandas as pd
 from dlperf.analysis.best import Choice, choose
 from dlperf.analysis.statistics import mean_of, time_to
 from dlperf.problems.optimizers.parameters import OptimizersParameters
+from dlperf.problems.optimizers.sentences import network
 from dlperf.trial import StoredTrial
 
 Trials = Sequence[StoredTrial[OptimizersParameters]]
@@ -29,7 +30,7 @@ def choice_table(trained: Trials, searched: Trials) -> pd.DataFrame:
                 mean_of([t.metrics[name] for t in trials if name in t.metrics] or [np.nan])
                 for name in (CRITERION, f"best_{CRITERION}", "test_accuracy")
             )
-            search = [t for t in searched if (t.parameters.optimizer, t.parameters.dropout) == (optimizer, dropout)]
+            search = [t for t in searched if (t.parameters.optimizer, t.parameters.drops) == (optimizer, dropout)]
             rows.append(
                 {
                     "dropout": dropout,
@@ -60,7 +61,7 @@ def recommendation(trained: Trials) -> str:
     several = len(_kinds(trained)) > 1
     for dropout, kinds in _kinds(trained).items():
         choice, names = _choice(kinds), list(kinds)
-        start = f"{'with' if dropout else 'without'} dropout " if several else ""
+        start = f"{network(dropout)} " if several else ""
         if len(names) < 2:
             continue
         if choice is None:
@@ -82,14 +83,14 @@ def recommendation(trained: Trials) -> str:
     return f"{sentence[:1].upper()}{sentence[1:]}." if sentence else ""
 
 
-def _kinds(trained: Trials) -> dict[bool, dict[str, list[StoredTrial[OptimizersParameters]]]]:
+def _kinds(trained: Trials) -> dict[bool | str, dict[str, list[StoredTrial[OptimizersParameters]]]]:
     """Trials that were validated, by dropout and optimizer; of several learning rates the one with the best mean."""
-    rates: dict[tuple[bool, str], dict[float, list[StoredTrial[OptimizersParameters]]]] = {}
+    rates: dict[tuple[bool | str, str], dict[float, list[StoredTrial[OptimizersParameters]]]] = {}
     for trial in trained:
         if CRITERION in trial.metrics:
             p = trial.parameters
-            rates.setdefault((p.dropout, p.optimizer), {}).setdefault(p.learning_rate, []).append(trial)
-    kinds: dict[bool, dict[str, list[StoredTrial[OptimizersParameters]]]] = {}
+            rates.setdefault((p.drops, p.optimizer), {}).setdefault(p.learning_rate, []).append(trial)
+    kinds: dict[bool | str, dict[str, list[StoredTrial[OptimizersParameters]]]] = {}
     for (dropout, optimizer), by_rate in rates.items():
         best = min(by_rate.values(), key=lambda trials: float(np.mean([t.metrics[CRITERION] for t in trials])))
         kinds.setdefault(dropout, {})[optimizer] = best

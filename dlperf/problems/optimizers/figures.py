@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from dlperf.parameters import defining
 from dlperf.problems import plots
+from dlperf.problems.optimizers.sentences import network
 from dlperf.trial import StoredTrial
 
 if TYPE_CHECKING:
@@ -26,6 +27,9 @@ _CURVES = {
     "validation_cross_entropy": "validation cross-entropy",
 }
 
+_ENDINGS = {False: "_without_dropout", True: "_with_dropout", "as built": ""}
+"""The end of a figure's name, by whether the network drops units."""
+
 
 def curves(trials: Trials) -> dict[str, Callable[[], Figure]]:
     """Return functions that draw the metrics over the epochs, a line per optimizer, without and with dropout.
@@ -34,19 +38,18 @@ def curves(trials: Trials) -> dict[str, Callable[[], Figure]]:
     """
     figures: dict[str, Callable[[], Figure]] = {}
     for metric, name in _CURVES.items():
-        for dropout in (False, True):
-            plotted = [t for t in trials if t.parameters.dropout == dropout and metric in t.history]
+        for dropout, ending in _ENDINGS.items():
+            plotted = [t for t in trials if t.parameters.drops == dropout and metric in t.history]
             if plotted:
-                title = f"{name} per optimizer, {_network(trials, dropout)}"
-                kind = "with" if dropout else "without"
-                figures[f"{metric}_{kind}_dropout"] = functools.partial(_curve, plotted, metric, title)
+                title = f"{name} per optimizer, {_title(plotted, dropout)}"
+                figures[metric + ending] = functools.partial(_curve, plotted, metric, title)
     return figures
 
 
-def _network(trials: Trials, dropout: bool) -> str:
-    """Say which network was trained: one of the user's own has its dropout in itself."""
-    model = defining(trials[0].parameters)["model"]
-    return model if trials[0].parameters.own_model else f"{'with' if dropout else 'without'} dropout"
+def _title(trials: Trials, dropout: bool | str) -> str:
+    """Say which network was trained, of a user's own its name."""
+    own = next((t.parameters for t in trials if t.parameters.drops == dropout and t.parameters.own_model), None)
+    return defining(own)["model"] if own else network(dropout)
 
 
 def comparisons(rows: pd.DataFrame) -> dict[str, Callable[[], Figure]]:
@@ -59,7 +62,7 @@ def comparisons(rows: pd.DataFrame) -> dict[str, Callable[[], Figure]]:
 
 def learning_rates(trials: Trials, table: pd.DataFrame) -> Figure:
     """Draw the validation cross-entropy against the learning rates that trials tried, without and with dropout."""
-    kinds = sorted(set(table["dropout"]))
+    kinds = sorted(set(table["dropout"]), key=str)
     optimizers = list(dict.fromkeys(table["optimizer"]))
     with sns.axes_style("whitegrid"):
         figure = Figure(figsize=(5.5 * len(kinds), 4.5), layout="constrained")
@@ -73,7 +76,7 @@ def learning_rates(trials: Trials, table: pd.DataFrame) -> Figure:
         axes.set_ylim(top=min(2.6, table["validation_cross_entropy"].max() * 1.05))
         axes.set(
             xscale="log",
-            title=_network(trials, dropout),
+            title=_title(trials, dropout),
             xlabel="learning rate",
             ylabel="validation cross-entropy after the search's epochs",
         )
@@ -94,8 +97,8 @@ def _by_optimizer(rows: pd.DataFrame, column: str, label: str) -> Figure:
     with sns.axes_style("whitegrid"):
         figure = Figure(figsize=(8, 5), layout="constrained")
         axes = figure.subplots()
-    kinds = rows.assign(dropout=rows["dropout"].map({False: "without dropout", True: "with dropout"}))
-    order = [kind for kind in ("without dropout", "with dropout") if kind in set(kinds["dropout"])]
+    kinds = rows.assign(dropout=rows["dropout"].map(network))
+    order = [name for name in map(network, _ENDINGS) if name in set(kinds["dropout"])]
     shared = {"x": "optimizer", "y": column, "hue": "dropout", "hue_order": order, "ax": axes}
     palette = sns.color_palette("colorblind", len(order))
     sns.barplot(kinds, **shared, palette=palette, errorbar="sd" if rows["random_seed"].nunique() > 1 else None)

@@ -141,6 +141,11 @@ class OptimizersParameters(OneDnnParameters, ModelParameters, ImageParameters):
         return "nadam" if self.notebook and self.optimizer == "rmsprop_nesterov" else self.optimizer
 
     @property
+    def drops(self) -> bool | str:
+        """Whether the network drops units; of a user's own model, "as built", as its file decides that."""
+        return "as built" if self.own_model else self.dropout
+
+    @property
     def subset_size(self) -> int:
         """Number of training images evaluated in inference mode after every epoch."""
         return min(_SUBSET, self.train_size)

@@ -1,11 +1,10 @@
 """Problem 1: adaptive learning rates on a CIFAR-10 multilayer perceptron, with and without dropout.
 
     mlflow run . -e optimizers                       # 10 trials of 200 epochs, some 5 hours on 2 cores
-    python entrypoints/optimizers.py --epochs 10     # the same for 10 epochs: 15 minutes (results/optimizers/notebook)
+    python entrypoints/optimizers.py --epochs 10     # the same for 10 epochs: 16 minutes (results/optimizers/notebook)
 
-Expect after 10 epochs with update_rules=keras3 and dropout_after=each: RMSProp first by training loss (1.92), Adam by
-cross-entropy (1.63) and RMSProp fourth of five; 15.9 of AdaGrad's loss of 17.6 is weight penalty; every test accuracy
-is lower with dropout.
+Expect after 10 epochs: Adam first by training loss (1.95) and by cross-entropy (1.62), RMSProp second by the one and
+fourth of five by the other; 15.9 of AdaGrad's loss of 17.6 is weight penalty.
 
     python entrypoints/optimizers.py --protocol corrected --random_seed 0,1,2      # some 17 hours on 2 cores
 

@@ -42,7 +42,10 @@ def questions() -> tuple[Question, ...]:
             "optimizers/training-loss",
             "Which method has the lowest training loss without dropout?",
             lambda trials: _loss(trials, dropout=False),
-            figures=("train_loss_without_dropout", "train_cross_entropy_without_dropout"),
+            figures=(
+                *("train_loss_without_dropout", "train_cross_entropy_without_dropout"),
+                *("train_loss", "train_cross_entropy"),  # of a user's own model
+            ),
             claims=tuple(f"optimizers/{pattern}" for pattern in _LOSS),
         ),
         Question(

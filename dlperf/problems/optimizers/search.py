@@ -65,12 +65,12 @@ def least_budget(count: int) -> int:
     return math.ceil(math.log2(count)) * count if count > 1 else 0
 
 
-def best_rates(trials: Sequence[StoredTrial[OptimizersParameters]]) -> dict[tuple[str, bool], float]:
+def best_rates(trials: Sequence[StoredTrial[OptimizersParameters]]) -> dict[tuple[str, bool | str], float]:
     """Return, by optimizer and dropout, the rate of the lowest validation cross-entropy in the last round tried."""
     tried = [trial for trial in trials if trial.parameters.stage == "search"]
     # The best one comes last, so the dictionary keeps it.
     tried.sort(key=lambda t: (t.parameters.rung, -t.metrics.get("validation_cross_entropy", math.inf)))
-    return {(t.parameters.optimizer, t.parameters.dropout): t.parameters.learning_rate for t in tried}
+    return {(t.parameters.optimizer, t.parameters.drops): t.parameters.learning_rate for t in tried}
 
 
 _Losses = Mapping[tuple[int, float], float]

@@ -23,7 +23,7 @@ def of_trials(rows: pd.DataFrame) -> str:
         kinds = _by_seed(half, "final_train_loss")
         if len(kinds) > 1:
             result = contest(kinds, "final training loss", lower_is_better=True)
-            said.append(f"{_with(dropout).capitalize()}: {result.in_words()}")
+            said.append(f"{network(dropout).capitalize()}: {result.in_words()}")
     return " ".join(said)
 
 
@@ -41,7 +41,7 @@ def of_probabilities(probabilities: pd.DataFrame) -> str:
     for dropout, half in probabilities.groupby("dropout", sort=False):
         able = half[half["final_train_loss"] > 0].sort_values("final_train_loss", ascending=False)
         shares = ", ".join(f"{row['optimizer']} {row['final_train_loss']:.0%}" for _, row in able.iterrows())
-        said.append(f"{_with(dropout)} {shares}")
+        said.append(f"{network(dropout)} {shares}")
     return f"First by final training loss with the seeds run: {'; '.join(said)}."
 
 
@@ -50,7 +50,7 @@ def of_rates(rates: pd.DataFrame) -> str:
     chosen = rates[rates["chosen"] != ""]
     edge = chosen[chosen["chosen"] != "yes"]
     names = ", ".join(
-        f"{row['optimizer']} {cell(row['learning_rate'])} {_with(row['dropout'])}" for _, row in edge.iterrows()
+        f"{row['optimizer']} {cell(row['learning_rate'])} {network(row['dropout'])}" for _, row in edge.iterrows()
     )
     outside = f": {names}" if names else ""
     return f"{len(edge)} of {len(chosen)} choices lie at the edge of the grid{outside}."
@@ -65,5 +65,8 @@ def _by_seed(half: pd.DataFrame, criterion: str) -> dict[str, BySeed]:
     return dict(kinds)
 
 
-def _with(dropout: Any) -> str:
+def network(dropout: bool | str) -> str:
+    """Say which networks a row is of, by its column `dropout`."""
+    if isinstance(dropout, str):
+        return f"with the model {dropout}"
     return "with dropout" if dropout else "without dropout"

@@ -87,7 +87,7 @@ def trial_table(trials: Trials) -> pd.DataFrame:
         rows.append(
             {
                 "optimizer": parameters.optimizer,
-                "dropout": parameters.dropout,
+                "dropout": parameters.drops,
                 "learning_rate": parameters.learning_rate,
                 "random_seed": parameters.random_seed,
                 "epochs": int(metrics["epochs_run"]),
@@ -176,11 +176,11 @@ def _chance(kind: Any, values: Mapping[Any, np.ndarray]) -> float:
     return float(wins.mean())
 
 
-def rate_table(searched: Trials, best: dict[tuple[str, bool], float]) -> pd.DataFrame:
+def rate_table(searched: Trials, best: dict[tuple[str, bool | str], float]) -> pd.DataFrame:
     """Validation cross-entropy and accuracy per learning rate tried; the search never reads the test set."""
-    alike: dict[tuple[str, bool], list[OptimizersParameters]] = {}
+    alike: dict[tuple[str, bool | str], list[OptimizersParameters]] = {}
     for trial in searched:
-        alike.setdefault((trial.parameters.optimizer, trial.parameters.dropout), []).append(trial.parameters)
+        alike.setdefault((trial.parameters.optimizer, trial.parameters.drops), []).append(trial.parameters)
     limits = {
         kind: (min(p.learning_rate for p in ps), max(p.learning_rate for p in ps), max(p.rung for p in ps))
         for kind, ps in alike.items()
@@ -188,13 +188,13 @@ def rate_table(searched: Trials, best: dict[tuple[str, bool], float]) -> pd.Data
     rows = []
     for trial in searched:
         parameters = trial.parameters
-        kind = parameters.optimizer, parameters.dropout
+        kind = parameters.optimizer, parameters.drops
         lowest, highest, last = limits[kind]
         chosen = (best[kind], last) == (parameters.learning_rate, parameters.rung)
         at_edge = chosen and parameters.learning_rate in (lowest, highest)
         rows.append(
             {
-                "dropout": parameters.dropout,
+                "dropout": parameters.drops,
                 "optimizer": parameters.optimizer,
                 "learning_rate": parameters.learning_rate,
                 "rung": parameters.rung,
@@ -205,7 +205,11 @@ def rate_table(searched: Trials, best: dict[tuple[str, bool], float]) -> pd.Data
                 "chosen": ("yes, at the edge of the grid" if at_edge else "yes") if chosen else "",
             }
         )
-    return pd.DataFrame(rows).sort_values(["dropout", "optimizer", "learning_rate"], ignore_index=True)
+    kinds = ["dropout", "optimizer", "learning_rate"]
+    # Values of dropout may be of two types, which compare as texts only.
+    return pd.DataFrame(rows).sort_values(
+        kinds, key=lambda values: values.map(str) if values.name == "dropout" else values, ignore_index=True
+    )
 
 
 def rule_table(rules: Sequence[tuple[str, Generation]]) -> pd.DataFrame:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.text import Text
 
 from dlperf.accounting.mlp import multiplications
 from dlperf.claims import ledger
@@ -219,6 +220,32 @@ def test_means_and_spread_over_random_seeds() -> None:
     assert {"train_loss_without_dropout", "train_cross_entropy_without_dropout", "test_accuracy"} <= set(
         summary.figures
     )
+
+
+def test_a_users_own_model_is_not_said_to_be_without_dropout() -> None:
+    """It has what its file has; in one summary with the course's network it stands apart from both kinds of that."""
+    own = {"protocol": "corrected", "model": "keras:my.keras"}
+    models: list[dict[str, Any]] = [own, {"protocol": "corrected", "dropout": False}]
+    asked = [
+        OptimizersParameters.resolve({**model, "optimizer": name, "random_seed": seed})
+        for model in models
+        for name in ("adam", "nadam", "rmsprop")
+        for seed in (0, 1, 2)
+    ]
+    alone, both = (
+        summarize([stored(t, cross_entropy=1 + t.random_seed / 10) for t in trials + [s.searching() for s in trials]])
+        for trials in (asked[:9], asked)
+    )
+    for name in ("optimizers", "by_optimizer", "ranking", "choice", "probability_of_best", "learning_rates"):
+        assert set(alone.tables[name]["dropout"]) == {"as built"}, name
+        assert set(both.tables[name]["dropout"]) == {False, "as built"}, name
+    assert not any("without dropout" in sentence for sentence in alone.sentences.values())
+    assert "train_loss" in alone.figures
+    assert not any("dropout" in name for name in alone.figures)
+    assert {"train_loss", "train_loss_without_dropout"} <= set(both.figures)
+    for name in ("train_loss", "test_accuracy", "learning_rates"):
+        words = [text.get_text() for text in both.figures[name].findobj(Text)]
+        assert any("as built" in word or "my.keras" in word for word in words), name
 
 
 def test_a_choice_at_the_edge_of_the_grid_is_told() -> None:
