@@ -40,7 +40,7 @@ ROOMS: list[set[str]] = [
     {"dlperf.models", "dlperf.data", "dlperf.keras_accounting"},
     {"dlperf.terminal", "dlperf.entry_points"},
     {"dlperf.problem"},
-    {"dlperf.trial"},
+    {"dlperf.trial", "dlperf.explicit"},
     {"dlperf.parameters"},
     {"dlperf.declaration"},
 ]

@@ -68,7 +68,7 @@ def first_by_loss() -> str:
     rank = int(table.final_cross_entropy.rank()[first])
     return (
         f"after {table.epochs[first]:.0f} epochs `{first}` is first of {len(table)} by training loss and "
-        f"number {rank} by cross-entropy"
+        f"{f'number {rank} ' if rank > 1 else ''}by cross-entropy"
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from dlperf.analysis.inference import FEWEST, LEVEL, Effect, holm, mean_effect
 from dlperf.analysis.statistics import Mean, mean_of
-from dlperf.parameters import describe, texts
+from dlperf.errors import BadInput
+from dlperf.explicit import explicit
+from dlperf.parameters import Parameters, describe, parse, texts
 from dlperf.tables import cell
 from dlperf.trial import StoredTrial
 
@@ -104,8 +105,8 @@ class Contest:
         size = self._with_unit(_size(second.behind))
         if len(self.rivals) == 2:
             return (
-                f"{first.name} has a {comparative} {self.what} than {second.name}: {values[0]} against {values[1]}, "
-                f"which is {size} {more}."
+                f"{first.name} has a {comparative} {self.what} than {second.name}: {values[0]} against {values[1]}, a "
+                f"difference of {size}."
             )
         return (
             f"{first.name} has the {superlative} {self.what}: {values[0]}; the next, {second.name}, has {values[1]}, "
@@ -168,19 +169,37 @@ def command_to_settle(problem: str, trials: Sequence[StoredTrial[Any]]) -> str:
 
     Args:
         problem: The entry point.
-        trials: Trials that differ in what their user varied.
+        trials: Trials of one setting.
     """
-    tried = len({trial.parameters.random_seed for trial in trials})
-    declared = {parameter.name: parameter for parameter in describe(type(trials[0].parameters))}
-    asked = dict.fromkeys(name for trial in trials for name in json.loads(trial.tags.get("dlperf.given", "{}")))
-    values = {
-        name: ",".join(dict.fromkeys(texts(trial.parameters)[name] for trial in trials))
-        for name in asked
-        if name in declared and not declared[name].operational
-    }
-    values["random_seed"] = seeds_to_settle(tried)
-    given = " ".join(f"-P {name}={shlex.quote(value)}" for name, value in values.items())
-    return f"mlflow run . -e {problem} {given}"
+    seeds = seeds_to_settle(len({trial.parameters.random_seed for trial in trials}))
+    try:
+        values = _asked([trial.parameters for trial in trials])
+    except BadInput:  # trials of another version, which this one does not run
+        return ""
+    del values["random_seed"]
+    given = "".join(f" -P {name}={shlex.quote(value)}" for name, value in values.items())
+    return f"mlflow run . -e {problem}{given} -P random_seed={seeds}"
+
+
+def _asked(trials: Sequence[Parameters]) -> dict[str, str]:
+    """Return the parameters that a command has to name to run these trials of one setting, as text."""
+    kind, named, logged = type(trials[0]), explicit(trials[0]), [texts(trial) for trial in trials]
+    values: dict[str, str] = {}
+    follows: list[str] = []
+    for description in describe(kind):
+        name = description.name
+        if description.grid:
+            values[name] = ",".join(dict.fromkeys(each[name] for each in logged))
+            follows += [name] if description.derived_from else []
+        elif name in named and not description.operational:
+            values[name] = logged[0][name]
+    points = {tuple(each[name] for name in follows) for each in logged}
+    # What a grid has by itself need not be typed: the last first, as it may follow from those before it.
+    for name in reversed(follows):
+        fewer = {key: value for key, value in values.items() if key != name}
+        if points == {tuple(texts(trial)[name] for name in follows) for trial in parse(kind, fewer).trials}:
+            values = fewer
+    return values
 
 
 def seeds_to_settle(tried: int) -> str:

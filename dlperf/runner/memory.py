@@ -8,7 +8,8 @@ from typing import Any
 
 from dlperf.entry_points import PROBLEMS, load_problem
 from dlperf.errors import DlperfError, OutOfMemory
-from dlperf.parameters import Parameters, declared_defaults, describe, from_texts, written
+from dlperf.explicit import explicit
+from dlperf.parameters import Parameters, from_texts, written
 from dlperf.problem import Problem
 from dlperf.tracking.run import Run
 
@@ -55,19 +56,7 @@ def command(problem: Problem[Any], parameters: Parameters) -> str:
     Raises:
         BadInput: If the trial is none that can be run.
     """
-    texts = written(parameters)
-    defaults = declared_defaults(problem.parameters)
-    given: dict[str, Any] = {}
-    # What follows from others comes last, when those are known.
-    for description in sorted(describe(problem.parameters), key=lambda each: bool(each.derived_from)):
-        name = description.name
-        if description.derived_from:
-            default = "" if description.grid else written(problem.parameters.resolve(given))[name]
-        else:
-            default = defaults[name]
-        if texts[name] != default:
-            given[name] = getattr(parameters, name)
-    problem.parameters.resolve(given)
+    given, texts = explicit(parameters), written(parameters)
     return shlex.join(["dlperf", problem.name, *(part for name in given for part in (f"--{name}", texts[name]))])
 
 

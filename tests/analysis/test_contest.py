@@ -8,9 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dlperf.analysis.contest import Contest, contest, seeds_to_settle
+from dlperf import entry_points
+from dlperf.analysis.contest import Contest, command_to_settle, contest, seeds_to_settle
 from dlperf.analysis.inference import FEWEST, LEVEL
+from dlperf.parameters import defining, parse
 from dlperf.tables import cell
+from dlperf.trial import StoredTrial
 
 NUMBER = re.compile(r"(?<![\w.])-?[\d,]*\d(?:\.\d+)?(?:e[+-]?\d+)?")
 WORDS_OF_ORDER = re.compile(r"\b(lower|lowest|higher|highest|more|less|next)\b")
@@ -64,7 +67,7 @@ def test_a_plain_difference_is_said_with_its_interval() -> None:
     said = contest({"AdaGrad": slower, "Adam": adam}, "training loss", lower_is_better=True, unit="nats").in_words()
     assert said == (
         "Adam has a lower training loss than AdaGrad: 1.002 (1 to 1.004) nats against 1.504 (1.49 to 1.518) nats, "
-        "which is 0.502 (0.4884 to 0.5156) nats more."
+        "a difference of 0.502 (0.4884 to 0.5156) nats."
     )
 
 
@@ -79,6 +82,42 @@ def test_what_cannot_be_told_apart_names_what_would_have_been_seen() -> None:
 def test_no_value_at_all_is_no_contest() -> None:
     with pytest.raises(ValueError, match="no kind of trial has a value of loss"):
         contest({"A": {}}, "loss", lower_is_better=True)
+
+
+@pytest.mark.parametrize(
+    ("problem", "asked", "command"),
+    [
+        ("optimizers", {}, "-P random_seed=0,1,2,3,4"),
+        ("optimizers", {"epochs": "10"}, "-P epochs=10 -P random_seed=0,1,2,3,4"),
+        (
+            "optimizers",
+            {"optimizer": "adam", "learning_rate": "0.01,0.1", "dropout": "true", "data_dir": "/home/me"},
+            "-P optimizer=adam -P dropout=true -P learning_rate=0.01,0.1 -P random_seed=0,1,2,3,4",
+        ),
+        ("cutout", {"m": "0,8", "depth": "20", "random_seed": "0,1,2,3,4"}, "-P depth=20 -P m=0,8 -P random_seed="),
+        (
+            "cutout",
+            {"m": "0,8", "model": "keras:/home/me/my.keras", "protocol": "corrected"},
+            "-P model=keras:my.keras",
+        ),
+    ],
+)
+def test_a_command_that_settles_runs_the_same_trials_and_more_seeds(
+    problem: str, asked: dict[str, str], command: str
+) -> None:
+    """By the parameters alone: archived trials do not say what their user typed."""
+    parameters = entry_points.load_problem(problem).parameters
+    trials = parse(parameters, asked).trials
+    said = command_to_settle(problem, [StoredTrial("id", trial, {}, {}, {}, {}) for trial in trials])
+    given = dict(part.split("=", 1) for part in said.split(" -P ")[1:])
+    run_then = parse(parameters, given).trials
+    wanted = {tuple(defining(trial).items()) for trial in trials}
+    assert wanted <= {tuple(defining(trial).items()) for trial in run_then}
+    seeds = [len({trial.random_seed for trial in each}) for each in (trials, run_then)]
+    assert len(trials) / seeds[0] == len(run_then) / seeds[1]
+    for part in command.split():
+        assert part in said
+    assert "/home/me" not in said
 
 
 @pytest.mark.parametrize(("tried", "seeds"), [(0, 5), (4, 5), (5, 10), (7, 14)])

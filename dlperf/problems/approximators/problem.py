@@ -1,11 +1,10 @@
 """Problem 5: depth against width, networks that approximate the eggholder function.
 
-    mlflow run . -e approximators                    # 143 networks, up to 2,000 epochs: 37 minutes on 2 cores
+    mlflow run . -e approximators                    # 143 networks, up to 2,000 epochs: 40 minutes on 2 cores
     python entrypoints/approximators.py --max_units 128 --max_layers 2 --epochs 50     # 13 networks: a minute or two
 
-Expect of the first, with update_rules=keras3 (results/approximators), a test RMSE of 284 to 290 with one hidden layer,
-91 to 201 with two and 72 to 184 with three (predicting the mean: 300); at equal total units three layers have 0.78
-times the RMSE of two.
+Expect of the first (results/approximators) a test RMSE of 284 to 290 with one hidden layer, 117 to 202 with two and 66
+to 168 with three (predicting the mean: 300); at equal total units three layers have 0.74 times the RMSE of two.
 
 Sources: the notebook's Problem 5 (protocol=notebook) and its assignment: 1 to 3 hidden layers of 16 to 512 units, at
 most 512 in all, 100,000 noisy samples, batches of 1,000, up to 2,000 epochs.

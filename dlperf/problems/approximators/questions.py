@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from statistics import fmean
 
@@ -42,7 +43,13 @@ def questions() -> tuple[Question, ...]:
 
 def rmse_by_depth(trials: Trials) -> Answer | None:
     """Compare the RMSE of every depth with that of the next shallower one; None where none have equal units."""
-    return _by_depth(trials, lambda t: t.metrics["test_rmse"], "test RMSE at equal units")
+    answer = _by_depth(trials, lambda t: t.metrics["test_rmse"], "test RMSE at equal units")
+    if answer is None or not any(len(trial.parameters.layers) == 1 for trial in trials):
+        return answer
+    confounded = (
+        "Confounded with depth: networks of one layer have no batch normalisation, which stands between layers."
+    )
+    return replace(answer, sentence=f"{answer.sentence} {confounded}")
 
 
 def _by_depth(trials: Trials, read: Callable[[Trial], float], what: str, unit: str = "") -> Answer | None:

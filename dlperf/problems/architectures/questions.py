@@ -138,7 +138,7 @@ def _agreement(trials: Trials, subject: str) -> str:
         return ""
     verdict = together(pd.concat([three_ways(subject, t.metrics) for t in own])["verdict"])
     if verdict.startswith("agrees"):
-        return "Keras's own count and the program that is compiled give the same numbers."
+        return "Keras's own count and the program that is compiled give the same numbers, as far as they have them."
     return f"Against Keras's own count and the compiled program: {verdict}."
 
 

@@ -48,7 +48,11 @@ def budgets(trials: Sequence[Trial]) -> list[Budget]:
             if ended:  # else not one epoch fits in
                 own[trial.parameters.random_seed] = float(ended[-1])
         text = f"{cell(limit if name == 'seconds' else round(limit))} {unit}"
-        made.append(Budget(name, text, contest(kinds, f"validation error after {text}", lower_is_better=True)))
+        made.append(
+            Budget(
+                name, text, contest(kinds, f"validation error of the last epoch within {text}", lower_is_better=True)
+            )
+        )
     return made
 
 

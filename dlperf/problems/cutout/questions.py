@@ -47,8 +47,9 @@ def _baseline(trials: Trials) -> Answer | None:
     first, errors = without[0].parameters, mean_of([trial.metrics["test_error"] for trial in without])
     epochs = int(max(trial.metrics["epochs_run"] for trial in without))
     table = pd.DataFrame([{"depth": first.depth, "epochs": epochs, **asdict(errors)}])
+    images = f" on {first.train_examples:,} images" if first.train_examples else ""
     return Answer(
-        f"ResNet-{first.depth} ends at a test error of {mean_in_words(errors)} after {cell(epochs)} epochs, by "
+        f"ResNet-{first.depth} ends at a test error of {mean_in_words(errors)} after {cell(epochs)} epochs{images}, by "
         f"{errors.n} random seed{'s' if errors.n > 1 else ''}.",
         table,
     )

@@ -27,7 +27,7 @@ _CURVES = {
     "validation_cross_entropy": "validation cross-entropy",
 }
 
-_ENDINGS = {False: "_without_dropout", True: "_with_dropout", "as built": ""}
+_ENDINGS: dict[bool | str, str] = {False: "_without_dropout", True: "_with_dropout", "as built": ""}
 """The end of a figure's name, by whether the network drops units."""
 
 

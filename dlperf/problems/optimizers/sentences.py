@@ -65,7 +65,7 @@ def _by_seed(half: pd.DataFrame, criterion: str) -> dict[str, BySeed]:
     return dict(kinds)
 
 
-def network(dropout: bool | str) -> str:
+def network(dropout: Any) -> str:
     """Say which networks a row is of, by its column `dropout`."""
     if isinstance(dropout, str):
         return f"with the model {dropout}"

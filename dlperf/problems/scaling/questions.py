@@ -15,7 +15,7 @@ from dlperf.tables import cell
 from dlperf.trial import StoredTrial
 
 Trials = Sequence[StoredTrial[ScalingParameters]]
-_PARTS = {"input": "input", "all_reduce": "all-reduce", "wait": "waiting"}
+_PARTS = {"compute": "compute", "input": "input", "all_reduce": "all-reduce", "wait": "waiting"}
 
 
 def questions() -> tuple[Question, ...]:
@@ -111,15 +111,16 @@ def _compared(trials: Trials) -> list[dict[str, Any]]:
     rows = []
     for trial in trials:
         p, ratios = trial.parameters, comparison(trial, trials)
-        one = next(
-            (t for t in trials
-             if (t.parameters.workers, t.parameters.mode, t.parameters.random_seed) == (1, p.mode, p.random_seed)
-             and variant(t.parameters) in (variant(p), "none")), None,
-        )  # fmt: skip
+        alone = {
+            variant(t.parameters): t
+            for t in trials
+            if (t.parameters.workers, t.parameters.mode, t.parameters.random_seed) == (1, p.mode, p.random_seed)
+        }
+        one = alone.get(variant(p), alone.get("none"))  # what `comparison` divides by
         if p.workers < 2 or "speedup" not in ratios or one is None:
             continue
         pairs = zip(one.history["round_step_seconds"], trial.history["round_step_seconds"], strict=False)
-        rounds = [laws.speedup(p.mode, alone, together, p.workers) for alone, together in pairs]
+        rounds = [laws.speedup(p.mode, single, together, p.workers) for single, together in pairs]
         rows.append(
             {
                 **{"mode": p.mode, "workers": p.workers, "strategy": variant(p)},
