@@ -184,7 +184,7 @@ def cutout() -> str:
     ]
     least, most = table.index.min(), table.index.max()
     seconds = float(table.train_seconds[least])
-    curves = epochs[epochs.m == most].groupby("epoch")[["epoch_seconds", "validation_error"]].mean()
+    curves = epochs[epochs.m.astype(int) == most].groupby("epoch")[["epoch_seconds", "validation_error"]].mean()
     begun = curves[curves.epoch_seconds.cumsum() <= seconds]
     so_far = "has not ended its first epoch"
     if len(begun):

@@ -74,6 +74,13 @@ def test_an_archive_that_has_grown_is_shown_everywhere(grown: None) -> None:
     assert "old" not in filled(page)
 
 
+def test_the_sentence_on_equal_time_agrees_with_the_table_of_equal_budgets() -> None:
+    budgets = sources.shown("cutout").tables["equal_budgets"]
+    rows = budgets[budgets["equal"].str.endswith("s of training")].astype({"m": int}).set_index("m")
+    error = rows.loc[rows.index.max(), "validation_error"]
+    assert f"and stands at {error:.3f}." in " ".join(BLOCKS["cutout"]().split())
+
+
 def test_a_marker_that_names_nothing_is_refused() -> None:
     with pytest.raises(KeyError, match="nonsense"):
         filled("<!-- results: nonsense -->\n<!-- end of results -->\n")
