@@ -12,6 +12,9 @@ EPOCH_METRICS = (
 )
 """Metrics with a value per epoch; the first one is logged by every problem that trains."""
 
+CURVES = tuple(name for name in EPOCH_METRICS if name != "examples_per_second")
+"""Those whose epochs are read back and archived; a throughput follows from `epoch_seconds`."""
+
 SYSTEM_METRICS = "system/"
 """The prefix of the metrics that MLflow's monitor of the host logs."""
 

@@ -56,8 +56,15 @@ def write(file: Path, trials: Sequence[ArchivedTrial]) -> None:
         "curves": [[_curve(name, curve) for name, curve in sorted(trial.curves.items())] for trial in ordered],
     }
     table = pa.table(columns, schema=_schema())
-    # Curves hardly repeat a value: a dictionary of them would only be in the way.
-    parquet.write_table(table, file, compression="zstd", compression_level=19, use_dictionary=list(_TEXTS))
+    # Curves hardly repeat a value, so that a dictionary would only be in the way; but their bytes of one place do.
+    parquet.write_table(
+        table,
+        file,
+        compression="zstd",
+        compression_level=19,
+        use_dictionary=list(_TEXTS),
+        use_byte_stream_split=["curves.list.element.values.list.element"],
+    )
 
 
 def read(file: Path) -> list[ArchivedTrial]:

@@ -15,7 +15,7 @@ from dlperf.archive.parts import ArchivedTrial
 from dlperf.entry_points import PROBLEMS
 from dlperf.errors import BadInput, one_line
 from dlperf.interruption import signals_deferred
-from dlperf.metric_names import EPOCH_METRICS, SYSTEM_METRICS
+from dlperf.metric_names import CURVES, SYSTEM_METRICS
 from dlperf.tracking.owner import this_process
 from dlperf.tracking.query import ORIGINAL
 from dlperf.tracking.run import PARENT
@@ -120,7 +120,7 @@ def restore(client: MlflowClient, experiment_id: str, trials: Sequence[ArchivedT
 
 
 def _archived(source: StoreRuns, problem: str, sweep: str, runs: Sequence[Any]) -> list[ArchivedTrial]:
-    names = [name for name in EPOCH_METRICS if any(name in run.data.metrics for run in runs)]
+    names = [name for name in CURVES if any(name in run.data.metrics for run in runs)]
     ids = [run.info.run_id for run in runs]
     curves = {name: source.curves(ids, name) for name in names}
     return [

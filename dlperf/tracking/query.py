@@ -11,7 +11,7 @@ from mlflow import MlflowClient
 from mlflow.entities import ViewType
 
 from dlperf.errors import BadInput
-from dlperf.metric_names import EPOCH_METRICS, SYSTEM_METRICS
+from dlperf.metric_names import CURVES, SYSTEM_METRICS
 from dlperf.parameters import P, from_texts, unquoted
 from dlperf.problem import Problem
 from dlperf.tracking.run import Run
@@ -212,7 +212,7 @@ def _trial(problem: Problem[P], run: Any, curves: Curves) -> StoredTrial[P]:
 
 
 def _typed(problem: Problem[P], run: Any, curves: Curves) -> StoredTrial[P]:
-    names = [name for name in EPOCH_METRICS if name in run.data.metrics]
+    names = [name for name in CURVES if name in run.data.metrics]
     history = _History(curves, run.info.run_id, names)
     info, data = run.info, run.data
     return _stored(problem, info.run_id, data.params, data.metrics, data.tags, info.start_time, history)

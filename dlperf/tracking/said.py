@@ -6,7 +6,7 @@ from array import array
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dlperf.metric_names import EPOCH_METRICS
+from dlperf.metric_names import CURVES, EPOCH_METRICS
 
 
 class Said:
@@ -16,7 +16,7 @@ class Said:
         params: Parameters as text.
         tags: Tags.
         metrics: The last value of each metric.
-        curves: Epoch metrics, a value per epoch in their order.
+        curves: The epoch metrics that are read back, a value per epoch in their order.
     """
 
     def __init__(self, run: Any, histories: Mapping[str, Mapping[int, float]]) -> None:
@@ -39,9 +39,9 @@ class Said:
 
     @property
     def curves(self) -> dict[str, Sequence[float]]:
-        """Epoch metrics by name, in the order of epochs."""
+        """By name, in the order of epochs."""
         found: dict[str, Sequence[float]] = {}
-        for name in EPOCH_METRICS:
+        for name in CURVES:
             if name in self._steps:
                 pairs = sorted(zip(self._steps[name], self._values[name], strict=True))
                 found[name] = [value for _, value in pairs]

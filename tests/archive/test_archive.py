@@ -26,7 +26,7 @@ from dlperf.tracking import query
 from dlperf.tracking.archived import ArchivedRuns
 from tests.support.archives import archived as trial
 from tests.support.empty_store import make_store
-from tests.support.made_trials import log, made, new_store
+from tests.support.made_trials import MadeTrial, log, made, new_store
 
 TEXTS = st.dictionaries(st.text(min_size=1, max_size=8), st.text(max_size=20), max_size=4)
 NUMBERS = st.floats(allow_nan=False)
@@ -89,6 +89,14 @@ def test_the_reference_is_whole_and_small() -> None:
     assert not any(text.startswith(("/", "~")) for text in texts(reference))
 
 
+def with_throughput(one: MadeTrial) -> MadeTrial:
+    """A trial that has logged a curve which is not read back, as every training does."""
+    curve = {"examples_per_second": [1000 / seconds for seconds in one.history.get("epoch_seconds", ())]}
+    if not one.history:
+        return one
+    return replace(one, history={**one.history, **curve}, metrics={**one.metrics, "examples_per_second": 1000.0})
+
+
 Start = Callable[..., tuple[int, str, str]]
 
 
@@ -99,7 +107,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> str:
         sweep = client.create_run("0", run_name="cutout m=0,2,4").info.run_id
         for problem in PROBLEMS:
             for number in range(3):
-                one = made(problem, number)
+                one = with_throughput(made(problem, number))
                 params = {**one.params, "data_dir": "/secret"}
                 own = {"dlperf.process": "me@here 1", "mlflow.user": "me@here", "mlflow.source.git.commit": "c0ffee"}
                 parent = {"mlflow.parentRunId": sweep} if problem == "cutout" else {}
@@ -131,7 +139,8 @@ def test_a_store_becomes_an_archive(start: Start, store: str, tmp_path: Path) ->
     kept = {t.name: t for t in opened("archive", "kept").trials("cutout")}
     one = made("cutout", 1)
     assert kept[one.name].curves["train_loss"] == dict(enumerate(one.history["train_loss"], 1))
-    assert kept[one.name].metrics == one.metrics
+    assert kept[one.name].metrics == {**one.metrics, "examples_per_second": 1000 / one.history["epoch_seconds"][-1]}
+    assert "examples_per_second" not in kept[one.name].curves
     assert (kept[one.name].tags["mlflow.source.git.commit"], "mlflow.user" in kept[one.name].tags) == ("c0ffee", False)
     status, output, errors = start("archive", "--output", "kept", "--tracking_uri", store)
     assert (status, output) == (0, f"0 trials written to {tmp_path}/kept, which had 15 of the 15 that match\n"), errors
