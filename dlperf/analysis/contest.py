@@ -120,7 +120,8 @@ class Contest:
         """Lay out every number of the sentence.
 
         Columns: name; n; mean, low, high, the mean and its 95 % interval; behind, behind_low, behind_high, how far it
-        lies behind the first, paired; detectable, what would have been seen; p, adjusted.
+        lies behind the first, paired; would_be_seen, the smallest difference that as many pairs show four times in
+        five; p, adjusted.
         """
         import pandas as pd
 
@@ -132,7 +133,7 @@ class Contest:
                     name: getattr(rival.behind, of) if rival.behind else float("nan")
                     for name, of in (("behind", "value"), ("behind_low", "low"), ("behind_high", "high"))
                 },
-                "detectable": rival.behind.detectable if rival.behind else float("nan"),
+                "would_be_seen": rival.behind.detectable if rival.behind else float("nan"),
                 "p": rival.p if rival.behind else float("nan"),
             }
             for rival in self.rivals

@@ -53,7 +53,7 @@ def _throughput(trials: Trials) -> Answer | None:
     sentences = []
     for mode in dict.fromkeys(row["mode"] for row in rows):
         most = max((row for row in rows if row["mode"] == mode), key=lambda row: row["workers"])
-        cost = f"; an epoch costs {cell(most['cost_ratio'])} times as much" if most["cost_ratio"] else ""
+        cost = f"; an epoch costs {cell(most['cost_ratio'])} times its worker-seconds" if most["cost_ratio"] else ""
         sentences.append(
             f"{mode.capitalize()} scaling, {most['workers']} workers: {cell(most['images_per_second'])} images per "
             f"second, {cell(most['speed_up'])} times one worker's ({cell(most['lowest'])} to {cell(most['highest'])} "
