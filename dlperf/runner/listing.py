@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dlperf.errors import OutOfMemory
+from dlperf.parameters import declared_defaults, describe, parse, same_value, sweep_texts
+from dlperf.problem import Demo, Problem
 from dlperf.tracking.journal import JournalOnDisk
 from dlperf.tracking.owner import ended_for_memory, host_of, is_gone, is_here
 from dlperf.tracking.run import PARENT
@@ -63,6 +65,44 @@ def unfinished(store: Store, state_dir: Path, journals: Mapping[str, JournalOnDi
     conditions = "tags.`dlperf.problem` LIKE '%' and attributes.status != 'FINISHED'"
     found = [run for run in runs(store.client, conditions) if run.data.tags.get("dlperf.role") != "comparison"]
     return [_read(run, state_dir, journals.get(run.info.run_id)) for run in reversed(found)]
+
+
+def killed_twin(store: Store, problem: Problem[Any] | Demo, raw: Mapping[str, str]) -> str:
+    """Return the newest run, below no other, that was asked for what `raw` asks for and was killed here; "" for none.
+
+    Args:
+        store: The store.
+        problem: What is started.
+        raw: Parameters as the user wrote them.
+
+    Raises:
+        BadInput: If `raw` cannot be used.
+    """
+    arguments = parse(problem.parameters, raw)
+    asked = _asked(problem, arguments.explicit, sweep_texts(arguments.trials))
+    conditions = f"tags.`dlperf.problem` = '{problem.name}' and tags.`dlperf.ended` = 'killed'"
+    for run in runs(store.client, conditions):
+        tags = run.data.tags
+        given = json.loads(tags.get("dlperf.given", "null"))
+        if given is None or PARENT in tags or not is_here(tags.get("dlperf.process", "")):
+            continue
+        if _asked(problem, given, run.data.params) == asked:
+            return str(run.info.run_id)
+    return ""
+
+
+def _asked(problem: Problem[Any] | Demo, given: Mapping[str, str], logged: Mapping[str, str]) -> dict[str, str]:
+    """Return what tells one start from another, of the parameters given and of those that follow from the machine."""
+    defaults, asked = declared_defaults(problem.parameters), dict(given)
+    for each in describe(problem.parameters):
+        name = each.name
+        if each.operational:
+            asked.pop(name, None)
+        elif each.derived_from == "the machine":
+            asked |= {name: logged[name]} if name in logged else {}
+        elif same_value(problem.parameters, name, given.get(name, ""), defaults.get(name, "")):
+            asked.pop(name, None)  # `mlflow run` passes every default
+    return asked
 
 
 def table(runs_there: list[Unfinished], waiting: Mapping[str, JournalOnDisk]) -> pd.DataFrame:

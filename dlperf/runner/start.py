@@ -8,11 +8,12 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dlperf.errors import BadInput, EnvironmentMissing, TrialFailed
+from dlperf.errors import BadInput, Ended, EnvironmentMissing, TrialFailed
 from dlperf.parameters import P, parse
 from dlperf.problem import Demo, Problem
 from dlperf.runner import dry_run, memory, trial_run
 from dlperf.runner.demo import run_demo
+from dlperf.runner.listing import killed_twin
 from dlperf.runner.problem_run import run_problem
 from dlperf.runner.resume import is_finished, keep_onednn, original_arguments, was_started
 from dlperf.terminal.where import PAGE, place_of_page, say_page, say_where
@@ -59,10 +60,16 @@ def start(problem: Problem[Any] | Demo, raw: Mapping[str, str]) -> int:
             for stale in store.end_stale_runs():
                 print(f"dlperf: {memory.of_a_stale_run(stale)}", file=sys.stderr)
             run = store.adopted() or store.create(problem.name)
+            if not was_started(run) and (killed := killed_twin(store, problem, raw)):
+                print(f"dlperf: run {killed} of the same was killed, and can go on: {_go_on(killed)}", file=sys.stderr)
             if isinstance(problem, Demo):
                 run_demo(store, run, problem, raw)
             else:
                 run_problem(store, run, problem, raw)
+    except Ended as ended:
+        if run and run.begun:
+            raise Ended(ended.signal_number, f"{ended.reason}; it can go on: {_go_on(run.id)}") from ended
+        raise
     except TrialFailed:  # the other trials have a page
         with contextlib.suppress(EnvironmentMissing):
             if run:
@@ -71,6 +78,10 @@ def start(problem: Problem[Any] | Demo, raw: Mapping[str, str]) -> int:
     assert run
     _say_where(store, run, problem, opens=asked_for.open)
     return 0
+
+
+def _go_on(run_id: str) -> str:
+    return f"dlperf runs --resume {run_id}"
 
 
 def _say_where(store: Store, run: Run, problem: Problem[Any] | Demo, *, opens: bool) -> None:

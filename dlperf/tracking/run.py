@@ -87,6 +87,11 @@ class Run:
         return self.tags.get("dlperf.ended") == "finished"
 
     @property
+    def begun(self) -> bool:
+        """Whether it says what it was started with by now, so that it can be resumed."""
+        return "dlperf.given" in (self._told.tags if self._told else self.tags)
+
+    @property
     def ended(self) -> bool:
         """Whether it had an end when it was read, by MLflow's status."""
         return self._run.info.status not in ("RUNNING", "SCHEDULED")

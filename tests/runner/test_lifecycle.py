@@ -139,6 +139,8 @@ def test_a_signal_ends_the_run_killed(desk: Desk, number: signal.Signals, status
     for run in desk.runs().values():
         assert (run.info.status, run.data.tags["dlperf.ended"]) == ("KILLED", "killed")
         assert run.data.tags["dlperf.failure"] == f"ended by {number.name}"
+    (sweep,) = (run.info.run_id for run in desk.runs().values() if run.data.tags["dlperf.role"] == "sweep")
+    assert f"dlperf cutout: ended by {number.name}; it can go on: dlperf runs --resume {sweep}\n" in output
 
 
 @pytest.mark.slow

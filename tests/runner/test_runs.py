@@ -103,6 +103,11 @@ def test_a_signal_to_runs_ends_what_it_resumes(desk: Desk) -> None:
     eventually(lambda: not processes_of(desk))
     (run,) = desk.runs().values()
     assert (run.info.status, run.data.tags["dlperf.ended"]) == ("KILLED", "killed")
+    anew = desk.start("--m", "0", "--epochs", "50")
+    told = f"run {run.info.run_id} of the same was killed, and can go on: dlperf runs --resume {run.info.run_id}"
+    wait_for_line(anew, told)
+    anew.kill()
+    anew.communicate()
 
 
 @pytest.mark.slow
