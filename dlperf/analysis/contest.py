@@ -70,31 +70,35 @@ class Contest:
         """The fewest pairs that a comparison with the best rests on."""
         return min((rival.behind.n for rival in self.rivals[1:] if rival.behind), default=0)
 
-    def in_words(self, drawn: str = "random seeds") -> str:
+    def in_words(self, drawn: str = "random seeds", where: str = "") -> str:
         """Say who is first, if anybody is; with too few values only what was measured.
 
         Args:
             drawn: What the values are.
+            where: What holds of all of them, as a sentence begins with it ("Without dropout").
         """
+        shown, said = self._said(drawn)
+        begun = ", ".join(filter(None, (where, "" if shown else "not shown")))
+        return f"{begun[0].upper()}{begun[1:]}: {said}" if begun else said
+
+    def _said(self, drawn: str) -> tuple[bool, str]:
+        """Return whether something is shown, and what is said of it."""
         first = self.rivals[0]
         if len(self.rivals) == 1:
-            return f"{first.name} alone was measured: {self.what} {self._with_unit(mean_in_words(first.mean))}."
+            only = self._with_unit(mean_in_words(first.mean))
+            return True, f"{first.name} alone was measured: {self.what} {only}."
         if self.is_decided:
-            return self._order(first, self.rivals[1])
+            return True, self._order(first, self.rivals[1])
         listed = ", ".join(f"{rival.name} {self._with_unit(cell(rival.mean.mean))}" for rival in self.rivals)
         if self.pairs < FEWEST:
             be = "is" if self.pairs < 2 else "are"
-            return (
-                f"Not shown: the {self.what} was {listed}; to tell takes {FEWEST} {drawn}, and there {be} "
-                f"{self.pairs or 'none'}."
-            )
+            there = f"to tell takes {FEWEST} {drawn}, and there {be} {self.pairs or 'none'}"
+            return False, f"the {self.what} was {listed}; {there}."
         level = [rival for rival in self.rivals[1:] if rival.p > LEVEL]
         seen = max((r.behind.detectable for r in level if r.behind and r.behind.n), default=float("nan"))
         enough = f"; a difference of {self._with_unit(cell(seen))} would have been seen" if seen == seen else ""
-        return (
-            f"Not shown: {self.pairs} {drawn} do not tell {first.name} from {_listed([rival.name for rival in level])} "
-            f"by {self.what} ({listed}){enough}."
-        )
+        others = _listed([rival.name for rival in level])
+        return False, f"{self.pairs} {drawn} do not tell {first.name} from {others} by {self.what} ({listed}){enough}."
 
     def _order(self, first: Rival, second: Rival) -> str:
         assert second.behind is not None

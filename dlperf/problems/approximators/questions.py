@@ -68,8 +68,9 @@ def _by_depth(trials: Trials, read: Callable[[Trial], float], what: str, unit: s
     if not contests:
         return None
     sentence = " ".join(
-        f"At the {seeds(count, 'total of units')} that networks of {_both(result)} share: "
-        f"{result.in_words('totals of units')}"
+        result.in_words(
+            "totals of units", f"At the {seeds(count, 'total of units')} that networks of {_both(result)} share"
+        )
         for count, result in contests
     )
     settled = all(result.is_decided for _, result in contests)

@@ -65,7 +65,7 @@ def _copies(trials: Trials) -> Answer | None:
         for m in kinds
     }
     compared = budgets(trials)
-    said = " ".join(f"At equal {budget.name}: {budget.result.in_words()}" for budget in compared)
+    said = " ".join(budget.result.in_words(where=f"At equal {budget.name}") for budget in compared)
     settled = all(budget.result.is_decided for budget in compared)
     return Answer(
         f"An epoch of m={most} takes {cell(costs[most])} seconds, {cell(costs[most] / costs[least])} times that of "

@@ -23,7 +23,7 @@ def of_trials(rows: pd.DataFrame) -> str:
         kinds = _by_seed(half, "final_train_loss")
         if len(kinds) > 1:
             result = contest(kinds, "final training loss", lower_is_better=True)
-            said.append(f"{network(dropout).capitalize()}: {result.in_words()}")
+            said.append(result.in_words(where=network(dropout).capitalize()))
     return " ".join(said)
 
 
