@@ -6,7 +6,7 @@ It measures nothing: figures come from the archive `reference`. Between two line
     <!-- end of results -->
 
 stands what the function of that name says. Tables and figures of problems go to results/PROBLEM (those of optimizers
-to results/optimizers/notebook), and what `compare --archive reference` writes to results/compare. `--check` writes
+to folders below it, by protocol and epochs), and what `compare --archive reference` writes to results/compare. `--check` writes
 nothing, and names what would change but for figures. `make results` starts it.
 """
 
@@ -23,7 +23,7 @@ from pathlib import Path
 
 from benchmarks.result_texts import further, overview, problems
 from benchmarks.result_texts.faults import faults
-from benchmarks.result_texts.sources import RESULTS, folder_of, shown, verdicts_by_problem
+from benchmarks.result_texts.sources import RESULTS, folders, verdicts_by_problem
 from dlperf.claims.verdicts import verdict_table
 from dlperf.cli import entry_point
 from dlperf.entry_points import PROBLEMS
@@ -37,6 +37,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "verdict_counts": overview.verdict_counts,
     "verdict_rates": overview.verdict_rates,
     "stopping": overview.stopping,
+    "optimizers_200_epochs": further.optimizers_200_epochs,
     "optimizers_corrected": further.optimizers_corrected,
     "laws": further.laws,
     "trained_through": further.trained_through,
@@ -72,9 +73,9 @@ def expected() -> Iterator[tuple[Path, str]]:
         text = page.read_text()
         if "<!-- results:" in text:
             yield page, filled(text)
-    for name in PROBLEMS:
-        for title, table in shown(name).tables.items():
-            yield folder_of(name) / f"{title}.csv", table.to_csv(index=False)
+    for folder, source in folders().items():
+        for title, table in source.tables.items():
+            yield folder / f"{title}.csv", table.to_csv(index=False)
     for name, judged in verdicts_by_problem().items():
         yield RESULTS / "compare" / f"{name}_claims.csv", verdict_table(judged).to_csv(index=False)
 
@@ -88,9 +89,9 @@ def write() -> None:
     """Write texts, tables, figures and the report."""
     for file, text in list(expected()):
         file.write_text(text)
-    for name in PROBLEMS:
-        for title, figure in shown(name).figures.items():
-            figure.savefig(folder_of(name) / f"{title}.png", format="png", dpi=110, metadata={"Software": None})
+    for place, source in folders().items():
+        for title, figure in source.figures.items():
+            figure.savefig(place / f"{title}.png", format="png", dpi=110, metadata={"Software": None})
     with tempfile.TemporaryDirectory() as folder:
         places = ("--tracking_uri", f"sqlite:///{folder}/empty.db", "--output", f"{folder}/out")
         if status := entry_point("compare", ["--archive", "reference", *places]):

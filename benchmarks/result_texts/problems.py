@@ -23,7 +23,7 @@ _SUBJECTS = {
     ("inception", "googlenet_3b"): "GoogLeNet's module 3b",
 }
 WORDS = {1: "one", 2: "two", 3: "three"}
-_DATA = "CIFAR-10, re-encoded as JPEG, so not to the pixel the official files"
+DATA = "CIFAR-10, re-encoded as JPEG, so not to the pixel the official files"
 
 
 def optimizers() -> str:
@@ -54,7 +54,7 @@ def optimizers() -> str:
     ]
     lower = sum(table.test_accuracy[name, True] < table.test_accuracy[name, False] for name in _names(table))
     return f"""*Means of {_seeds(source.tables["optimizers"])} after {_epochs(source)} of the notebook's 200 epochs,
-{_DATA}; {source.origin}.*
+{DATA}; {source.origin}.*
 
 {table_of(rows)}
 
@@ -164,7 +164,7 @@ def _cutout_caption() -> str:
         f"{int(source.facts['train_examples']):,} images of " if source.facts.get("train_examples", "0") != "0" else ""
     )
     return (
-        f"*ResNet-{source.facts['depth']} on {images}{_DATA}, {_epochs(source)} epochs, validated on the 10,000 test "
+        f"*ResNet-{source.facts['depth']} on {images}{DATA}, {_epochs(source)} epochs, validated on the 10,000 test "
         f"images as the notebook did; {_seeds(source.tables['cutout'])}; {source.origin}.*"
     )
 

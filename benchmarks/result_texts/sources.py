@@ -63,17 +63,18 @@ def compared(name: str) -> Chapter:
 
 
 @functools.cache
-def shown(name: str) -> Shown:
-    """Return what is shown of a problem."""
-    first = compared(name).settings[0]
-    facts = first.setting.facts
-    tables = {**first.summary.all_tables(), **first.tables}
-    return Shown(name, tables, first.summary.figures, facts, facts["hardware"], facts["dlperf"])
+def shown(name: str, epochs: str = "") -> Shown:
+    """Return what is shown of a problem: of its setting with the most trials, or of the one of so many epochs."""
+    part = next(part for part in compared(name).settings if epochs in ("", part.setting.facts.get("epochs")))
+    facts = part.setting.facts
+    tables = {**part.summary.all_tables(), **part.tables}
+    return Shown(name, tables, part.summary.figures, facts, facts["hardware"], facts["dlperf"])
 
 
-def folder_of(name: str) -> Path:
-    """Return the folder of a problem's tables and figures."""
-    return RESULTS / name / _BELOW.get(name, "")
+def folders() -> dict[Path, Shown]:
+    """Return what is shown, by the folder of its tables and figures."""
+    own = {RESULTS / name / _BELOW.get(name, ""): shown(name) for name in PROBLEMS}
+    return {**own, RESULTS / "optimizers" / "notebook_200_epochs": shown("optimizers", "200")}
 
 
 def verdicts_by_problem() -> dict[str, list[Verdict]]:
