@@ -6,8 +6,8 @@ It measures nothing: figures come from the archive `reference`. Between two line
     <!-- end of results -->
 
 stands what the function of that name says. Tables and figures of problems go to results/PROBLEM (those of optimizers
-to folders below it, by protocol and epochs), and what `compare --archive reference` writes to results/compare. `--check` writes
-nothing, and names what would change but for figures. `make results` starts it.
+to folders below it, by protocol and epochs), and what `compare --archive reference` writes to results/compare.
+`--check` writes nothing, and names what would change but for figures. `make results` starts it.
 """
 
 from __future__ import annotations
