@@ -68,7 +68,9 @@ def unfinished(store: Store, state_dir: Path, journals: Mapping[str, JournalOnDi
 
 
 def killed_twin(store: Store, problem: Problem[Any] | Demo, raw: Mapping[str, str]) -> str:
-    """Return the newest run, below no other, that was asked for what `raw` asks for and was killed here; "" for none.
+    """Return the run that was asked for what `raw` asks for and was killed here; "" for none.
+
+    Nor does one count that another of the same has finished since, or that is below another, with which it goes on.
 
     Args:
         store: The store.
@@ -80,15 +82,20 @@ def killed_twin(store: Store, problem: Problem[Any] | Demo, raw: Mapping[str, st
     """
     arguments = parse(problem.parameters, raw)
     asked = _asked(problem, arguments.explicit, sweep_texts(arguments.trials))
-    conditions = f"tags.`dlperf.problem` = '{problem.name}' and tags.`dlperf.ended` = 'killed'"
-    for run in runs(store.client, conditions):
-        tags = run.data.tags
-        given = json.loads(tags.get("dlperf.given", "null"))
-        if given is None or PARENT in tags or not is_here(tags.get("dlperf.process", "")):
-            continue
-        if _asked(problem, given, run.data.params) == asked:
-            return str(run.info.run_id)
-    return ""
+
+    def newest(conditions: str) -> Any:
+        of_problem = f"tags.`dlperf.problem` = '{problem.name}' and {conditions}"
+        for run in runs(store.client, of_problem):
+            given = json.loads(run.data.tags.get("dlperf.given", "null"))
+            if given is not None and PARENT not in run.data.tags and _asked(problem, given, run.data.params) == asked:
+                return run
+        return None
+
+    killed = newest("attributes.status != 'FINISHED'")
+    if killed is None or _state(killed, None)[0] != "killed":
+        return ""
+    done_since = newest(f"attributes.status = 'FINISHED' and attributes.start_time > {killed.info.start_time}")
+    return "" if done_since else str(killed.info.run_id)
 
 
 def _asked(problem: Problem[Any] | Demo, given: Mapping[str, str], logged: Mapping[str, str]) -> dict[str, str]:
@@ -141,19 +148,9 @@ def _in_words(run: Unfinished) -> str:
 
 
 def _read(run: Any, state_dir: Path, journal: JournalOnDisk | None) -> Unfinished:
-    tags, status = run.data.tags, run.info.status
-    owner = tags.get("dlperf.process", "")
+    tags = run.data.tags
     given = json.loads(tags.get("dlperf.given", "{}")).get("state_dir", "")
-    state, process = "failed" if status == "FAILED" else "killed", ""
-    if status in ("RUNNING", "SCHEDULED") and "dlperf.ended" not in tags:
-        if not is_here(owner) and journal and not journal.held:
-            state = "killed elsewhere"  # as in a container that had its state folder on the same volume
-        elif not is_here(owner):
-            state, process = "runs elsewhere", host_of(owner)
-        elif not is_gone(owner):
-            state, process = "runs", owner.split()[1]
-    elif tags.get("dlperf.ended") == "killed":  # `mlflow run` says FAILED of what it has seen end
-        state = "killed" if is_here(owner) else "killed elsewhere"
+    state, process = _state(run, journal)
     return Unfinished(
         run_id=run.info.run_id,
         parent=tags.get(PARENT, ""),
@@ -165,6 +162,21 @@ def _read(run: Any, state_dir: Path, journal: JournalOnDisk | None) -> Unfinishe
         is_trial=tags.get("dlperf.role") == "trial",
         for_memory=_is_for_memory(tags),
     )
+
+
+def _state(run: Any, journal: JournalOnDisk | None) -> tuple[str, str]:
+    """Return what became of a run that has not finished, and its process."""
+    tags = run.data.tags
+    owner, ended = tags.get("dlperf.process", ""), tags.get("dlperf.ended", "")
+    if not ended and run.info.status in ("RUNNING", "SCHEDULED"):
+        if not is_here(owner):
+            # Killed where its journal lies here, as of a container that had its state folder on the same volume.
+            return ("killed elsewhere", "") if journal and not journal.held else ("runs elsewhere", host_of(owner))
+        return ("killed", "") if is_gone(owner) else ("runs", owner.split()[1])
+    # `mlflow run` says FAILED of what it has seen end, whatever ended it: a kill left no word of ours.
+    if ended == "killed" or (not ended and owner):
+        return "killed" if is_here(owner) else "killed elsewhere", ""
+    return "failed" if run.info.status == "FAILED" else "killed", ""
 
 
 def _is_for_memory(tags: Mapping[str, str]) -> bool:

@@ -14,6 +14,7 @@ import json
 import os
 import shutil
 import sys
+import threading
 import time
 import zlib
 from collections import deque
@@ -101,6 +102,7 @@ class Journal:
         self._unwritten: list[bytes] = []
         self._complained = False
         self._synced = 0.0
+        self._sync_to_come: threading.Timer | None = None
         try:
             make_lasting(folder)
             self._file = (folder / _ENTRIES).open("ab", buffering=0)
@@ -160,7 +162,7 @@ class Journal:
         # Where this is lost, they are sent again, which changes nothing on the server.
         with contextlib.suppress(OSError):
             partial = self.folder / f"{_SENT}.partial"
-            partial.write_text(str(sent[-1].number))
+            partial.write_bytes(_line(sent[-1].number))
             partial.replace(self.folder / _SENT)
         for entry in sent:
             if entry.kind in FOLDERS:
@@ -168,16 +170,20 @@ class Journal:
 
     def close(self) -> None:
         """Let others open it."""
+        if self._sync_to_come:
+            self._sync_to_come.cancel()
+            self._sync_unasked()
         self._file.close()
 
     def remove(self) -> None:
         """Delete it, and the folder above it where nothing else is in that."""
         # Under another name first: a kill amid this would leave entries that no longer say that they were sent.
         done = self.folder.with_name(f"{self.folder.name}.sent")
+        shutil.rmtree(done, ignore_errors=True)  # of an earlier kill
         with contextlib.suppress(OSError):
             self.folder.replace(done)
         shutil.rmtree(done, ignore_errors=True)
-        self._file.close()
+        self.close()
         with contextlib.suppress(OSError):
             self.folder.parent.rmdir()
 
@@ -203,8 +209,11 @@ class Journal:
             if self._file.write(content) != len(content):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             if sync or time.monotonic() - self._synced > _SYNC_SECONDS:
-                os.fsync(self._file.fileno())
-                self._synced = time.monotonic()
+                self._sync()
+            elif self._sync_to_come is None:
+                self._sync_to_come = threading.Timer(_SYNC_SECONDS, self._sync_unasked)
+                self._sync_to_come.daemon = True
+                self._sync_to_come.start()
         except OSError as error:
             with contextlib.suppress(OSError):
                 self._file.truncate(self._size)  # without what was written of a line in part
@@ -218,6 +227,16 @@ class Journal:
             return
         self._size += len(content)
         self._unwritten = []
+
+    def _sync(self) -> None:
+        os.fsync(self._file.fileno())
+        self._synced = time.monotonic()
+
+    def _sync_unasked(self) -> None:
+        """Make sure of what was written last, though nothing may follow it for long."""
+        self._sync_to_come = None
+        with contextlib.suppress(OSError, ValueError):  # it may have been closed since
+            self._sync()
 
 
 @dataclass(frozen=True)
@@ -310,9 +329,10 @@ def _header(line: bytes, folder: Path) -> Header | None:
 
 
 def _sent(folder: Path) -> int:
+    """Return the number of the last entry that was sent; 0, so that all are sent again, where that cannot be read."""
     try:
-        return int((folder / _SENT).read_text())
-    except (OSError, ValueError):
+        return int(_content((folder / _SENT).read_bytes()) or 0)
+    except OSError:
         return 0
 
 

@@ -11,7 +11,7 @@ from mlflow.entities import Param
 
 from dlperf.entry_points import load_problem
 from dlperf.parameters import declared_defaults, parse, sweep_texts
-from dlperf.runner.listing import killed_twin
+from dlperf.runner.listing import killed_twin, unfinished
 from dlperf.tracking.owner import this_process
 from dlperf.tracking.store import Store
 from tests.support.empty_store import make_store
@@ -35,7 +35,6 @@ THREADS = LOGGED["threads"]
         ({"m": "0,4"}, {}, {"m": "0,4", "random_seed": "1"}, False),
         ({"m": "0,4", "of_another_version": "1"}, {}, {"m": "0,4"}, False),
         ({"m": "0,4"}, {"dlperf.problem": "scaling"}, {"m": "0,4"}, False),
-        ({"m": "0,4"}, {"dlperf.ended": "finished"}, {"m": "0,4"}, False),
         ({"m": "0,4"}, {"dlperf.process": "another-host 1 1"}, {"m": "0,4"}, False),
         ({"m": "0,4"}, {"mlflow.parentRunId": "1" * 32}, {"m": "0,4"}, False),  # goes on with the run above it
     ],
@@ -65,3 +64,35 @@ def test_the_newest_twin_is_named(tmp_path: Path) -> None:
     assert killed_twin(Store(uri), CUTOUT, {}) == newer
     client.delete_run(newer)
     assert killed_twin(Store(uri), CUTOUT, {}) == older
+
+
+def test_what_mlflow_run_saw_killed_is_killed(tmp_path: Path) -> None:
+    """It says FAILED of a program that a signal ended, which itself could say nothing."""
+    uri = make_store(tmp_path / "mlflow.db")
+    client = mlflow.MlflowClient(uri)
+    own = {"dlperf.problem": "cutout", "dlperf.process": this_process(), "dlperf.given": "{}"}
+    run_id = client.create_run("0", tags=own).info.run_id
+    client.log_batch(run_id, params=[Param(name, value) for name, value in LOGGED.items()])
+    client.set_terminated(run_id, "FAILED")
+    store = Store(uri)
+    (listed,) = unfinished(store, tmp_path, {})
+    assert (listed.state, listed.can_go_on) == ("killed", True)
+    assert killed_twin(store, CUTOUT, {}) == run_id
+    client.set_tag(run_id, "dlperf.ended", "failed")
+    (listed,) = unfinished(store, tmp_path, {})
+    assert (listed.state, killed_twin(store, CUTOUT, {})) == ("failed", "")
+
+
+def test_a_twin_that_was_done_again_is_none(tmp_path: Path) -> None:
+    uri = make_store(tmp_path / "mlflow.db")
+    client = mlflow.MlflowClient(uri)
+    own = {"dlperf.problem": "cutout", "dlperf.process": this_process(), "dlperf.given": "{}"}
+    killed, again = (client.create_run("0", start_time=time, tags=own).info.run_id for time in (1, 2))
+    for run_id in (killed, again):
+        client.log_batch(run_id, params=[Param(name, value) for name, value in LOGGED.items()])
+    client.set_tag(killed, "dlperf.ended", "killed")
+    client.set_terminated(killed, "KILLED")
+    client.set_terminated(again, "FINISHED")
+    assert killed_twin(Store(uri), CUTOUT, {}) == ""
+    client.delete_run(again)
+    assert killed_twin(Store(uri), CUTOUT, {}) == killed

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import subprocess
 import sys
+import time
 import zlib
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from dlperf.errors import EnvironmentMissing
 from dlperf.tracking.delivery import deliver
 from dlperf.tracking.journal import Entry, Header, Journal, JournalHeld, journals, on_disk
 from dlperf.tracking.unsent import send_unsent
+from tests.support.desk import eventually
 
 HEADER = Header("run", "", "cutout m=4", "cutout", "sqlite:///mlflow.db")
 SAID = st.lists(
@@ -74,6 +77,41 @@ def test_a_flipped_bit_costs_one_entry_and_is_told(
     expected = [entry for entry in entries(said) if entry.number != number]
     with contextlib.closing(Journal(folder)) as journal:
         assert list(journal.waiting) == expected
+
+
+def test_no_flipped_bit_lets_more_count_as_sent(tmp_path: Path) -> None:
+    folder = written(tmp_path / "journal", [("tags", {"a": "1"}), ("tags", {"b": "2"})])
+    with contextlib.closing(Journal(folder)) as journal:
+        journal.mark(1)
+        assert [entry.number for entry in journal.waiting] == [2]
+    sent = bytearray((folder / "sent").read_bytes())
+    for place in range(len(sent) - 1):  # without the end of the line
+        for bit in range(8):
+            sent[place] ^= 1 << bit
+            (folder / "sent").write_bytes(sent)
+            with contextlib.closing(Journal(folder)) as journal:
+                assert [entry.number for entry in journal.waiting] == [1, 2]
+            sent[place] ^= 1 << bit
+
+
+def test_the_last_entry_is_made_sure_of_though_nothing_follows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made_sure = []
+    fsync = os.fsync
+    with contextlib.closing(Journal(tmp_path / "journal", HEADER)) as journal:
+        monkeypatch.setattr(os, "fsync", lambda number: (made_sure.append(time.monotonic()), fsync(number)))
+        journal.append("tags", {"a": "1"})
+        journal.append("tags", {"b": "2"})
+        said = time.monotonic()
+        eventually(lambda: any(moment > said for moment in made_sure))
+        assert len(made_sure) <= 2
+
+
+def test_what_an_earlier_kill_left_of_a_sent_journal_goes_too(tmp_path: Path) -> None:
+    folder = written(tmp_path / "run" / "journal", [("tags", {"a": "1"})])
+    (tmp_path / "run" / "journal.sent").mkdir()
+    (tmp_path / "run" / "journal.sent" / "entries").write_text("left")
+    Journal(folder).remove()
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_journal_has_one_owner(tmp_path: Path) -> None:
@@ -197,10 +235,11 @@ def test_artifacts_wait_elsewhere_where_the_disk_of_the_journal_is_full(small_di
     made = tmp_path / "made"
     made.mkdir()
     (made / "large").write_bytes(bytes(8_000_000))
-    assert journal.take_files(made) == str(made)
-    journal.append("files", {"folder": str(made)})
-    journal.mark(1)
-    assert not made.exists()
+    with contextlib.closing(journal):
+        assert journal.take_files(made) == str(made)
+        journal.append("files", {"folder": str(made)})
+        journal.mark(1)
+        assert not made.exists()
 
 
 def test_entries_sent_but_not_marked_are_in_the_store_once(tmp_path: Path, empty_database: Path) -> None:
