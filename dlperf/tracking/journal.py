@@ -170,8 +170,8 @@ class Journal:
 
     def close(self) -> None:
         """Let others open it."""
-        if self._sync_to_come:
-            self._sync_to_come.cancel()
+        if timer := self._sync_to_come:  # which may fire, and forget itself, amid this
+            timer.cancel()
             self._sync_unasked()
         self._file.close()
 
