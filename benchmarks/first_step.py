@@ -21,8 +21,7 @@ import psutil
 
 from benchmarks.augmentation import sample_images
 from benchmarks.record import Record, add_output, at_least, in_own_process
-from dlperf import onednn
-from dlperf.engines import xla_cache
+from dlperf.process_settings import onednn, xla_cache
 from dlperf.processor import cores
 
 TRIALS = ("first", "second")

@@ -21,7 +21,7 @@ import numpy as np
 
 from benchmarks.augmentation import sample_images
 from benchmarks.record import Record, add_output, at_least, in_own_process
-from dlperf import onednn
+from dlperf.process_settings import onednn
 
 NETWORKS = ("ResNet", "MLP")
 CHOICES: tuple[onednn.Choice, ...] = ("on", "off")

@@ -22,8 +22,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.record import Record, add_output, at_least, in_own_process
-from dlperf import onednn
 from dlperf.environment import peak_memory_mb
+from dlperf.process_settings import onednn
 from dlperf.processor import cores
 
 L2 = 0.01

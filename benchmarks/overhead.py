@@ -75,8 +75,8 @@ def measure(depth: int, m: int, images: int, repeats: int) -> dict[str, float]:
 
 def _pairs(depth: int, m: int, images: int, repeats: int) -> list[tuple[float, float]]:
     """Train `repeats` + 1 epochs in the project's loop; return CPU seconds of each and of its bare steps."""
-    from dlperf import onednn
     from dlperf.problems.cutout.parameters import CutoutParameters
+    from dlperf.process_settings import onednn
 
     onednn.choose(None)  # before TensorFlow is loaded
     from dlperf.problems.cutout.recipe import compiled_epoch

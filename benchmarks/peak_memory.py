@@ -15,8 +15,8 @@ import numpy as np
 
 from benchmarks.augmentation import sample_images
 from benchmarks.record import at_least
-from dlperf import onednn
 from dlperf.environment import peak_memory_mb
+from dlperf.process_settings import onednn
 
 _STEPS = 3
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from benchmarks.augmentation import sample_images
 from benchmarks.record import at_least
-from dlperf import onednn
+from dlperf.process_settings import onednn
 from dlperf.processor import cores
 
 

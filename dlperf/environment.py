@@ -15,12 +15,15 @@ from typing import Any
 
 import dlperf
 from dlperf.errors import BadInput
+from dlperf.process_settings import onednn, xla_cache
 from dlperf.processor import cores, cpu_model, cpu_quota, instruction_set, memory_bytes
 
 _PACKAGES = ("tensorflow", "keras", "mlflow", "numpy", "pandas", "scikit-learn", "scipy", "matplotlib")
-# Variables that change what is computed or how fast; others with such names may hold paths of the user's.
+# Variables that change what is computed or how fast; others with such names may hold paths of the user's, and that
+# memory of a GPU is taken as it is needed changes neither.
 _SETTINGS = re.compile(
-    r"(TF_(ENABLE|XLA|NUM|GPU|FORCE|CUDNN|DETERMINISTIC)_|XLA_|OMP_|MALLOC_|CUDA_VISIBLE_|KERAS_BACKEND)"
+    r"(TF_(?!FORCE_GPU_ALLOW_GROWTH$)(ENABLE|XLA|NUM|GPU|FORCE|CUDNN|DETERMINISTIC)_|XLA_|OMP_|MALLOC_|CUDA_VISIBLE_"
+    r"|KERAS_BACKEND)"
 )
 _NO_DEVICE = ("", "-1", "NoDevFiles")
 _DEVICE = re.compile(r"[0-9]*|-1|NoDevFiles|(GPU|MIG)-[\w/-]+")
@@ -109,8 +112,15 @@ def describe() -> dict[str, Any]:
         "memory_gib": round(memory_bytes() / 2**30, 1),
         "gpus": gpus(),
         "precision": precision(),
-        "settings": {name: value for name, value in sorted(os.environ.items()) if _SETTINGS.match(name)},
+        "settings": settings(),
     }
+
+
+def settings() -> dict[str, str]:
+    """Return the user's settings that change what is computed or how fast, without what dlperf has set since."""
+    found = {name: value for name, value in os.environ.items() if _SETTINGS.match(name)}
+    chosen_here = {onednn.VARIABLE: onednn.users_setting(), xla_cache.VARIABLE: xla_cache.users_flags() or None}
+    return {name: value for name, value in sorted((found | chosen_here).items()) if value is not None}
 
 
 def command() -> str:

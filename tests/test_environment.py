@@ -1,15 +1,20 @@
-"""What a run on a GPU would record and promise, by a made list of devices: no GPU has been tried."""
+"""What a run records of its surroundings; on a GPU by a made list of devices: none has been tried."""
 
 from __future__ import annotations
 
+import os
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import platformdirs
 import pytest
 
 from dlperf import environment
 from dlperf.cli import entry_point
 from dlperf.errors import TrialFailed
+from dlperf.process_settings import onednn, xla_cache
 from dlperf.training import compiled_epoch
 from dlperf.trial import Context
 
@@ -32,6 +37,31 @@ def test_what_names_no_gpu_is_status_2(
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     assert entry_point("optimizers", ["--dry_run", "true"]) == 2
     assert capsys.readouterr().err.startswith(f"dlperf optimizers: CUDA_VISIBLE_DEVICES={visible}: must be numbers")
+
+
+def test_settings_are_the_user_s_and_not_what_dlperf_has_chosen_since(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(platformdirs, "user_cache_dir", lambda name: str(tmp_path))
+    monkeypatch.delitem(sys.modules, "tensorflow", raising=False)
+    for name in [name for name in os.environ if name.startswith(("TF_", "XLA_", "OMP_", "KERAS_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("XLA_FLAGS", "--a=1")
+    for flags in ("", "--tf_xla_auto_jit=1"):
+        for setting in (None, "0"):
+            monkeypatch.setattr(onednn, "_chosen", None)
+            monkeypatch.setattr(onednn, "_setting_before", None)
+            monkeypatch.setenv(xla_cache.VARIABLE, flags)
+            monkeypatch.setenv(onednn.VARIABLE, setting or "")
+            if setting is None:
+                monkeypatch.delenv(onednn.VARIABLE)
+            users = environment.settings()
+            onednn.choose("on")
+            xla_cache.use(1)
+            assert (os.environ[onednn.VARIABLE], str(tmp_path) in os.environ[xla_cache.VARIABLE]) == ("1", True)
+            assert environment.settings() == users
+            expected = {"XLA_FLAGS": "--a=1", onednn.VARIABLE: setting, xla_cache.VARIABLE: flags or None}
+            assert users == {name: value for name, value in expected.items() if value is not None}
 
 
 @pytest.fixture

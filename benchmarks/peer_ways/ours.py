@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.peer_ways.turns import Work, serve
-from dlperf import onednn
+from dlperf.process_settings import onednn
 
 
 def _resnet(work: Work) -> Callable[[], Any]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from dlperf import onednn
 from dlperf.engines.execution import Listener, Task
 from dlperf.problem import Problem
+from dlperf.process_settings import onednn
 
 
 def side_by_side(parameters: Any) -> bool:

@@ -21,10 +21,11 @@ from pathlib import Path
 from typing import Any
 
 import dlperf
-from dlperf import entry_points, onednn
+from dlperf import entry_points
 from dlperf.engines.execution import Listener, Outcome, RemoteReport, Task, execute, portable
 from dlperf.errors import BadInput, EnvironmentMissing, OutOfMemory, TrialFailed, one_line, reason
 from dlperf.parameters import with_whole_paths
+from dlperf.process_settings import onednn
 from dlperf.trial import Report
 
 _ADDRESS = re.compile(r"(ray://)?([\w.-]+|\[[0-9a-fA-F:]+\]):[0-9]{1,5}|auto")

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from dlperf import environment, onednn
+from dlperf import environment
 from dlperf.clock import Clock
-from dlperf.engines import xla_cache
 from dlperf.errors import DlperfError, OutOfMemory, TrialFailed, one_line
 from dlperf.parameters import Parameters
 from dlperf.problem import Problem
+from dlperf.process_settings import onednn, xla_cache
 from dlperf.terminal import notices
 from dlperf.trial import Context, DataUsed, Report, TrialResult
 

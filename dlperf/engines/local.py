@@ -18,9 +18,10 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
-from dlperf import entry_points, onednn
+from dlperf import entry_points
 from dlperf.engines.execution import Listener, RemoteReport, Task, execute, portable
 from dlperf.errors import DlperfError, OutOfMemory, TrialFailed
+from dlperf.process_settings import onednn
 from dlperf.processor import MemoryKills, end_first
 from dlperf.trial import Report
 

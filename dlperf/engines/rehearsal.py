@@ -48,8 +48,8 @@ def rehearse(problem: str, trials: Sequence[Parameters], seconds: float) -> list
 
 
 def _serve(name: str, trials: Sequence[Any], seconds: float, connection: Connection) -> None:
-    from dlperf import environment, onednn
-    from dlperf.engines import xla_cache
+    from dlperf import environment
+    from dlperf.process_settings import onednn, xla_cache
 
     problem, ends = entry_points.load_problem(name), time.monotonic() + seconds
     try:

@@ -7,12 +7,12 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
-from dlperf import onednn
 from dlperf.declaration import Value, parameter
 from dlperf.errors import BadInput
 from dlperf.models import reference
 from dlperf.models.reference import PREFIX, ModelReference, OwnModel
 from dlperf.parameters import Parameters, defining, describe
+from dlperf.process_settings import onednn
 from dlperf.processor import cores
 
 if TYPE_CHECKING:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from dlperf import data, onednn
+from dlperf import data
 from dlperf.declaration import parameter
 from dlperf.errors import BadInput
 from dlperf.parameters import MAX_RANDOM_SEED, Parameters
 from dlperf.problem import TrackedParameters
+from dlperf.process_settings import onednn
 from dlperf.processor import cores
 
 VALIDATION_SHARE = 0.1

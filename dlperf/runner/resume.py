@@ -6,11 +6,11 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from dlperf import onednn
 from dlperf.declaration import text
 from dlperf.errors import BadInput
 from dlperf.parameters import Arguments, P, declared_defaults, describe, same_value
 from dlperf.problem import Demo, Problem
+from dlperf.process_settings import onednn
 
 if TYPE_CHECKING:
     from dlperf.tracking.run import Run

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from dlperf import engines, onednn
+from dlperf import engines
 from dlperf.engines import in_process, local
 from dlperf.engines.execution import Task
 from dlperf.problems.cutout.parameters import CutoutParameters
 from dlperf.problems.cutout.problem import PROBLEM
+from dlperf.process_settings import onednn
 
 
 @pytest.mark.parametrize(("wanted", "where"), [("on", "here"), ("off", "in 1 worker")])

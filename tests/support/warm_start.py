@@ -187,6 +187,6 @@ def _run(
 
 def _let_xla_keep_its_programs() -> None:
     """As in a real start: TensorFlow is imported here, but reads where its cache is when it compiles first."""
-    from dlperf.engines import xla_cache
+    from dlperf.process_settings import xla_cache
 
     xla_cache.sys = SimpleNamespace(modules={})  # type: ignore[assignment]

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from dlperf import onednn
 from dlperf.errors import EnvironmentMissing, TrialFailed
 from dlperf.parameters import with_whole_paths
 from dlperf.problems.model_parameters import model_digest
@@ -19,6 +18,7 @@ from dlperf.problems.scaling.images import data_used
 from dlperf.problems.scaling.job import Job
 from dlperf.problems.scaling.parameters import ASSIGNED_EPOCHS, addresses
 from dlperf.problems.scaling.worker_config import WorkerConfig
+from dlperf.process_settings import onednn
 from dlperf.processor import allowed_cores, cores
 from dlperf.training import checkpoint
 from dlperf.trial import Context, Rehearsed, TrialResult

@@ -17,9 +17,9 @@ import threading
 import time
 from typing import Any
 
-from dlperf import onednn
 from dlperf.errors import one_line
 from dlperf.problems.scaling.worker_config import PARENT, WorkerConfig
+from dlperf.process_settings import onednn
 
 _WARM_UP_STEPS = 2
 _SET_PARENT_DEATH_SIGNAL = 1  # of prctl(2)

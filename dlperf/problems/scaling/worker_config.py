@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from dlperf.data.user_data import Reading
-from dlperf.onednn import Choice
+from dlperf.process_settings.onednn import Choice
 
 PARENT = "DLPERF_WORKERS_PARENT"
 """The variable that holds the process that commands a worker."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -181,8 +182,8 @@ def test_a_sweep_in_workers_and_a_network_alone(desk: Desk) -> None:
         assert 0.95 * wall <= sum(accounts.values()) <= wall
     params = {name: child.data.params[name] for name in ("units", "num_layers", "total_units", "num_params", "threads")}
     assert params == {"units": "32,16", "num_layers": "2", "total_units": "48", "num_params": "769", "threads": "1"}
-    environment = Path(desk.client.download_artifacts(child.info.run_id, "environment.json", str(desk.folder)))
-    assert json.loads(environment.read_text())["command"].startswith("python entrypoints/approximators.py --units")
+    environment = environment_of(desk, child)
+    assert environment["command"].startswith("python entrypoints/approximators.py --units")
     files = {f.path for path in ("plots", "tables") for f in desk.client.list_artifacts(parent.info.run_id, path)}
     assert files >= {"tables/networks.csv", "tables/by_total_units.csv", "plots/rmse_by_total_units.png"}
 
@@ -196,6 +197,8 @@ def test_a_sweep_in_workers_and_a_network_alone(desk: Desk) -> None:
     (alone,) = desk.client.search_runs([experiment])
     assert rmse_curve(desk, alone) == rmse_curve(desk, child)
     assert alone.data.metrics["test_rmse"] == child.data.metrics["test_rmse"]
+    # The process in which it was computed has chosen settings of its own, which are none of the user's.
+    assert environment_of(desk, alone)["settings"] == environment["settings"]
 
 
 @pytest.mark.slow
@@ -239,3 +242,9 @@ def test_the_corrected_protocol(desk: Desk) -> None:
 def test_frames_are_numbers() -> None:
     table = summarize([stored("16", 100.0, 8.0)]).tables["networks"]
     assert all(pd.api.types.is_numeric_dtype(table[name]) for name in table.columns if name != "units")
+
+
+def environment_of(desk: Desk, run: Any) -> dict[str, Any]:
+    path = desk.client.download_artifacts(run.info.run_id, "environment.json")
+    found: dict[str, Any] = json.loads(Path(path).read_text())
+    return found

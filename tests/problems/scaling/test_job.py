@@ -21,13 +21,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dlperf import onednn
 from dlperf.data.user_data import Reading
 from dlperf.errors import BadInput, OutOfMemory, TrialFailed
 from dlperf.parameters import parse
 from dlperf.problems.scaling.job import Job, rows_of
 from dlperf.problems.scaling.parameters import ScalingParameters
 from dlperf.problems.scaling.worker_config import WorkerConfig
+from dlperf.process_settings import onednn
 from dlperf.processor import MemoryKills, cores
 from tests.support.desk import Desk, eventually, port
 from tests.support.rounding import tolerance

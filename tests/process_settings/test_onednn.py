@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from dlperf import onednn
 from dlperf.errors import BadInput, TrialFailed
 from dlperf.problems.cutout.parameters import CutoutParameters
+from dlperf.process_settings import onednn
 from tests.support.desk import ROOT, SMALL, Desk
 
 there = pytest.mark.skipif(
@@ -99,7 +99,8 @@ def test_what_is_left_to_the_environment_goes_by_the_user_s_setting(
 # Of TensorFlow's package the library that answers alone, which takes a tenth of the time.
 SHOW = """
 import importlib.util, json, pathlib, sys, types
-from dlperf import onednn, processor
+from dlperf import processor
+from dlperf.process_settings import onednn
 onednn.choose(sys.argv[1])
 place = pathlib.Path(importlib.util.find_spec("tensorflow").origin).parent
 for name in ("tensorflow", "tensorflow.python", "tensorflow.python.util"):

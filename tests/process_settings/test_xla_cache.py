@@ -12,7 +12,7 @@ import platformdirs
 import pytest
 
 from dlperf import processor
-from dlperf.engines import xla_cache
+from dlperf.process_settings import xla_cache
 from tests.support.desk import Desk
 
 

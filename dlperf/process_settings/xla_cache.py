@@ -34,7 +34,7 @@ def use(threads: int) -> None:
     Args:
         threads: Threads that compute; XLA divides its loops by them.
     """
-    theirs = _without_ours(os.environ.get(VARIABLE, ""))
+    theirs = users_flags()
     if "tensorflow" in sys.modules or _FLAG.rstrip("=") in theirs:
         return
     folder = _root() / _key(threads, theirs)
@@ -45,13 +45,14 @@ def use(threads: int) -> None:
     os.environ[VARIABLE] = f"{theirs} {_FLAG}{folder}".strip()
 
 
+def users_flags() -> str:
+    """Return what the user has set: what this process inherits may have our cache, of a start with other threads."""
+    flags = os.environ.get(VARIABLE, "").split()
+    return " ".join(flag for flag in flags if not flag.startswith(f"{_FLAG}{_root()}"))
+
+
 def _root() -> Path:
     return Path(platformdirs.user_cache_dir("dlperf")) / "xla"
-
-
-def _without_ours(flags: str) -> str:
-    """The user's flags: what this process inherits may have ours, of a start with other threads."""
-    return " ".join(flag for flag in flags.split() if not flag.startswith(f"{_FLAG}{_root()}"))
 
 
 def _key(threads: int, flags: str) -> str:
