@@ -108,11 +108,14 @@ class Answer:
         sentence: The answer; it has no number that its table has not, and no comparative below significance.
         table: The numbers.
         command: What would have to be run to settle it; "" where it is settled.
+        values: The fewest independent values that a comparison of it rests on: where trials of several settings answer,
+            those with the most decide. 0 where it compares nothing.
     """
 
     sentence: str
     table: pd.DataFrame | None = None
     command: str = ""
+    values: int = 0
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -10,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 from dlperf.analysis.measures import fact, is_of_learning
 from dlperf.analysis.settings import Setting, across_machines, settings
 from dlperf.claims.ledger import claims
-from dlperf.claims.verdicts import NOT_MEASURED, OUTCOMES, Verdict, beside, verdicts
+from dlperf.claims.verdicts import NOT_MEASURED, Verdict, beside, verdicts
 from dlperf.page import audit, groups
-from dlperf.problem import Answer, Problem, Question, Summary
+from dlperf.page.answers import Answered, answers
+from dlperf.problem import Problem, Summary
 from dlperf.trial import StoredTrial
 
 if TYPE_CHECKING:
@@ -60,23 +60,6 @@ class SettingSection:
 
 
 @dataclass
-class Answered:
-    """A question of the assignment.
-
-    Attributes:
-        question: The question.
-        answer: What the trials say; None where none is about it.
-        verdicts: On the claims about it, those that something decided first.
-        reference: What the trials that come with dlperf say, where that is something else.
-    """
-
-    question: Question
-    answer: Answer | None
-    verdicts: list[Verdict]
-    reference: Answer | None = None
-
-
-@dataclass
 class Chapter:
     """One problem.
 
@@ -84,11 +67,12 @@ class Chapter:
         problem: The problem.
         trials: Its finished trials.
         left_out: Lines that say which runs are not among them, and why.
-        settings: Its settings, the one with the most trials first; that one answers the questions.
+        settings: Its settings, the one with the most trials first.
         overview: A row per setting.
         verdicts: On all claims about the problem.
         answers: The assignment's questions.
-        reference: What `summarize` makes of the trials that come with dlperf; None where they are not shown beside.
+        reference: By number of a setting of the trials that come with dlperf, which answers a question, what
+            `summarize` makes of it; empty where they are not shown beside.
     """
 
     problem: Problem[Any]
@@ -98,7 +82,7 @@ class Chapter:
     overview: pd.DataFrame | None = None
     verdicts: list[Verdict] = field(default_factory=list)
     answers: list[Answered] = field(default_factory=list)
-    reference: Summary | None = None
+    reference: dict[int, Summary] = field(default_factory=dict)
 
     def runs(self, links: str) -> list[tuple[str, str, str]]:
         """Return name, run and address of every trial, the oldest first.
@@ -145,43 +129,10 @@ def chapter(
                 learned = [metric for metric in metrics if is_of_learning(metric)]
                 part.tables["means_over_machines"] = groups.mean_table(together, names, learned, curves=reading.curves)
         made.overview = groups.setting_table(sorted_out)
-    if of_reference:
-        made.reference = problem.summarize(of_reference[0].trials)
-    deciding = sorted_out[0].trials if trials else []
-    made.answers = _answers(problem, deciding, made.verdicts, of_reference[0].trials if of_reference else [])
+    made.answers = answers(problem, sorted_out, made.verdicts, of_reference)
+    answering = {answered.reference_setting.number for answered in made.answers if answered.reference_setting}
+    made.reference = {one.number: problem.summarize(one.trials) for one in of_reference if one.number in answering}
     return made
-
-
-def _answers(
-    problem: Problem[Any],
-    trials: Sequence[StoredTrial[Any]],
-    judged: Sequence[Verdict],
-    reference: Sequence[StoredTrial[Any]],
-) -> list[Answered]:
-    questions = problem.questions()
-    about: dict[str, list[Verdict]] = {question.name: [] for question in questions}
-    for verdict in judged:
-        if name := _question_about(verdict.claim.id, questions):
-            about[name].append(verdict)
-    for own in about.values():
-        own.sort(key=lambda verdict: OUTCOMES.index(verdict.verdict))
-    answered = [Answered(question, question.answer(trials), about[question.name]) for question in questions]
-    for each in answered if reference else []:
-        beside = each.question.answer(reference)
-        if beside and not (each.answer and each.answer.sentence == beside.sentence):
-            each.reference = beside
-    return answered
-
-
-def _question_about(claim: str, questions: Sequence[Question]) -> str:
-    """The question that a claim stands below: the one whose pattern says most of it; "" if none does."""
-    matching = [
-        (len(pattern), question.name)
-        for question in questions
-        for pattern in question.claims
-        if fnmatch.fnmatchcase(claim, pattern)
-    ]
-    return max(matching, key=lambda match: match[0])[1] if matching else ""
 
 
 def measured_ones(judged: Sequence[Verdict]) -> list[Verdict]:

@@ -17,7 +17,8 @@ from dlperf import __version__, tables
 from dlperf.analysis.wording import seeds
 from dlperf.claims.rules import CONTRADICTED, SUPPORTED
 from dlperf.claims.verdicts import Verdict, counted, in_words, verdict_table
-from dlperf.page.chapter import Answered, Chapter, measured_ones
+from dlperf.page.answers import Answered
+from dlperf.page.chapter import Chapter, measured_ones
 from dlperf.page.svg import palette_css, svg
 from dlperf.problem import Summary
 
@@ -25,6 +26,8 @@ _FIRST_ROWS = 12
 """Of a longer table only these are seen before somebody asks for all."""
 _WIDE = 1.8
 """Times its height: a figure as wide as that is one of several panels."""
+_Drawn = set[tuple[str, int, str]]
+"""Figures that a page has: whether they are of trials here or of the reference, the setting's number, the name."""
 _CLAIM_COLUMNS = (
     "claim",
     "source",
@@ -61,6 +64,7 @@ class _Part:
     anchor: str
     asks: str
     sentence: str
+    others: list[str]
     reference: str
     command: str
     figures: list[Shown]
@@ -111,7 +115,7 @@ def write(path: Path, chapters: Sequence[Chapter], *, by: str, links: str = "", 
 
 def _problem(chapter: Chapter, links: str, *, figures: bool) -> _Problem:
     name = chapter.problem.name
-    drawn: set[tuple[str, str]] = set()
+    drawn: _Drawn = set()
     parts = [_part(chapter, answered, drawn, figures=figures) for answered in chapter.answers]
     parts = [
         part
@@ -122,7 +126,7 @@ def _problem(chapter: Chapter, links: str, *, figures: bool) -> _Problem:
         name=name,
         title=chapter.problem.summary,
         trials=len(chapter.trials),
-        has_reference=chapter.reference is not None,
+        has_reference=bool(chapter.reference),
         left_out=chapter.left_out,
         findings=[part for part in parts if part.sentence or part.reference],
         counts=counted(chapter.verdicts),
@@ -134,18 +138,19 @@ def _problem(chapter: Chapter, links: str, *, figures: bool) -> _Problem:
     )
 
 
-def _part(chapter: Chapter, answered: Answered, drawn: set[tuple[str, str]], *, figures: bool) -> _Part:
+def _part(chapter: Chapter, answered: Answered, drawn: _Drawn, *, figures: bool) -> _Part:
     question, answer, reference = answered.question, answered.answer, answered.reference
     measured = measured_ones(answered.verdicts)
     rest = [verdict for verdict in answered.verdicts if verdict not in measured]
     shown: list[Shown] = []
     if figures and (answer or reference):
         for name in question.figures:
-            shown += _figures(chapter, name, drawn, here=bool(answer))
+            shown += _figures(chapter, answered, name, drawn)
     return _Part(
         anchor=question.name.replace("/", "-"),
         asks=question.asks,
         sentence=answer.sentence if answer else "",
+        others=answered.others,
         reference=reference.sentence if reference else "",
         command=answer.command if answer else "",
         figures=shown,
@@ -158,22 +163,21 @@ def _part(chapter: Chapter, answered: Answered, drawn: set[tuple[str, str]], *, 
     )
 
 
-def _figures(chapter: Chapter, name: str, drawn: set[tuple[str, str]], *, here: bool) -> list[Shown]:
-    """Draw a figure, unless it is drawn: with `here` the deciding setting's, and the reference's beside it."""
-    summaries = {"here": chapter.settings[0].summary} if here else {}
-    if chapter.reference:
-        summaries["reference"] = chapter.reference
-    new = {whose: of for whose, of in summaries.items() if name in of.figures and (whose, name) not in drawn}
-    drawn.update((whose, name) for whose in new)
-    return [
-        _shown(
-            summary,
-            name,
-            f"{name.replace('_', ' ')}, {whose}" if chapter.reference else name.replace("_", " "),
-            f"{chapter.problem.name}-{whose}",
-        )
-        for whose, summary in new.items()
-    ]
+def _figures(chapter: Chapter, answered: Answered, name: str, drawn: _Drawn) -> list[Shown]:
+    """Draw a figure of the setting that answers, unless it is drawn, and that of the reference beside it."""
+    shown = []
+    for whose, setting, summaries in (
+        ("here", answered.setting, {part.setting.number: part.summary for part in chapter.settings}),
+        ("reference", answered.reference_setting, chapter.reference),
+    ):
+        if setting is None or name not in summaries[setting.number].figures or (whose, setting.number, name) in drawn:
+            continue
+        drawn.add((whose, setting.number, name))
+        caption = [name.replace("_", " "), whose if chapter.reference else ""]
+        caption += [f"setting {setting.number}"] if len(summaries) > 1 else []
+        prefix = f"{chapter.problem.name}-{whose}-{setting.number}"
+        shown.append(_shown(summaries[setting.number], name, ", ".join(filter(None, caption)), prefix))
+    return shown
 
 
 def _shown(summary: Summary, name: str, caption: str, prefix: str) -> Shown:
@@ -182,11 +186,11 @@ def _shown(summary: Summary, name: str, caption: str, prefix: str) -> Shown:
     return Shown(caption, Markup(svg(figure, f"{prefix}-{name}")), is_wide=width > _WIDE * height)
 
 
-def _setting(chapter: Chapter, place: int, drawn: set[tuple[str, str]], *, figures: bool) -> dict[str, Any]:
+def _setting(chapter: Chapter, place: int, drawn: _Drawn, *, figures: bool) -> dict[str, Any]:
     """Everything else that there is of a setting."""
     section = chapter.settings[place]
     number = section.setting.number
-    names = [name for name in section.summary.figures if figures and (place or ("here", name) not in drawn)]
+    names = [name for name in section.summary.figures if figures and ("here", number, name) not in drawn]
     return {
         "number": number,
         "facts": section.facts,

@@ -11,6 +11,7 @@ import pytest
 from dlperf import entry_points
 from dlperf.claims.ledger import claims
 from dlperf.entry_points import PROBLEMS
+from dlperf.page.answers import Answered
 from dlperf.page.chapter import chapter
 from dlperf.page.html import explanation
 from dlperf.tables import cell
@@ -84,3 +85,63 @@ def test_a_problem_without_trials_has_questions_and_claims_alone() -> None:
     assert not made.settings
     assert all(each.answer is None for each in made.answers)
     assert sum(len(each.verdicts) for each in made.answers) == len(claims("cutout"))
+
+
+def answered_by(trials: Any, question: str, reference: Any = ()) -> Answered:
+    made = chapter(entry_points.load_problem("optimizers"), trials, reference=reference)
+    (found,) = [each for each in made.answers if each.question.name == f"optimizers/{question}"]
+    return found
+
+
+def test_the_longest_training_answers_and_says_which_it_is() -> None:
+    """Not the setting with most trials: after 10 epochs another method may be first than after 200."""
+    short = [stored("optimizers", number, epochs=10, length=10) for number in range(10)]
+    long = [stored("optimizers", number, epochs=200, length=40) for number in range(5)]
+    found = answered_by([*short, *long], "training-loss")
+    assert found.answer
+    assert found.answer.sentence.startswith("Setting 2 (epochs=200): Not shown: the training loss was ")
+    assert "epochs" not in found.answer.command  # 200 is what the protocol has
+    assert [other.partition(": ")[0] for other in found.others] == ["Setting 1 (epochs=10)"]
+
+    with_dropout = answered_by([*short, *long], "dropout")  # which one setting alone has
+    assert with_dropout.answer
+    assert with_dropout.answer.sentence.startswith("Setting 1 (epochs=10): ")
+    assert with_dropout.others == []
+
+    rules = answered_by([*short, *long], "update-rules")  # which are the same in both
+    assert rules.answer
+    assert rules.answer.sentence.startswith("All of them divide")
+
+
+def test_more_random_seeds_answer_before_longer_training() -> None:
+    short = [stored("optimizers", number, epochs=10, length=10) for number in range(50)]
+    long = [stored("optimizers", number, epochs=200, length=40) for number in range(5)]
+    found = answered_by([*short, *long], "training-loss")
+    assert found.answer
+    assert found.answer.sentence.startswith("Setting 1 (epochs=10): AdaGrad has the lowest")
+
+    alone = [stored("optimizers", 10 * seed, epochs=200, length=40) for seed in range(6)]  # compare nothing
+    found = answered_by([*short[:10], *alone], "training-loss")
+    assert found.answer
+    assert found.answer.sentence.startswith("Setting 1 (epochs=10): Not shown")
+
+
+def test_the_reference_answers_with_trials_asked_for_alike() -> None:
+    short = [stored("optimizers", number, epochs=10, length=10) for number in range(10)]
+    long = [stored("optimizers", number, epochs=200, length=40) for number in range(5)]
+    found = answered_by(short[:5], "training-loss", [*short, *long])
+    assert found.answer
+    assert found.answer.sentence.startswith("Not shown")  # there is one setting here
+    assert found.reference is None  # it says the same
+    found = answered_by([stored("optimizers", 0, epochs=20)], "training-loss", [*short, *long])
+    assert found.reference
+    assert found.reference.sentence.startswith("With epochs=200: Not shown")
+
+
+def test_five_optimizers_with_one_random_seed_are_one_draw() -> None:
+    found = answered_by([stored("optimizers", number) for number in range(10)], "dropout")
+    assert found.answer
+    assert "mean over optimizers, was training with" in found.answer.sentence
+    assert found.answer.sentence.count("to tell takes 5 random seeds, and there is 1") == 2
+    unpaired = [stored("optimizers", number) for number in (0, 6)]  # AdaGrad without, RMSProp with dropout
+    assert answered_by(unpaired, "dropout").answer is None

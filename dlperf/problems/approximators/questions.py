@@ -75,7 +75,8 @@ def _by_depth(trials: Trials, read: Callable[[Trial], float], what: str, unit: s
     )
     settled = all(result.is_decided for _, result in contests)
     table = pd.concat([result.table().assign(totals=count) for count, result in contests], ignore_index=True)
-    return Answer(sentence, table, "" if settled else _all_networks(trials))
+    fewest = min(result.pairs for _, result in contests)
+    return Answer(sentence, table, "" if settled else _all_networks(trials), fewest)
 
 
 def _both(result: Contest) -> str:

@@ -52,6 +52,7 @@ def _baseline(trials: Trials) -> Answer | None:
         f"ResNet-{first.depth} ends at a test error of {mean_in_words(errors)} after {cell(epochs)} epochs{images}, by "
         f"{errors.n} random seed{'s' if errors.n > 1 else ''}.",
         table,
+        values=errors.n,
     )
 
 
@@ -72,6 +73,7 @@ def _copies(trials: Trials) -> Answer | None:
         f"m={least}. {said}",
         _table(costs, [budget.result for budget in compared]),
         "" if settled else command_to_settle("cutout", trials),
+        min((budget.result.pairs for budget in compared), default=0),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from statistics import fmean
 from typing import Any
 
 import pandas as pd
@@ -88,28 +89,28 @@ def _loss(trials: Trials, *, dropout: bool) -> Answer | None:
     by_entropy = _contest(kinds, "train_cross_entropy", "cross-entropy", lower_is_better=True)
     if by_loss.is_decided and by_entropy.is_decided and by_loss.rivals[0].name != by_entropy.rivals[0].name:
         sentence += f" Without the L2 penalty, which is part of that loss, {_lower_first(by_entropy.in_words())}"
-    return Answer(sentence, _tables(by_loss, by_entropy), _more_seeds(kinds, by_loss))
+    return Answer(sentence, _tables(by_loss, by_entropy), _more_seeds(kinds, by_loss), by_loss.pairs)
 
 
 def _dropout(trials: Trials) -> Answer | None:
     kinds = _trained(trials)
-    if {trial.parameters.dropout for trial in kinds} != {False, True}:
-        return None
     names = {False: "training without dropout", True: "training with dropout"}
+    paired = _paired(kinds, "train_loss")
+    if not all(paired.values()):
+        return None
     losses = contest(
-        {name: _paired(kinds, "train_loss", dropout) for dropout, name in names.items()},
-        "training loss over optimizers and random seeds",
+        {names[dropout]: values for dropout, values in paired.items()},
+        "training loss, a mean over optimizers,",
         lower_is_better=True,
     )
     times = contest(
-        {name: _paired(kinds, "seconds_per_epoch", dropout) for dropout, name in names.items()},
-        "time of an epoch",
+        {names[dropout]: values for dropout, values in _paired(kinds, "seconds_per_epoch").items()},
+        "time of an epoch, a mean over optimizers,",
         lower_is_better=True,
         unit="s",
     )
-    drawn = "pairs of optimizer and random seed"
-    sentence = f"{_upper_first(losses.in_words(drawn))} {_upper_first(times.in_words(drawn))}"
-    return Answer(sentence, _tables(losses, times), _more_seeds(kinds, losses, times))
+    sentence = f"{_upper_first(losses.in_words())} {_upper_first(times.in_words())}"
+    return Answer(sentence, _tables(losses, times), _more_seeds(kinds, losses, times), losses.pairs)
 
 
 def _accuracy(trials: Trials) -> Answer | None:
@@ -121,7 +122,8 @@ def _accuracy(trials: Trials) -> Answer | None:
     if advice:
         searched = [trial for trial in trials if trial.parameters.stage == "search"]
         table = pd.concat([table, choice_table(_trained(trials), searched)], ignore_index=True)
-    return Answer(f"{by_accuracy.in_words()} {advice}".strip(), table, _more_seeds(kinds, by_accuracy))
+    said = f"{by_accuracy.in_words()} {advice}".strip()
+    return Answer(said, table, _more_seeds(kinds, by_accuracy), by_accuracy.pairs)
 
 
 def _contest(trials: Trials, metric: str, what: str, *, lower_is_better: bool) -> Contest:
@@ -139,13 +141,23 @@ def _contest(trials: Trials, metric: str, what: str, *, lower_is_better: bool) -
     return contest(kinds, what, lower_is_better=lower_is_better)
 
 
-def _paired(trials: Trials, metric: str, dropout: bool) -> dict[Any, float]:
+def _paired(trials: Trials, metric: str) -> dict[bool, dict[Any, float]]:
+    """Values without and with dropout by random seed: means over the optimizers that have both with that seed.
+
+    A random seed is what was drawn; five optimizers with one are one draw.
+    """
+    values: dict[Any, dict[bool, float]] = {}
+    for trial in trials:
+        p, metrics = trial.parameters, trial.metrics
+        value = metrics["train_seconds"] / metrics["epochs_run"] if metric == "seconds_per_epoch" else metrics[metric]
+        values.setdefault((p.random_seed, p.optimizer, p.learning_rate), {})[p.dropout] = value
+    by_seed: dict[Any, list[dict[bool, float]]] = {}
+    for (seed, *_), pair in values.items():
+        if len(pair) == 2:
+            by_seed.setdefault(seed, []).append(pair)
     return {
-        (t.parameters.optimizer, t.parameters.learning_rate, t.parameters.random_seed): (
-            t.metrics["train_seconds"] / t.metrics["epochs_run"] if metric == "seconds_per_epoch" else t.metrics[metric]
-        )
-        for t in trials
-        if t.parameters.dropout == dropout
+        dropout: {seed: fmean(pair[dropout] for pair in pairs) for seed, pairs in by_seed.items()}
+        for dropout in (False, True)
     }
 
 

@@ -1,0 +1,127 @@
+"""What answers a question: for each the setting that says most about it, and beside it what other settings say."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from dlperf.analysis.settings import Setting, differing
+from dlperf.claims.verdicts import OUTCOMES, Verdict
+from dlperf.problem import Answer, Problem, Question
+
+_MOST_OTHERS = 3
+_Answers = list[tuple[Setting[Any], Answer]]
+
+
+@dataclass
+class Answered:
+    """A question of the assignment.
+
+    Attributes:
+        question: The question.
+        answer: What the trials of the deciding setting say, which the sentence begins with where others say something
+            else; None where no trial is about it.
+        verdicts: On the claims about it, those that something decided first.
+        setting: The deciding setting; None where no trial answers.
+        others: What other settings say, each sentence with its setting.
+        reference: What the trials that come with dlperf say, where that is something else.
+        reference_setting: The setting of these that decides; None where none of them answers.
+    """
+
+    question: Question
+    answer: Answer | None
+    verdicts: list[Verdict]
+    setting: Setting[Any] | None = None
+    others: list[str] = field(default_factory=list)
+    reference: Answer | None = None
+    reference_setting: Setting[Any] | None = None
+
+
+def answers(
+    problem: Problem[Any],
+    settings: Sequence[Setting[Any]],
+    judged: Sequence[Verdict],
+    reference: Sequence[Setting[Any]] = (),
+) -> list[Answered]:
+    """Answer the questions of a problem.
+
+    Args:
+        problem: The problem.
+        settings: The settings of its trials.
+        judged: The verdicts on its claims.
+        reference: The settings of the trials that come with dlperf.
+    """
+    questions = problem.questions()
+    about: dict[str, list[Verdict]] = {question.name: [] for question in questions}
+    for verdict in judged:
+        if name := _question_about(verdict.claim.id, questions):
+            about[name].append(verdict)
+    for own in about.values():
+        own.sort(key=lambda verdict: OUTCOMES.index(verdict.verdict))
+    return [_answered(question, about[question.name], settings, reference) for question in questions]
+
+
+def _answered(
+    question: Question, judged: list[Verdict], settings: Sequence[Setting[Any]], reference: Sequence[Setting[Any]]
+) -> Answered:
+    found = _by_weight(question, settings)
+    said = found[0][1] if found else None if settings else question.answer([])
+    made = Answered(question, said, judged)
+    if said and found:
+        made.setting = found[0][0]
+        others = [(setting, answer) for setting, answer in found[1:] if answer.sentence != said.sentence]
+        if others or len(found) < len(settings):
+            made.answer = _labelled(said, _label(made.setting, settings))
+        made.others = [_labelled(answer, _label(setting, settings)).sentence for setting, answer in others]
+        del made.others[_MOST_OTHERS:]
+    beside = _by_weight(question, reference)
+    if made.setting:  # of the reference rather what was asked alike
+        here = made.setting
+        beside.sort(key=lambda one: one[0].parameters != here.parameters)
+    if beside:
+        made.reference_setting, says = beside[0]
+        compared = [made.setting, made.reference_setting] if made.setting else reference
+        if not (said and said.sentence == says.sentence):
+            differences = _differences(made.reference_setting, compared, circumstances=False)
+            made.reference = _labelled(says, f"With {differences}" if differences else "")
+    return made
+
+
+def _by_weight(question: Question, settings: Iterable[Setting[Any]]) -> _Answers:
+    """Return what settings say, first the one whose comparison rests on most values; then by how long they trained."""
+    found = [(setting, answer) for setting in settings if (answer := question.answer(setting.trials))]
+    return sorted(found, key=lambda one: (-one[1].values, -_epochs(one[0]), one[0].number))
+
+
+def _epochs(setting: Setting[Any]) -> float:
+    return max(trial.metrics.get("epochs_run", 0.0) for trial in setting.trials)
+
+
+def _label(setting: Setting[Any], settings: Sequence[Setting[Any]]) -> str:
+    facts = _differences(setting, settings, circumstances=True)
+    return f"Setting {setting.number}" + (f" ({facts})" if facts else "")
+
+
+def _differences(setting: Setting[Any], settings: Sequence[Setting[Any]], *, circumstances: bool) -> str:
+    """Return in what a setting differs from others: parameters; where it differs in none of these, circumstances."""
+    facts = differing(one.parameters for one in settings)
+    if not facts and circumstances:
+        facts = differing(one.circumstances for one in settings)
+    return ", ".join(f"{name}={setting.facts[name]}" for name in facts if name in setting.facts)
+
+
+def _labelled(answer: Answer, label: str) -> Answer:
+    return replace(answer, sentence=f"{label}: {answer.sentence}") if label else answer
+
+
+def _question_about(claim: str, questions: Sequence[Question]) -> str:
+    """The question that a claim stands below: the one whose pattern says most of it; "" if none does."""
+    matching = [
+        (len(pattern), question.name)
+        for question in questions
+        for pattern in question.claims
+        if fnmatch.fnmatchcase(claim, pattern)
+    ]
+    return max(matching, key=lambda match: match[0])[1] if matching else ""
