@@ -21,7 +21,7 @@ import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from benchmarks.result_texts import further, overview, problems
+from benchmarks.result_texts import further, overview, picture, problems
 from benchmarks.result_texts.faults import faults
 from benchmarks.result_texts.sources import RESULTS, folders, verdicts_by_problem
 from dlperf.claims.verdicts import verdict_table
@@ -46,6 +46,8 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "time_to_rmse": further.time_to_rmse,
     "faults": faults,
 }
+_REPORT = RESULTS / "compare" / "report.html"
+_PICTURE = RESULTS / "compare" / "page.png"
 _BLOCK = re.compile(r"<!-- results: (\w+) -->\n(.*?)<!-- end of results -->\n", re.DOTALL)
 _WIDTH = 120
 
@@ -82,11 +84,13 @@ def expected() -> Iterator[tuple[Path, str]]:
 
 def outdated() -> list[str]:
     """Return the names of the files that would change."""
-    return [str(file.relative_to(ROOT)) for file, text in expected() if not file.exists() or file.read_text() != text]
+    old = [file for file, text in expected() if not file.exists() or file.read_text() != text]
+    old += [_PICTURE] if picture.is_outdated(_PICTURE, _REPORT) else []
+    return [str(file.relative_to(ROOT)) for file in old]
 
 
 def write() -> None:
-    """Write texts, tables, figures and the report."""
+    """Write texts, tables, figures, the report and, where there is a browser, its picture."""
     for file, text in list(expected()):
         file.write_text(text)
     for place, source in folders().items():
@@ -96,7 +100,9 @@ def write() -> None:
         places = ("--tracking_uri", f"sqlite:///{folder}/empty.db", "--output", f"{folder}/out")
         if status := entry_point("compare", ["--archive", "reference", *places]):
             raise SystemExit(status)
-        shutil.copy(Path(folder, "out", "report.html"), RESULTS / "compare")
+        shutil.copy(Path(folder, "out", "report.html"), _REPORT)
+    if complaint := picture.take(_PICTURE, _REPORT):
+        print(complaint)
 
 
 def _wrapped(text: str) -> str:

@@ -22,7 +22,7 @@ _SUBJECTS = {
     ("inception", "reduced"): "Inception module, reduced",
     ("inception", "googlenet_3b"): "GoogLeNet's module 3b",
 }
-WORDS = {1: "one", 2: "two", 3: "three"}
+WORDS = {1: "one", 2: "two", 3: "three", 4: "four", 5: "five", 6: "six"}
 DATA = "CIFAR-10, re-encoded as JPEG, so not to the pixel the official files"
 
 
@@ -61,14 +61,20 @@ def optimizers() -> str:
 {ranking()} With dropout the test accuracy is lower for {lower} of {len(_names(table))} optimizers."""
 
 
-def first_by_loss() -> str:
-    """Which optimizer the notebook's order puts first, and where it stands by cross-entropy."""
-    table = _means(shown("optimizers").tables["optimizers"], ["optimizer", "dropout"]).xs(False, level="dropout")
+def lowest_loss(epochs: str = "") -> str:
+    """Which optimizer had the lowest training loss without dropout, by which the notebook ranked them.
+
+    Args:
+        epochs: Of the trials with so many; "" of those that most were trained for.
+    """
+    trials = shown("optimizers", epochs).tables["optimizers"]
+    table = _means(trials, ["optimizer", "dropout"]).xs(False, level="dropout")
     first = str(table.final_train_loss.idxmin())
     rank = int(table.final_cross_entropy.rank()[first])
+    by_entropy = f"is number {rank} by cross-entropy" if rank > 1 else "the lowest cross-entropy"
     return (
-        f"after {table.epochs[first]:.0f} epochs `{first}` is first of {len(table)} by training loss and "
-        f"{f'number {rank} ' if rank > 1 else ''}by cross-entropy"
+        f"after {table.epochs[first]:.0f} epochs, with {_seeds(trials)}, `{first}` had the lowest training loss of "
+        f"{WORDS[len(table)]} and {by_entropy}"
     )
 
 
@@ -84,7 +90,7 @@ def ranking() -> str:
     }
     largest = without.final_penalty / without.final_train_loss
     return (
-        f"Without dropout, {first_by_loss()}; of the loss of `{largest.idxmax()}` {largest.max():.0%} is weight "
+        f"Without dropout, {lowest_loss()}; of the loss of `{largest.idxmax()}` {largest.max():.0%} is weight "
         f"penalty. Kendall's tau between the two orders is {tau[False]:.1f} without dropout, {tau[True]:.1f} with it."
     )
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from benchmarks import write_results
-from benchmarks.result_texts import sources
+from benchmarks.result_texts import picture, sources
 from benchmarks.write_results import BLOCKS, filled, outdated
 from dlperf.archive.folder import Archive
 from dlperf.archive.parts import ArchivedTrial
@@ -89,3 +90,22 @@ def test_a_marker_that_names_nothing_is_refused() -> None:
 def test_every_text_stands_on_a_page() -> None:
     pages = "".join(page.read_text() for page in write_results.pages())
     assert [name for name in BLOCKS if f"<!-- results: {name} -->" not in pages] == []
+
+
+def test_a_picture_of_another_report_is_out_of_date(tmp_path: Path) -> None:
+    report, taken = tmp_path / "report.html", tmp_path / "page.png"
+    report.write_text("<h1>What was found</h1>")
+    assert picture.is_outdated(taken, report)
+    if not shutil.which("chromium"):
+        pytest.skip("needs chromium on PATH")
+    assert picture.take(taken, report) == ""
+    assert not picture.is_outdated(taken, report)
+    report.write_text("<h1>What was found since</h1>")
+    assert picture.is_outdated(taken, report)
+
+
+def test_where_no_browser_is_the_picture_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert picture.take(tmp_path / "page.png", tmp_path / "report.html") == (
+        "page.png is as it was: chromium is not on PATH"
+    )
