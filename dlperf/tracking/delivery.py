@@ -111,7 +111,10 @@ def _running(client: mlflow.MlflowClient, run_id: str, _content: None, _: Path) 
     client.update_run(run_id, status="RUNNING")
 
 
-def _ended(client: mlflow.MlflowClient, run_id: str, content: Mapping[str, Any], _: Path) -> None:
+def _ended(client: mlflow.MlflowClient, run_id: str, content: Mapping[str, Any], folder: Path) -> None:
+    if content["status"] == "FINISHED":
+        # A start that does not find this journal takes the run for killed, and says so.
+        _no_tags(client, run_id, ["dlperf.failure"], folder)
     client.set_terminated(run_id, content["status"], content["time"])
 
 

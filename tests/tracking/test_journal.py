@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import zlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -272,3 +273,16 @@ def test_entries_sent_but_not_marked_are_in_the_store_once(tmp_path: Path, empty
     logged = client.get_run(run)
     assert (logged.info.status, logged.data.tags["epoch"], len(logged.inputs.dataset_inputs)) == ("FINISHED", "100", 1)
     assert [file.path for file in client.list_artifacts(run)] == ["a.txt"]
+
+
+def test_a_run_that_was_taken_for_killed_has_no_failure_once_its_end_is_sent(empty_database: Path) -> None:
+    """A start with another DLPERF_STATE_DIR does not find the journal, and ends the run."""
+    client = mlflow.MlflowClient(f"sqlite:///{empty_database}")
+    run = client.create_run("0").info.run_id
+    client.set_tag(run, "dlperf.failure", "its process was killed")
+    client.set_terminated(run, "KILLED")
+    for entry in entries([("tags", {"dlperf.ended": "finished"}), ("ended", {"status": "FINISHED", "time": 5})]):
+        deliver(client, [replace(entry, run_id=run)], Path())
+    ended = client.get_run(run)
+    assert (ended.info.status, ended.data.tags["dlperf.ended"]) == ("FINISHED", "finished")
+    assert "dlperf.failure" not in ended.data.tags
