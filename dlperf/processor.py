@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import psutil
 
@@ -26,6 +27,20 @@ _INSTRUCTION_SETS = (
     ("avx", "AVX"),
     ("sse4_2", "SSE4.2"),
 )
+
+
+class CoreSeconds(NamedTuple):
+    """Who has had the cores that this process may run on, in seconds of a core since some time.
+
+    Attributes:
+        cores_ours: This program: all processes of its group.
+        cores_others: Other programs, and other virtual machines.
+        cores_there: What there was to have.
+    """
+
+    cores_ours: float = 0.0
+    cores_others: float = 0.0
+    cores_there: float = 0.0
 
 
 def cores() -> int:
@@ -232,3 +247,41 @@ def _cpuinfo(key: str) -> str:
         if name.strip() == key:
             return value.strip()
     return ""
+
+
+def core_seconds() -> CoreSeconds:
+    """Return who has had the cores since the machine was started; zeros where the system does not say it (not Linux).
+
+    Processes of this program's group that have ended count as others.
+    """
+    try:
+        a_second, ours = os.sysconf("SC_CLK_TCK"), _ticks_of_group()
+        busy, there = _ticks_of_cores()
+        return CoreSeconds(ours / a_second, max(0, busy - ours) / a_second, there / a_second)
+    except (OSError, ValueError, IndexError):
+        return CoreSeconds()
+
+
+def _ticks_of_cores() -> tuple[int, int]:
+    """What the cores that this process may run on were busy for, and have been there for (proc(5), /proc/stat)."""
+    busy = there = 0
+    allowed = {f"cpu{number}" for number in allowed_cores()}
+    for line in (PROC / "stat").read_text().splitlines():
+        name, *rest = line.split()
+        if name in allowed:
+            user, nice, system, idle, waiting, hard, soft, stolen = map(int, rest[:8])
+            busy += user + nice + system + hard + soft + stolen
+            there += user + nice + system + hard + soft + stolen + idle + waiting
+    return busy, there
+
+
+def _ticks_of_group() -> int:
+    """What the processes of this one's group have run for, among them the workers of a sweep and who started them."""
+    group, ticks = str(os.getpgrp()), 0
+    for process in PROC.glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # a process that ends
+            # Behind the name, which may have blanks: state, parent, group; user and system time are the 12th and 13th.
+            of = process.read_text(errors="replace").rpartition(")")[2].split()
+            if of[2] == group:
+                ticks += int(of[11]) + int(of[12])
+    return ticks

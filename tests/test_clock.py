@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dlperf.clock import ACCOUNTS, Clock
+from dlperf.processor import CoreSeconds
 
 
 def counting_clock() -> Clock:
@@ -38,7 +39,7 @@ def test_accounts_never_exceed_the_wall(names: list[str]) -> None:
     seconds = clock.snapshot()
     wall = seconds.pop("wall")
     # All but the looks before the first account and after the last one.
-    assert sum(seconds.values()) == wall - 2
+    assert sum(seconds[name] for name in ACCOUNTS) == wall - 2
 
 
 def test_accounts_of_an_earlier_start_are_carried() -> None:
@@ -72,3 +73,19 @@ def test_an_exception_closes_the_account() -> None:
         pass
     assert clock.seconds("train") == 1
     assert clock.seconds("evaluation") == 1
+
+
+def test_who_has_the_cores_is_counted_from_when_they_are_watched_and_carried() -> None:
+    first = Clock()
+    assert "others_share" not in first.metrics()
+    now = CoreSeconds(5.0, 100.0, 200.0)
+    first.watch(lambda: now)
+    now = CoreSeconds(8.0, 101.0, 208.0)
+    taken = first.snapshot()
+    assert [taken[name] for name in CoreSeconds._fields] == [3.0, 1.0, 8.0]
+    second = Clock()
+    second.carry(taken)
+    assert second.cores == (3.0, 1.0, 8.0)
+    assert second.metrics()["others_share"] == 1 / 8
+    second.carry({name: value for name, value in Clock().snapshot().items() if name not in CoreSeconds._fields})
+    assert second.cores == (3.0, 1.0, 8.0)  # a state of an earlier version has none

@@ -196,3 +196,34 @@ def test_a_real_control_group(version: int) -> None:
         joined = f"open({str(group / 'cgroup.procs')!r}, 'w').write(str(__import__('os').getpid())); {program}"
         done = subprocess.run([sys.executable, "-c", joined], cwd=ROOT, capture_output=True, text=True)
         assert done.stdout == "1.5 1\n", done.stderr
+
+
+SPIN = """
+import os, sys, time
+from dlperf.processor import allowed_cores, core_seconds
+os.sched_setaffinity(0, {min(allowed_cores())})
+before = core_seconds()
+beside = os.fork()
+if not beside and sys.argv[1] == "other":
+    os.setpgid(0, 0)
+until = time.monotonic() + 2
+while time.monotonic() < until:
+    pass
+if beside:
+    ours, others, there = (now - then for now, then in zip(core_seconds(), before))
+    os.waitpid(beside, 0)
+    print(ours / there, others / there)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux says who has the cores")
+def test_a_program_of_another_group_has_cores_of_its_own() -> None:
+    """Two processes spin on one core: of one group they are one program, and else each takes from the other."""
+    shares = {}
+    for whose in ("own", "other"):
+        command = [sys.executable, "-c", SPIN, whose]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, start_new_session=True)
+        shares[whose] = tuple(map(float, done.stdout.split()))
+    for ours, others in shares.values():
+        assert ours + others == pytest.approx(1, abs=0.05)
+    assert shares["own"][0] > 1.3 * shares["other"][0]  # whatever else runs beside this test

@@ -21,6 +21,8 @@ ARCHIVE = "dlperf.archive"
 """The tag that trials get which are read from an archive beside others: its name."""
 MODEL = "dlperf.model_digest"
 """The tag of trials that train a model of the user's own: its hash."""
+DISTURBED = "dlperf.disturbed"
+"""The tag of trials beside which other programs ran: how one knows. Their times say nothing of what was timed."""
 _DEFAULT = "default"
 _SEEDS_OF_A_BLOCK = 2
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from dlperf import environment
+from dlperf import environment, processor
 from dlperf.clock import Clock
 from dlperf.errors import DlperfError, OutOfMemory, TrialFailed, one_line
 from dlperf.parameters import Parameters
@@ -103,6 +103,7 @@ def execute(problem: Problem[Any], task: Task, report: Report) -> Outcome:
             notices.leave_out()
             onednn.choose(getattr(task.parameters, "onednn", None))
             xla_cache.use(getattr(task.parameters, "threads", 0))
+            clock.watch(processor.core_seconds)
     follows_from = problem.curve_follows_from(task.parameters)
     context = Context(task.name, report, clock, task.state_file, task.show_progress, follows_from)
     try:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dlperf import engines
+from dlperf.analysis.settings import DISTURBED
 from dlperf.clock import Clock
 from dlperf.engines.execution import Outcome
 from dlperf.errors import BadInput, DlperfError
@@ -20,6 +21,9 @@ from dlperf.tracking.journal import JournalHeld
 from dlperf.tracking.query import said_trial
 from dlperf.tracking.run import Run, still_run
 from dlperf.tracking.store import Store, journal_folder
+
+# Other programs disturb a trial where they take as much as a tenth of what it takes, and leave no core free.
+_NOTICED, _FULL = 0.1, 0.9
 
 
 def keep_journal(store: Store, run: Run, problem: str, parameters: Parameters) -> None:
@@ -87,6 +91,9 @@ def finish(
                 show_table(name, table, columns=columns, sentence=sentence, wide=wide)
         if result.model:
             run.model(result.model)
+    ours, others, there = clock.cores
+    if others > _NOTICED * ours and ours + others > _FULL * there:
+        run.set_tags({DISTURBED: f"other programs had {others / there:.0%} of the cores' time, and none was free"})
     peak = {} if outcome.peak_memory_mb is None else {"peak_memory_mb": outcome.peak_memory_mb}
     run.final_metrics(clock.metrics() | peak)
     return summary

@@ -6,6 +6,7 @@ import contextlib
 import json
 import shutil
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from dlperf.processor import cores
 from tests.support.contract import FINAL_NAMES, assert_trial
 from tests.support.desk import MLFLOW_RUN, SMALL, Desk, eventually, processes_of, wait_for_line
 from tests.support.project_run import project_run
@@ -54,6 +56,23 @@ def _the_saved_model_predicts_what_was_measured(desk: Desk, run: Any) -> None:
     predict = mlflow.pyfunc.load_model(f"models:/{model.model_id}").predict
     answers = np.asarray(predict(digits.test_inputs.astype("float32"))).argmax(1)
     assert (answers == digits.test_labels).mean() == pytest.approx(run.data.metrics["test_accuracy"], abs=0.003)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux says who has the cores")
+def test_a_trial_beside_other_programs_says_so(desk: Desk) -> None:
+    spin = [sys.executable, "-c", "while True: pass"]
+    others = [subprocess.Popen(spin, start_new_session=True) for _ in range(2 * cores())]
+    try:
+        status, output = desk.finish("--m", "0", "--epochs", "2")
+    finally:
+        for process in others:
+            process.kill()
+            process.wait()
+    assert status == 0, output
+    (run,) = desk.runs().values()
+    assert run.data.metrics["others_share"] > 0.3
+    assert run.data.tags["dlperf.disturbed"].endswith("of the cores' time, and none was free")
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import pytest
@@ -44,6 +45,7 @@ def assert_trial(desk: Desk, run: Any, epochs: int) -> None:
     for name in epoch_names:
         assert [m.step for m in desk.client.get_metric_history(run.info.run_id, name)] == list(range(1, epochs + 1))
 
+    assert sys.platform != "linux" or 0 <= metrics["others_share"] <= 1
     accounts = {name: value for name, value in metrics.items() if name.endswith("_seconds")}
     wall = accounts.pop("wall_seconds")
     for name in ("epoch_seconds", "seconds_to_target"):  # shares of train_seconds
