@@ -75,6 +75,11 @@ def settings(problem: Problem[P], trials: Sequence[StoredTrial[P]]) -> list[Sett
     return ordered
 
 
+def undisturbed(trials: Iterable[StoredTrial[P]]) -> list[StoredTrial[P]]:
+    """Return the trials whose times may be compared: no other program is known to have run beside them."""
+    return [trial for trial in trials if DISTURBED not in trial.tags]
+
+
 def across_machines(settings: Sequence[Setting[P]]) -> list[Setting[P]]:
     """Put settings together that differ in hardware alone, for measures of learning; times are never averaged so.
 

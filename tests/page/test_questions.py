@@ -145,3 +145,23 @@ def test_five_optimizers_with_one_random_seed_are_one_draw() -> None:
     assert found.answer.sentence.count("to tell takes 5 random seeds, and there is 1") == 2
     unpaired = [stored("optimizers", number) for number in (0, 6)]  # AdaGrad without, RMSProp with dropout
     assert answered_by(unpaired, "dropout").answer is None
+
+
+@pytest.mark.parametrize(
+    ("name", "question", "by_time"),
+    [
+        ("optimizers", "dropout", "time of an epoch"),
+        ("cutout", "copies", "equal seconds|An epoch of"),
+        ("approximators", "time", "training time"),
+    ],
+)
+def test_times_of_trials_beside_other_programs_answer_nothing(name: str, question: str, by_time: str) -> None:
+    problem: Any = entry_points.load_problem(name)
+
+    def answer(tags: dict[str, str]) -> str:
+        trials = [stored(name, number, tags=tags) for number in range(COUNTS[name])]
+        (found,) = [each for each in chapter(problem, trials).answers if each.question.name == f"{name}/{question}"]
+        return found.answer.sentence if found.answer else ""
+
+    assert re.search(by_time, answer({}))
+    assert not re.search(by_time, answer({"dlperf.disturbed": "a game was played"}))

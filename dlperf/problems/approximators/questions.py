@@ -10,6 +10,7 @@ from statistics import fmean
 import pandas as pd
 
 from dlperf.analysis.contest import Contest, contest, seeds_to_settle
+from dlperf.analysis.settings import undisturbed
 from dlperf.analysis.wording import seeds
 from dlperf.problem import Answer, Question
 from dlperf.problems.approximators.parameters import ApproximatorsParameters
@@ -33,7 +34,7 @@ def questions() -> tuple[Question, ...]:
             "approximators/time",
             "What does depth cost in time?",
             lambda trials: _by_depth(
-                trials, lambda t: t.metrics["train_seconds"], "training time at equal units", unit="s"
+                undisturbed(trials), lambda t: t.metrics["train_seconds"], "training time at equal units", unit="s"
             ),
             figures=("train_seconds_by_num_params",),
             claims=("approximators/faster-*", "approximators/shorter-training-*"),

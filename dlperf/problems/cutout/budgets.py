@@ -9,6 +9,7 @@ from itertools import accumulate
 import pandas as pd
 
 from dlperf.analysis.contest import Contest, contest
+from dlperf.analysis.settings import undisturbed
 from dlperf.problems.cutout.parameters import CutoutParameters
 from dlperf.tables import cell
 from dlperf.trial import StoredTrial
@@ -34,10 +35,15 @@ class Budget:
 def budgets(trials: Sequence[Trial]) -> list[Budget]:
     """Compare the trials of every m when the one that was trained least has ended.
 
-    Updates are counted in epochs of one copy: with copies in the epoch one of m copies has m times as many.
+    Updates are counted in epochs of one copy: with copies in the epoch one of m copies has m times as many. Trials
+    beside which other programs ran have no seconds, and where they leave one m alone nothing is compared by them.
     """
     made = []
+    of_all = trials
     for name, unit in (("epochs", "epochs"), ("updates", "epochs' worth of updates"), ("seconds", "s of training")):
+        trials = undisturbed(of_all) if name == "seconds" else of_all
+        if name == "seconds" and len({trial.parameters.m for trial in trials}) < 2:
+            continue
         spent = {trial.run_id: _spent(trial, name) for trial in trials}
         limit = min(of_trial[-1] for of_trial in spent.values())
         kinds: dict[str, dict[int, float]] = {}

@@ -9,6 +9,7 @@ from statistics import fmean
 import pandas as pd
 
 from dlperf.analysis.contest import Contest, command_to_settle, mean_in_words
+from dlperf.analysis.settings import undisturbed
 from dlperf.analysis.statistics import mean_of
 from dlperf.problem import Answer, Question
 from dlperf.problems.cutout.budgets import budgets
@@ -61,16 +62,21 @@ def _copies(trials: Trials) -> Answer | None:
     if len(kinds) < 2:
         return None
     least, most = kinds[0], kinds[-1]
-    costs = {
-        m: fmean(t.metrics["train_seconds"] / t.metrics["epochs_run"] for t in trials if t.parameters.m == m)
-        for m in kinds
-    }
+    times: dict[int, list[float]] = {}
+    for trial in undisturbed(trials):
+        times.setdefault(trial.parameters.m, []).append(trial.metrics["train_seconds"] / trial.metrics["epochs_run"])
+    costs = {m: fmean(times[m]) for m in kinds if m in times} if {least, most} <= times.keys() else {}
     compared = budgets(trials)
     said = " ".join(budget.result.in_words(where=f"At equal {budget.name}") for budget in compared)
     settled = all(budget.result.is_decided for budget in compared)
-    return Answer(
+    cost = (
         f"An epoch of m={most} takes {cell(costs[most])} seconds, {cell(costs[most] / costs[least])} times that of "
-        f"m={least}. {said}",
+        f"m={least}. "
+        if costs
+        else ""
+    )
+    return Answer(
+        f"{cost}{said}",
         _table(costs, [budget.result for budget in compared]),
         "" if settled else command_to_settle("cutout", trials),
         min((budget.result.pairs for budget in compared), default=0),
@@ -79,9 +85,13 @@ def _copies(trials: Trials) -> Answer | None:
 
 def _table(costs: dict[int, float], contests: Sequence[Contest]) -> pd.DataFrame:
     parts = [result.table().assign(quantity=result.what) for result in contests]
-    least = min(costs)
     times = pd.DataFrame(
-        {"name": f"m={m}", "mean": value, "quantity": "seconds of an epoch", "times_the_least": value / costs[least]}
+        {
+            "name": f"m={m}",
+            "mean": value,
+            "quantity": "seconds of an epoch",
+            "times_the_least": value / costs[min(costs)],
+        }
         for m, value in costs.items()
     )
     return pd.concat([*parts, times], ignore_index=True)

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from dlperf.analysis.contest import Contest, command_to_settle, contest
+from dlperf.analysis.settings import undisturbed
 from dlperf.problem import Answer, Question
 from dlperf.problems.optimizers.choice import choice_table, recommendation
 from dlperf.problems.optimizers.parameters import OptimizersParameters
@@ -103,14 +104,13 @@ def _dropout(trials: Trials) -> Answer | None:
         "training loss, a mean over optimizers,",
         lower_is_better=True,
     )
-    times = contest(
-        {names[dropout]: values for dropout, values in _paired(kinds, "seconds_per_epoch").items()},
-        "time of an epoch, a mean over optimizers,",
-        lower_is_better=True,
-        unit="s",
-    )
-    sentence = f"{_upper_first(losses.in_words())} {_upper_first(times.in_words())}"
-    return Answer(sentence, _tables(losses, times), _more_seeds(kinds, losses, times), losses.pairs)
+    contests = [losses]
+    timed = _paired(undisturbed(kinds), "seconds_per_epoch")
+    if all(timed.values()):
+        by_name = {names[dropout]: values for dropout, values in timed.items()}
+        contests.append(contest(by_name, "time of an epoch, a mean over optimizers,", lower_is_better=True, unit="s"))
+    sentence = " ".join(_upper_first(result.in_words()) for result in contests)
+    return Answer(sentence, _tables(*contests), _more_seeds(kinds, *contests), losses.pairs)
 
 
 def _accuracy(trials: Trials) -> Answer | None:
