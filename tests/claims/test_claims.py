@@ -157,6 +157,23 @@ def test_what_follows_from_the_size_of_cifar10_is_compared_at_that_size() -> Non
     assert (whole.verdict, whole.finding.value) == (SUPPORTED, pytest.approx((8 * 150 + 10) / (2 * 150 + 10), rel=0.01))
 
 
+def test_times_beside_the_notebooks_are_of_trials_that_ran_one_at_a_time() -> None:
+    """As the notebook's did: side by side they share cores and memory, and have fewer threads each."""
+    timed = [e for e in (*ledger.claims("cutout"), *ledger.claims("optimizers")) if "seconds" in e.measure]
+    assert all({"processes": 1, "engine": "local"}.items() <= each.needs.items() for each in timed)
+    slowest = next(each for each in timed if each.id == "optimizers/nadam-slowest")
+
+    def trials(**given: Any) -> list[StoredTrial[Any]]:
+        return [
+            stored("optimizers", n + 10 * s, metrics={"train_seconds": seconds + s / 100}, dataset="cifar10", **given)
+            for n, seconds in enumerate((7.0, 6.9, 8.4, 7.9, 8.2)) for s in range(5)
+        ]  # fmt: skip
+
+    assert verdict(slowest, trials()).verdict == SUPPORTED
+    assert verdict(slowest, trials(processes=2)).reason == "processes=2, not 1"
+    assert verdict(slowest, trials(engine="ray")).reason == "engine=ray, not local"
+
+
 def test_sizes_of_networks_are_counted_without_a_trial() -> None:
     """Of ResNets: those of the notebook's own summary, and the table of He et al. within its last digit."""
     sizes = {"parameters-notebook": 665_994, "parameters-20": 269_722, "parameters-44": 658_586}
