@@ -27,7 +27,7 @@ _EXAMPLES = (
     "architectures/alexnet-bias-included",
     "architectures/inception-naive-total",
     "architectures/inception-factor",
-    "architectures/stack-20-as-field",
+    "architectures/alexnet-norm1-output",
 )
 
 

@@ -66,52 +66,7 @@ def squared_mean_over_mean_square() -> float:
     return abs(mean) / math.sqrt(square)
 
 
-def root_mean_square_of_a_constant() -> float:
-    """Return AdaDelta's RMS[g] after many gradients of 1, whose errors about their mean are all 0 (Zeiler 2012)."""
-    square = 0.0
-    for _ in range(1000):
-        square = 0.95 * square + 0.05
-    return math.sqrt(square)
-
-
 def old_mean_over_its_corrected_self() -> float:
     """Return beta_1 m_1 / (1 - beta_1^2) over the corrected m_1 / (1 - beta_1), of Nadam's derivation at step 2."""
     mean = 1 - _BETA
     return (_BETA * mean / (1 - _BETA**2)) / (mean / (1 - _BETA))
-
-
-def step_of_a_weight_without_gradient() -> float:
-    """Return how far AdaGrad's second weight moves, in learning rates, if G is multiplied as a matrix.
-
-    The gradient is (1, 0), so G is zero beside its first element, and 1 / sqrt(0 + epsilon) beside the diagonal too;
-    element by element (Duchi et al. 2011) it would not move.
-    """
-    epsilon, gradient, squares = 1e-7, (1.0, 0.0), ((1.0, 0.0), (0.0, 0.0))
-    return sum(g / math.sqrt(square + epsilon) for g, square in zip(gradient, squares[1], strict=True))
-
-
-def steps_of_nesterov_over_momentum() -> float:
-    """Return the ratio of the steps to a millionth of the start, on a parabola of condition 100.
-
-    Both with the learning rate and momentum of the fastest convergence on quadratics (Lessard, Recht and Packard 2016,
-    table 1).
-    """
-    condition = 100.0
-    root, wide = math.sqrt(condition), math.sqrt(3 * condition + 1)
-    momentum = _steps(4 / (root + 1) ** 2, ((root - 1) / (root + 1)) ** 2, condition, nesterov=False)
-    nesterov = _steps(4 / (3 * condition + 1), (wide - 2) / (wide + 2), condition, nesterov=True)
-    return nesterov / momentum
-
-
-def _steps(rate: float, decay: float, condition: float, *, nesterov: bool) -> int:
-    """The steps until both weights are within a millionth, from (1, 1), on curvatures of 1 and `condition`."""
-    curvatures = (1.0, condition)
-    weights, before = [1.0, 1.0], [1.0, 1.0]
-    steps = 0
-    while max(map(abs, weights)) > 1e-6:
-        ahead = [w + decay * (w - b) for w, b in zip(weights, before, strict=True)]
-        at = ahead if nesterov else weights
-        before = weights
-        weights = [a - rate * c * w for a, c, w in zip(ahead, curvatures, at, strict=True)]
-        steps += 1
-    return steps

@@ -29,7 +29,7 @@ def questions() -> tuple[Question, ...]:
             "How many parameters does AlexNet have, layer by layer?",
             _counted("alexnet", _alexnet),
             figures=("architectures",),
-            claims=("architectures/alexnet-*", "architectures/caffenet-*"),
+            claims=("architectures/alexnet-*",),
         ),
         Question(
             "architectures/vgg19",

@@ -22,7 +22,7 @@ _NAMES = {
     **{"adagrad": "AdaGrad", "rmsprop": "RMSProp", "rmsprop_nesterov": "RMSProp with Nesterov momentum"},
     **{"nadam": "Nadam", "adadelta": "AdaDelta", "adam": "Adam"},
 }
-_LOSS = ("*-loss", "*-cross-entropy", "adam-better-convergence*")
+_LOSS = ("*-loss", "adam-better-convergence*")
 
 
 def questions() -> tuple[Question, ...]:
@@ -36,7 +36,7 @@ def questions() -> tuple[Question, ...]:
                 f"optimizers/{name}"
                 for name in (
                     *("*-momentum", "adam-variance", "nadam-is-rmsprop-nesterov", "*-higher-rate", "nadam-old-mean"),
-                    *("rmsprop-denominator", "adadelta-rms-error", "adagrad-matrix-product", "nesterov-is-better"),
+                    "rmsprop-denominator",
                 )
             ),
         ),
