@@ -117,8 +117,9 @@ def differing(facts: Iterable[Mapping[str, str]]) -> list[str]:
 def _fixed(parameters: P, varying: set[str], defaults: dict[Any, Mapping[str, Any]]) -> dict[str, str]:
     """The texts of the parameters that the problem does not vary; `defaults` keeps what follows from others."""
     values = defining(parameters)
+    # Of what defines no result the default: two threads are not one thread in each of two processes.
     known = {
-        description.name: getattr(parameters, description.name)
+        description.name: description.defaults[0] if description.operational else getattr(parameters, description.name)
         for description in describe(type(parameters))
         if not description.derived_from or description.name in varying
     }

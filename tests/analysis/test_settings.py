@@ -12,6 +12,7 @@ from dlperf.analysis.settings import across_machines, settings
 from dlperf.claims import ledger
 from dlperf.claims.verdicts import verdicts
 from dlperf.page.groups import default_groups, mean_table, setting_table, target_table
+from dlperf.problems import shared_parameters
 from tests.support.trials import stored
 
 CUTOUT = entry_points.load_problem("cutout")
@@ -26,6 +27,14 @@ def test_what_the_problem_varies_shares_a_setting() -> None:
     given = [stored("cutout", number, epochs=7) for number in range(3)]
     first, second = settings(CUTOUT, [*trials, *given])
     assert (len(first.trials), len(second.trials), second.parameters["epochs"]) == (12, 3, "7")
+
+
+def test_threads_and_processes_that_share_the_cores_alike_are_two_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One trial with two threads, and two at once with a thread each: their times are not averaged."""
+    monkeypatch.setattr(shared_parameters, "cores", lambda: 2)
+    trials = [stored("optimizers", number, processes=processes) for processes in (1, 2) for number in range(3)]
+    found = settings(entry_points.load_problem("optimizers"), trials)
+    assert [setting.parameters["threads"] for setting in found] == ["default", "1"]
 
 
 def test_circumstances_are_settings_of_their_own() -> None:
