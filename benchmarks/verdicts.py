@@ -13,10 +13,10 @@ goes on from what stands there, with `--sets 250 --resume` up to 250 sets, and c
 from __future__ import annotations
 
 import argparse
-import copy
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -146,8 +146,8 @@ def drawn(about: Trials, centres: Mapping[str, float], rng: np.random.Generator)
 
 
 def _with(trial: StoredTrial[Any], value: float) -> StoredTrial[Any]:
-    made = copy.copy(trial)  # which keeps its kind; `replace` would have it written out anew for each of millions
-    object.__setattr__(made, "metrics", {_MEASURE: value})
+    made = replace(trial, metrics={_MEASURE: value})
+    made.__dict__["kind"] = trial.kind  # which is found once, and not anew for each of millions
     return made
 
 
@@ -254,10 +254,6 @@ def _of_kinds(where: Mapping[str, Any], made: Trials) -> dict[str, Any]:
     return {name: wanted for name, wanted in where.items() if len({str(fact(t, name)) for t in made}) > 1}
 
 
-def _scenarios(rows: Sequence[Mapping[str, Any]]) -> set[str]:
-    return {row["scenario"] for row in rows}
-
-
 def main() -> int:
     """Measure and write the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -272,9 +268,8 @@ def main() -> int:
         there = json.loads(file.read_text())
         if there["environment"].get("random_seed") != given.random_seed:
             parser.error(f"--resume: {file} has the sets of another random seed")
-        if any(
-            published_runs(name) and PUBLISHED_RUNS not in _scenarios(rows) for name, rows in there["figures"].items()
-        ):
+        with_runs = [rows for name, rows in there["figures"].items() if published_runs(name)]
+        if any(PUBLISHED_RUNS not in {row["scenario"] for row in rows} for rows in with_runs):
             parser.error(f"--resume: {file} is of an earlier version, which made no sets of published runs")
         record.figures |= there["figures"]
     for problem in filter(tested_claims, PROBLEMS):
