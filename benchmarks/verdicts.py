@@ -1,4 +1,4 @@
-"""`python -m benchmarks.verdicts`, 20 minutes on 2 cores: how often verdicts on made trials are right.
+"""`python -m benchmarks.verdicts`, 15 minutes on 2 cores: how often verdicts on made trials are right.
 
 1,000 sets of trials, made in memory with five random seeds each: without any effect, with the published effects, and
 with these reversed. Without effect at most 5 % of the sets may have any claim supported, of those that are tested; with

@@ -260,14 +260,15 @@ def _finding(claim: Claim, trials: Sequence[StoredTrial[Any]], formula: float | 
         return finding
     if finding.machines_p >= LEVEL:
         return replace(finding, says=f"{finding.says} ({len(machines)} machines)")
-    alone = [finding_on(claim, [t for t in trials if fact(t, "hardware") == name], formula) for name in machines]
-    differ = f"the {len(machines)} machines differ (p = {finding.machines_p:.2g})"
+    by_machine = {m: finding_on(claim, [t for t in trials if fact(t, "hardware") == m], formula) for m in machines}
+    alone = {m: one for m, one in by_machine.items() if one.outcome is not None}
+    differ = f"the {len(alone)} machines differ (p = {finding.machines_p:.2g})"
     # Of a test the direction counts: an effect that is larger on one machine is still there on both.
     is_tested = finding.p is not None
-    if all(one.claimed == finding.claimed if is_tested else one.outcome == finding.outcome for one in alone):
+    if all(o.claimed == finding.claimed if is_tested else o.outcome == finding.outcome for o in alone.values()):
         return replace(finding, says=f"{finding.says} ({differ}, but not in what they say of it)")
-    alone = [one if one.p is None else decided(one, one.p) for one in alone]
-    shown = "; ".join(f"{name}, {one.outcome}: {one.says}" for name, one in zip(machines, alone, strict=True))
+    decided_alone = {m: one if one.p is None else decided(one, one.p) for m, one in alone.items()}
+    shown = "; ".join(f"{machine}, {one.outcome}: {one.says}" for machine, one in decided_alone.items())
     says = f"{finding.says}; {differ}: {shown}"
     return replace(finding, outcome=NOT_SHOWN, says=says, p=None, excluded_p=None)
 
