@@ -95,7 +95,7 @@ class Contest:
             there = f"to tell takes {FEWEST} {drawn}, and there {be} {self.pairs or 'none'}"
             return False, f"the {self.what} was {listed}; {there}."
         level = [rival for rival in self.rivals[1:] if rival.p > LEVEL]
-        seen = max((r.behind.detectable for r in level if r.behind and r.behind.n), default=float("nan"))
+        seen = max((self._visible(r.behind) for r in level if r.behind and r.behind.n), default=float("nan"))
         enough = f"; a difference of {self._with_unit(cell(seen))} would have been seen" if seen == seen else ""
         others = _listed([rival.name for rival in level])
         return False, f"{self.pairs} {drawn} do not tell {first.name} from {others} by {self.what} ({listed}){enough}."
@@ -117,6 +117,11 @@ class Contest:
             f"which is {size} {more}."
         )
 
+    def _visible(self, behind: Effect) -> float:
+        """The smallest difference that is shown four times in five beside the others that are not told apart."""
+        undecided = len(self.rivals) - 1 - len(self.beaten)
+        return behind.detectable(LEVEL / max(1, undecided)) if behind.n >= FEWEST else float("nan")
+
     def _with_unit(self, text: str) -> str:
         return f"{text} {self.unit}".rstrip()
 
@@ -125,7 +130,7 @@ class Contest:
 
         Columns: name; n; mean, low, high, the mean and its 95 % interval; behind, behind_low, behind_high, how far it
         lies behind the first, paired; would_be_seen, the smallest difference that as many pairs show four times in
-        five; p, adjusted.
+        five, at the level of a rival among those that are not told apart; p, adjusted.
         """
         import pandas as pd
 
@@ -137,7 +142,7 @@ class Contest:
                     name: getattr(rival.behind, of) if rival.behind else float("nan")
                     for name, of in (("behind", "value"), ("behind_low", "low"), ("behind_high", "high"))
                 },
-                "would_be_seen": rival.behind.detectable if rival.behind else float("nan"),
+                "would_be_seen": self._visible(rival.behind) if rival.behind else float("nan"),
                 "p": rival.p if rival.behind else float("nan"),
             }
             for rival in self.rivals

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from itertools import accumulate
 from statistics import fmean
 from typing import Any
 
+from dlperf.analysis.balance import balanced
 from dlperf.metric_names import best, higher_is_better, is_reached
 from dlperf.trial import StoredTrial
 
@@ -112,18 +113,47 @@ def seed_and_machine(trial: StoredTrial[Any]) -> tuple[Any, str]:
     return fact(trial, "random_seed"), fact(trial, "hardware")
 
 
+def why_left_out(trial: StoredTrial[Any], measure: str) -> str:
+    """Say why `measured` leaves a trial out, as a sentence goes on that begins with the trials."""
+    if _TO_COMMON.fullmatch(measure) and not _has_learned(trial):
+        return f"explain less than {_LEARNED:.0%} of the variance of their targets"
+    return f"have no {measure}"
+
+
 def by_seed(trials: Trials, values: Mapping[str, float]) -> dict[tuple[Any, str], float]:
-    """Return the mean of a measure, as `measured` gives it, over the trials of every random seed on a machine."""
-    seeds: dict[tuple[Any, str], list[float]] = {}
+    """Return the mean of a measure, as `measured` gives it, over the kinds of trial of every random seed on a machine.
+
+    Kinds differ by themselves, so every mean is over the same ones: see `balance.balanced`, which may leave random
+    seeds or kinds out.
+    """
+    return balanced(cells(trials, values)).means()
+
+
+def cells(
+    trials: Trials, values: Mapping[str, float], kind: Callable[[StoredTrial[Any]], Hashable] = lambda trial: trial.kind
+) -> dict[tuple[Any, str], dict[Hashable, float]]:
+    """Return a measure by random seed and machine, then by kind of trial; repeats of a trial are averaged.
+
+    Args:
+        trials: The trials.
+        values: The measure by run, as `measured` gives it.
+        kind: What tells kinds apart; by default all that defines a trial but for its random seed.
+    """
+    groups: dict[tuple[Any, str], dict[Hashable, list[float]]] = {}
     for trial in trials:
         if trial.run_id in values:
-            seeds.setdefault(seed_and_machine(trial), []).append(values[trial.run_id])
-    return {seed: fmean(own) for seed, own in seeds.items()}
+            of_seed = groups.setdefault(seed_and_machine(trial), {})
+            of_seed.setdefault(kind(trial), []).append(values[trial.run_id])
+    return {seed: {name: fmean(own) for name, own in kinds.items()} for seed, kinds in groups.items()}
+
+
+def _has_learned(trial: StoredTrial[Any]) -> bool:
+    return trial.metrics.get("r_squared", 1.0) >= _LEARNED
 
 
 def _to_common(trials: Trials, name: str, *, in_seconds: bool) -> dict[str, float]:
-    learned = [t for t in trials if t.metrics.get("r_squared", 1.0) >= _LEARNED]
-    curves = {t.run_id: (t.history[name], t.history["epoch_seconds"]) for t in learned if name in t.history}
+    learned = [trial for trial in trials if _has_learned(trial) and name in trial.history]
+    curves = {t.run_id: (t.history[name], t.history["epoch_seconds"]) for t in learned}
     if not curves:
         return {}
     bests = [best(name, list(curve)) for curve, _ in curves.values()]

@@ -7,78 +7,37 @@ and what a further draw could contradict. Whatever else differs is averaged firs
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from statistics import fmean
 from typing import Any
 
 import numpy as np
 
 from dlperf.analysis import wording
+from dlperf.analysis.balance import balanced
 from dlperf.analysis.inference import (
     FEWEST,
-    LEVEL,
     Effect,
+    blocks_differ_p,
     curvature_effect,
     equivalence_p,
     mean_effect,
-    prediction_half_width,
     slope_effect,
 )
-from dlperf.analysis.measures import Trials, by_seed, fact, matches, measured, seed_and_machine, value_text
+from dlperf.analysis.measures import Trials, cells, fact, matches, measured, seed_and_machine, value_text, why_left_out
 from dlperf.analysis.statistics import mean_of
+from dlperf.claims.findings import CONTRADICTED, NOT_SHOWN, SUPPORTED, Finding, Visible
 from dlperf.claims.ledger import Bound, Claim, Extreme, Paired, Ratio, Trend
+from dlperf.claims.spread import Spread, spread_of
 from dlperf.tables import cell
-
-SUPPORTED, CONTRADICTED, NOT_SHOWN = "supported", "contradicted", "not shown"
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What trials say of a claim.
-
-    Attributes:
-        says: In a few words.
-        outcome: SUPPORTED, CONTRADICTED or NOT_SHOWN; None if trials are missing.
-        value: The number that was tested, for a table.
-        low: Lower end of its 95 % interval; NaN where there is none.
-        high: Upper end.
-        n: Number of independent values.
-        p: Of a test, two-sided, before others are taken into account; None where nothing was tested.
-        claimed: Of a test: the effect goes the way that is claimed.
-        detectable: Of a test: the smallest effect that it would have shown four times in five, in words.
-    """
-
-    says: str
-    outcome: str | None = None
-    value: float = math.nan
-    low: float = math.nan
-    high: float = math.nan
-    n: int = 0
-    p: float | None = None
-    claimed: bool = False
-    detectable: str = ""
-
-
-@dataclass(frozen=True)
-class Spread:
-    """How far single runs of one kind lie apart, where the claim's own trials do not tell.
-
-    Attributes:
-        sd: Standard deviation.
-        n: Of so many random seeds.
-        of: Which trials, in words.
-    """
-
-    sd: float
-    n: int
-    of: str
 
 
 def finding_on(
     claim: Claim,
     trials: Trials,
     closed_form: float | None = None,
-    spread: Callable[[], Spread | None] = lambda: None,
+    neighbours: Callable[[], Sequence[Spread]] = tuple,
 ) -> Finding:
     """Test a claim.
 
@@ -86,7 +45,8 @@ def finding_on(
         claim: The claim.
         trials: The trials it is about, all of one setting.
         closed_form: The value of its formula, if it names one.
-        spread: Looks up that of a neighbouring kind of trial; asked for a published number beside a single run.
+        neighbours: Looks up how far runs of the nearest other kinds of trial lie apart; asked for a published number
+            beside a single run.
     """
     values = measured(trials, claim.measure)
     known = [trial for trial in trials if trial.run_id in values]
@@ -94,14 +54,17 @@ def finding_on(
         return Finding(f"no trial has {claim.measure}")
     rule = claim.rule
     if isinstance(rule, Ratio):
-        return _ratio(rule, claim, known, values, closed_form)
-    if isinstance(rule, Bound):
-        return _bound(rule, claim, known, values, closed_form, spread)
-    if isinstance(rule, Extreme):
-        return _extreme(rule, known, values)
-    if isinstance(rule, Trend):
-        return _trend(rule, claim, known, values)
-    return _paired(rule, claim, known, values)
+        found = _ratio(rule, claim, known, values, closed_form)
+    elif isinstance(rule, Bound):
+        found = _bound(rule, claim, known, values, closed_form, neighbours)
+    elif isinstance(rule, Extreme):
+        found = _extreme(rule, known, values)
+    elif isinstance(rule, Trend):
+        found = _trend(rule, claim, known, values)
+    else:
+        found = _paired(rule, claim, known, values)
+    left_out = _left_out([trial for trial in trials if trial.run_id not in values], trials, claim)
+    return replace(found, says=f"{found.says}{left_out}")
 
 
 def computed(claim: Claim, closed_form: float) -> Finding:
@@ -112,52 +75,51 @@ def computed(claim: Claim, closed_form: float) -> Finding:
     return Finding(says, SUPPORTED if low <= closed_form <= high else CONTRADICTED, closed_form)
 
 
-def decided(finding: Finding, p: float) -> Finding:
-    """Return a finding with the outcome that follows from its p, adjusted for the tests that were made with it."""
-    if finding.p is None:
-        return finding
-    outcome = NOT_SHOWN if p >= LEVEL else SUPPORTED if finding.claimed else CONTRADICTED
-    says = f"{finding.says}, p = {p:.2g}"
-    if outcome == NOT_SHOWN and finding.detectable:
-        says = f"{says}; {finding.detectable} could have been seen"
-    return replace(finding, outcome=outcome, says=says)
-
-
 def _bound(
     rule: Bound,
     claim: Claim,
     trials: Trials,
     values: Mapping[str, float],
     closed_form: float | None,
-    spread: Callable[[], Spread | None],
+    neighbours: Callable[[], Sequence[Spread]],
 ) -> Finding:
     """A number beside the published one: a counted one is equal or not, how far a measured one varies seeds tell."""
     low, high, reference = _limits(rule, claim, closed_form)
-    seeds = by_seed(trials, values)
-    mean, apart = mean_of(list(seeds.values()), [machine for _, machine in seeds]), mean_of(list(seeds.values()))
-    says = f"{cell(mean.mean)} against {cell(reference)}{_share(mean.mean, reference)}"
+    runs = balanced(cells(trials, values), claim.kinds)
+    seeds = runs.means()
+    if len(next(iter(runs.values.values()))) < claim.kinds:
+        return Finding(f"no random seed has {claim.kinds} different trials")
+    machines = [machine for _, machine in seeds]
+    mean = mean_of(list(seeds.values()), machines)
+    says = f"{cell(mean.mean)} against {cell(reference)}{_share(mean.mean, reference)}{_in_brackets(runs.left_out)}"
     found = Finding(says, None, mean.mean, mean.low, mean.high, mean.n)
     if claim.arithmetic:
         return replace(found, outcome=SUPPORTED if low <= mean.mean <= high else CONTRADICTED)
-    if 1 < mean.n < FEWEST and mean.sd == 0:
+    found = replace(found, machines_p=blocks_differ_p(list(seeds.values()), machines))
+    if 1 < mean.n < FEWEST and len(set(seeds.values())) == 1:
         return replace(found, outcome=NOT_SHOWN, says=f"{says}; {wording.seeds(mean.n)}, all alike, show no spread")
-    if mean.n > mean.blocks:
-        # A further run may be on any of the machines: where they differ, that is no less a part of how far runs vary.
-        half = max(prediction_half_width(mean.n, m.sd, m.blocks) for m in (mean, apart))
-        whose = ""
-    elif neighbour := spread():
-        half, whose = prediction_half_width(neighbour.n, neighbour.sd), f" (spread of {neighbour.of})"
+    own = spread_of(seeds)
+    if own:
+        half, whose = own.half_width(mean.n), ""
+    elif others := sorted(neighbours(), key=lambda other: (-other.borrowed_half_width(mean.mean), other.of)):
+        # Of kinds that are equally near the widest, lest it depend on the order of starting.
+        half = others[0].borrowed_half_width(mean.mean)
+        whose = f" (spread of {others[0].of}{f', the widest of {len(others)} as near' if len(others) > 1 else ''})"
     else:
         return replace(found, outcome=NOT_SHOWN, says=f"{says}; one random seed does not tell how far they vary")
     says = f"{says}; a further run lies within {cell(half)} of it{whose}"
     if not math.isfinite(low):
-        outcome = SUPPORTED if mean.mean + half <= high else CONTRADICTED if mean.mean - half > high else NOT_SHOWN
+        distance, supported = mean.mean - high, mean.mean + half <= high
     elif not math.isfinite(high):
-        outcome = SUPPORTED if mean.mean - half >= low else CONTRADICTED if mean.mean + half < low else NOT_SHOWN
-    elif abs(mean.mean - reference) > half:
-        outcome = CONTRADICTED
+        distance, supported = low - mean.mean, mean.mean - half >= low
     else:
-        outcome = SUPPORTED if half <= (high - low) / 2 else NOT_SHOWN
+        distance = abs(mean.mean - reference)
+        supported = distance <= half <= (high - low) / 2
+    outcome = SUPPORTED if supported else CONTRADICTED if distance > half else NOT_SHOWN
+    if own:
+        return replace(found, outcome=outcome, says=says, excluded_p=own.excluded_p(distance, mean.n))
+    if outcome == CONTRADICTED:
+        outcome, says = NOT_SHOWN, f"{says}, and another kind's spread contradicts nothing"
     return replace(found, outcome=outcome, says=says)
 
 
@@ -168,21 +130,26 @@ def _ratio(
     sides = [[t for t in trials if matches(t, side)] for side in (rule.ratio_of, rule.to)]
     if not all(sides):
         return Finding(f"needs trials with {_named(rule.ratio_of)} and with {_named(rule.to)}")
-    one, other = (by_seed(side, values) for side in sides)
-    ratios = [one[seed] / other[seed] for seed in one if other.get(seed)]
+    runs = [balanced(cells(side, values)) for side in sides]
+    one, other = (side.means() for side in runs)
+    by_seed = {seed: one[seed] / other[seed] for seed in one if other.get(seed)}
+    ratios = list(by_seed.values())
     low, high, reference = _limits(rule, claim, closed_form)
     if not ratios:
-        return Finding("no random seed has both")
+        return Finding(f"no random seed has both{_in_brackets(*(side.left_out for side in runs))}")
     effect = mean_effect(ratios)
     says = f"{cell(effect.value)} against {cell(reference)}{_share(effect.value, reference)}"
-    seen = f"a ratio that is off by {cell(effect.detectable)}"
-    found = Finding(says, NOT_SHOWN, effect.value, effect.low, effect.high, effect.n, detectable=seen)
+    says = f"{says}{_in_brackets(*(side.left_out for side in runs))}"
+    seen = Visible((effect,), "a ratio {} outside the margin")
+    found = Finding(says, NOT_SHOWN, effect.value, effect.low, effect.high, effect.n, visible=seen)
+    apart = blocks_differ_p(ratios, [machine for _, machine in by_seed])
+    found = replace(found, claimed=low <= effect.value <= high, machines_p=apart)
     if claim.arithmetic:
         return replace(found, outcome=SUPPORTED if low <= effect.value <= high else CONTRADICTED)
     if effect.n < FEWEST:
         return replace(found, says=f"{says}; {_too_few(effect.n)}")
-    if low <= effect.value <= high:
-        return replace(found, p=_inside(ratios, low, high), claimed=True)
+    if found.claimed:
+        return replace(found, p=_inside(ratios, low, high))
     border = low if effect.value < low else high
     return replace(found, p=mean_effect([ratio - border for ratio in ratios]).p)
 
@@ -204,26 +171,31 @@ def _extreme(rule: Extreme, trials: Trials, values: Mapping[str, float]) -> Find
         kinds.setdefault(fact(trial, rule.by), []).append(trial)
     if wanted not in kinds or len(kinds) < 2:
         return Finding(f"needs {rule.by}={wanted} and another")
-    seeds = {kind: by_seed(own, values) for kind, own in kinds.items()}
+    runs = {kind: balanced(cells(own, values)) for kind, own in kinds.items()}
+    seeds = {kind: own.means() for kind, own in runs.items()}
     means = {kind: float(np.mean(list(own.values()))) for kind, own in seeds.items()}
     first = (min if sign < 0 else max)(means, key=lambda kind: means[kind])
     others = f"of {len(means)}: {first} {cell(means[first])}"
     says = others if first == wanted else f"{others}, {wanted} {cell(means[wanted])}"
+    says = f"{says}{_in_brackets(*(own.left_out for own in runs.values()))}"
     own = mean_of(list(seeds[wanted].values()))
     found = Finding(says, NOT_SHOWN, own.mean, own.low, own.high, own.n)
-    effects = {
-        kind: mean_effect([sign * (seeds[wanted][seed] - theirs[seed]) for seed in theirs if seed in seeds[wanted]])
+    differences = {
+        kind: {seed: sign * (seeds[wanted][seed] - theirs[seed]) for seed in theirs if seed in seeds[wanted]}
         for kind, theirs in seeds.items()
         if kind != wanted and theirs.keys() & seeds[wanted].keys()
     }
+    effects = {kind: mean_effect(list(pairs.values())) for kind, pairs in differences.items()}
+    apart = [blocks_differ_p(list(pairs.values()), [machine for _, machine in pairs]) for pairs in differences.values()]
+    behind = [effect.p for effect in effects.values() if effect.value <= 0]
+    found = replace(found, claimed=not behind, machines_p=min(1.0, min(apart, default=1.0) * len(apart)))
     n = min((effect.n for effect in effects.values()), default=0)
     if len(effects) < len(kinds) - 1 or n < FEWEST:
         return replace(found, says=f"{says}; {_too_few(n)}", n=n)
-    found = replace(found, detectable=f"differences of {cell(max(e.detectable for e in effects.values()))}")
-    behind = [effect.p for effect in effects.values() if effect.value <= 0]
+    found = replace(found, visible=Visible(tuple(effects.values()), "differences of {}"))
     if behind:  # one of so many lies before it
         return replace(found, n=n, p=min(1.0, min(behind) * len(effects)))
-    return replace(found, n=n, p=max(effect.p for effect in effects.values()), claimed=True)
+    return replace(found, n=n, p=max(effect.p for effect in effects.values()))
 
 
 def _trend(rule: Trend, claim: Claim, trials: Trials, values: Mapping[str, float]) -> Finding:
@@ -232,22 +204,27 @@ def _trend(rule: Trend, claim: Claim, trials: Trials, values: Mapping[str, float
     steps = {value: place for place, value in enumerate(sorted({fact(trial, quantity) for trial in trials}))}
     if len(steps) < 3:
         return Finding(f"needs three values of {quantity}")
+    names = _telling_apart(trials, quantity) if claim.over == "networks" else (quantity,)
+    runs = balanced(_cells(trials, values, names), max(3, claim.kinds))
+    what = "curvature" if rule.levels_off_with else "slope"
     if claim.over == "networks":
-        kinds = _means(trials, values, *_telling_apart(trials, quantity))
+        kinds = _over_seeds(runs.values.values())
         points = [float(kind[0]) for kind in kinds], list(kinds.values())
         effect = curvature_effect(*points) if rule.levels_off_with else slope_effect(*points)
-        over = f"{effect.n} networks"
-    else:
-        slopes = []
-        for own in _of_seeds(trials).values():
-            means = _means(own, values, quantity)
-            if len(means) >= 3:
-                slopes.append(float(np.polyfit([steps[kind[0]] for kind in means], list(means.values()), 1)[0]))
-        if not slopes:
-            return Finding(f"no random seed has three values of {quantity}")
-        effect, over = mean_effect(slopes), f"steps of {quantity}, {wording.seeds(len(slopes))}"
-    what = "curvature" if rule.levels_off_with else "slope"
-    return _directed(effect, sign, f"{what} {cell(effect.value)} over {over}")
+        says = f"{what} {cell(effect.value)} over {effect.n} networks{_in_brackets(runs.left_out)}"
+        return replace(_directed(effect, sign, says), visible=Visible((effect,), f"a {what} of {{}}"))
+    slopes = {
+        seed: float(np.polyfit([steps[kind[0]] for kind in own], list(own.values()), 1)[0])
+        for seed, own in runs.values.items()
+        if len(own) >= 3
+    }
+    if not slopes:
+        return Finding(f"no random seed has three values of {quantity}{_in_brackets(runs.left_out)}")
+    effect = mean_effect(list(slopes.values()))
+    over = f"steps of {quantity}, {wording.seeds(len(slopes))}{_in_brackets(runs.left_out)}"
+    found = _directed(effect, sign, f"{what} {cell(effect.value)} over {over}")
+    apart = blocks_differ_p(list(slopes.values()), [machine for _, machine in slopes])
+    return replace(found, visible=Visible((effect,), f"a {what} of {{}}"), machines_p=apart)
 
 
 def _paired(rule: Paired, claim: Claim, trials: Trials, values: Mapping[str, float]) -> Finding:
@@ -260,34 +237,46 @@ def _paired(rule: Paired, claim: Claim, trials: Trials, values: Mapping[str, flo
         return Finding(f"needs trials with {_named(side)} and with {_named(rule.than)}")
     names = (rule.for_every,) if rule.for_every else ()
     if claim.over == "networks":
-        one, other = (_means(each, values, *names) for each in sides)
-        pairs, what = [(one[kind], other[kind]) for kind in one if kind in other], "pair of networks"
+        whole = balanced(cells(trials, values))
+        kept = {(seed, kind) for seed, own in whole.values.items() for kind in own}
+        taken = [[t for t in own if (seed_and_machine(t), t.kind) in kept] for own in sides]
+        one, other = (_over_seeds(_cells(own, values, names).values()) for own in taken)
+        pairs, left_out = {kind: (one[kind], other[kind]) for kind in one if kind in other}, whole.left_out
+        what = "pair of networks"
     else:
-        pairs, what = _pairs_of_seeds(sides, values, names), "random seed"
+        pairs, left_out = _pairs_of_seeds(sides, values, names)
+        what = "random seed"
     if not pairs:
-        return Finding(f"needs trials with {_named(side)} and with {_named(rule.than)}")
+        return Finding(f"needs trials with {_named(side)} and with {_named(rule.than)}{_in_brackets(left_out)}")
     if claim.arithmetic:
-        hold = sum(sign * (a - b) > 0 for a, b in pairs)
+        hold = sum(sign * (a - b) > 0 for a, b in pairs.values())
         return Finding(f"{hold} of {len(pairs)}", SUPPORTED if hold == len(pairs) else CONTRADICTED, n=len(pairs))
-    if all(a > 0 and b > 0 for a, b in pairs):
+    if all(a > 0 and b > 0 for a, b in pairs.values()):
         by = sign * math.log(rule.times)
-        effect = mean_effect([math.log(a / b) - by for a, b in pairs])
-        value, low, high = (math.exp(end + by) for end in (effect.value, effect.low, effect.high))
-        shown = replace(effect, value=value, low=low, high=high)
+        effects = [math.log(a / b) - by for a, b in pairs.values()]
+        effect = mean_effect(effects)
+        shown = [math.exp(end + by) for end in (effect.value, effect.low, effect.high)]
         beside = f" against {cell(math.exp(by))}" if by else ""
-        return _directed(effect, sign, f"{cell(shown.value)} times{beside}, {wording.seeds(effect.n, what)}", shown)
-    effect = mean_effect([a - b for a, b in pairs])
-    return _directed(effect, sign, f"difference {cell(effect.value)}, {wording.seeds(effect.n, what)}")
+        says, visible = f"{cell(shown[0])} times{beside}", Visible((effect,), "{} times", by)
+    else:
+        effects = [a - b for a, b in pairs.values()]
+        effect = mean_effect(effects)
+        shown = [effect.value, effect.low, effect.high]
+        says, visible = f"difference {cell(effect.value)}", Visible((effect,), "a difference of {}")
+    says = f"{says}, {wording.seeds(effect.n, what)}{_in_brackets(left_out)}"
+    found = replace(_directed(effect, sign, says), value=shown[0], low=shown[1], high=shown[2], visible=visible)
+    if claim.over == "networks":
+        return found
+    return replace(found, machines_p=blocks_differ_p(effects, [machine for _, machine in pairs]))
 
 
-def _directed(effect: Effect, sign: int, says: str, shown: Effect | None = None) -> Finding:
-    """A finding of a test whose effect is claimed to have a sign; `shown` is the effect where that is a logarithm."""
-    seen = f"{cell(math.exp(effect.detectable))} times" if shown else cell(effect.detectable)
-    shown = shown or effect
-    found = Finding(says, NOT_SHOWN, shown.value, shown.low, shown.high, effect.n, detectable=seen)
+def _directed(effect: Effect, sign: int, says: str) -> Finding:
+    """A finding of a test whose effect is claimed to have a sign."""
+    claimed = sign * effect.value > 0
+    found = Finding(says, NOT_SHOWN, effect.value, effect.low, effect.high, effect.n, claimed=claimed)
     if effect.n < FEWEST:
         return replace(found, says=f"{says}, and fewer than {FEWEST} show nothing")
-    return replace(found, p=effect.p, claimed=sign * effect.value > 0)
+    return replace(found, p=effect.p)
 
 
 def _limits(rule: Bound, claim: Claim, closed_form: float | None) -> tuple[float, float, float]:
@@ -309,25 +298,46 @@ def _too_few(n: int) -> str:
     return f"{wording.seeds(n)}, and fewer than {FEWEST} show nothing"
 
 
-def _of_seeds(trials: Trials) -> dict[Any, list[Any]]:
-    found: dict[Any, list[Any]] = {}
-    for trial in trials:
-        found.setdefault(seed_and_machine(trial), []).append(trial)
-    return found
+def _in_brackets(*notes: str) -> str:
+    said = "; ".join(dict.fromkeys(filter(None, notes)))
+    return f" ({said})" if said else ""
+
+
+def _left_out(without: Trials, trials: Trials, claim: Claim) -> str:
+    """Say in brackets which trials are there and take no part; "" if all do."""
+    notes = []
+    for why in dict.fromkeys(why_left_out(trial, claim.measure) for trial in without):
+        own = [trial for trial in without if why_left_out(trial, claim.measure) == why]
+        ids = {trial.run_id for trial in own}
+        theirs = {_named(side): {t.run_id for t in trials if matches(t, side)} for side in _sides(claim.rule)}
+        whole = [f", all with {name} among them," for name, runs in theirs.items() if runs and runs <= ids]
+        notes.append(f"{len(own)} of {len(trials)} trials{''.join(whole)} {why}")
+    return _in_brackets(f"{' and '.join(notes)}, and take no part" if notes else "")
+
+
+def _sides(rule: Ratio | Bound | Extreme | Trend | Paired) -> list[Mapping[str, Any]]:
+    """The two kinds of trial that a rule compares."""
+    if isinstance(rule, Ratio):
+        return [rule.ratio_of, rule.to]
+    return [side for side in (rule.lower_for, rule.higher_for, rule.than) if side] if isinstance(rule, Paired) else []
 
 
 def _pairs_of_seeds(
     sides: Sequence[Trials], values: Mapping[str, float], names: Sequence[str]
-) -> list[tuple[float, float]]:
-    """Per random seed the means of both sides over the kinds that both have."""
-    one, other = (_of_seeds(side) for side in sides)
-    pairs = []
-    for seed in one.keys() & other.keys():
-        a, b = _means(one[seed], values, *names), _means(other[seed], values, *names)
-        both = sorted(a.keys() & b.keys(), key=str)
-        if both:
-            pairs.append((float(np.mean([a[kind] for kind in both])), float(np.mean([b[kind] for kind in both]))))
-    return pairs
+) -> tuple[dict[Any, tuple[float, float]], str]:
+    """Per random seed the means of both sides over the kinds that both have, the same of every seed; and what is not.
+
+    Returns:
+        The means by random seed and machine, and which seeds and kinds take part, in words.
+    """
+    one, other = (_cells(side, values, names) for side in sides)
+    both = {seed: {kind: math.nan for kind in one[seed] if kind in other[seed]} for seed in one if seed in other}
+    runs = balanced({seed: kinds for seed, kinds in both.items() if kinds})
+    pairs = {
+        seed: (fmean(one[seed][kind] for kind in kinds), fmean(other[seed][kind] for kind in kinds))
+        for seed, kinds in runs.values.items()
+    }
+    return pairs, runs.left_out
 
 
 def _telling_apart(trials: Trials, quantity: str) -> tuple[str, ...]:
@@ -337,11 +347,19 @@ def _telling_apart(trials: Trials, quantity: str) -> tuple[str, ...]:
     return (quantity, *(name for name in names if len({kind[name] for kind in kinds}) > 1))
 
 
-def _means(trials: Trials, values: Mapping[str, float], *names: str) -> dict[tuple[Any, ...], float]:
-    groups: dict[tuple[Any, ...], list[float]] = {}
-    for trial in trials:
-        groups.setdefault(tuple(fact(trial, name) for name in names), []).append(values[trial.run_id])
-    return {kind: float(np.mean(group)) for kind, group in sorted(groups.items(), key=lambda item: str(item[0]))}
+def _cells(trials: Trials, values: Mapping[str, float], names: Sequence[str]) -> dict[Any, dict[Any, float]]:
+    """Values by random seed, then by what the names tell apart, in the order of that."""
+    found = cells(trials, values, lambda trial: tuple(fact(trial, name) for name in names))
+    return {seed: dict(sorted(own.items(), key=lambda item: str(item[0]))) for seed, own in found.items()}
+
+
+def _over_seeds(runs: Iterable[Mapping[Any, float]]) -> dict[Any, float]:
+    """The mean over random seeds by kind."""
+    kinds: dict[Any, list[float]] = {}
+    for own in runs:
+        for kind, value in own.items():
+            kinds.setdefault(kind, []).append(value)
+    return {kind: fmean(group) for kind, group in kinds.items()}
 
 
 def _named(facts: Mapping[str, Any]) -> str:

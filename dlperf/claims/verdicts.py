@@ -7,8 +7,9 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from dlperf.analysis.inference import holm
+from dlperf.analysis.inference import LEVEL, holm
 from dlperf.analysis.measures import (
+    by_seed,
     epoch_of,
     fact,
     is_of_learning,
@@ -19,10 +20,11 @@ from dlperf.analysis.measures import (
     value_text,
 )
 from dlperf.analysis.settings import Setting, across_machines, differing
-from dlperf.analysis.statistics import mean_of
 from dlperf.claims.closed_forms import closed_form
+from dlperf.claims.findings import CONTRADICTED, NOT_SHOWN, SUPPORTED, Finding, compared, decided
 from dlperf.claims.ledger import COMPUTED, Claim
-from dlperf.claims.rules import CONTRADICTED, NOT_SHOWN, SUPPORTED, Finding, Spread, computed, decided, finding_on
+from dlperf.claims.rules import computed, finding_on
+from dlperf.claims.spread import Spread, spread_of
 from dlperf.parameters import defining, files_named
 from dlperf.trial import StoredTrial
 
@@ -76,7 +78,7 @@ def verdicts(claims: Iterable[Claim], settings: Sequence[Setting[Any]], *, curve
     machine being a block; what they say of times, and of networks, on each machine by itself.
 
     Claims that are tested are tested together: their p values are adjusted for their number (Holm 1979), those of each
-    setting by themselves.
+    setting by themselves. So are published runs, which ours exclude or do not, as a family of their own.
 
     Args:
         claims: Claims about one problem.
@@ -87,11 +89,26 @@ def verdicts(claims: Iterable[Claim], settings: Sequence[Setting[Any]], *, curve
     questions = [_question(claim, together if _has_blocks(claim) else settings, curves=curves) for claim in claims]
     for setting in settings:
         asked = [question for question in questions if setting.number in question.findings]
-        tests = [q for q in asked if q.findings[setting.number].p is not None]
-        adjusted = holm([q.findings[setting.number].p or 0.0 for q in tests])
-        for question, p in zip(tests, adjusted, strict=True):
-            question.findings[setting.number] = decided(question.findings[setting.number], p)
+        for question, finding in zip(asked, together_decided([q.findings[setting.number] for q in asked]), strict=True):
+            question.findings[setting.number] = finding
     return [question.answered() for question in questions]
+
+
+def together_decided(findings: Sequence[Finding]) -> list[Finding]:
+    """Return the findings on claims about one problem in one setting, each adjusted for the others."""
+    ps = [finding.p for finding in findings if finding.p is not None]
+    adjusted = holm(ps)
+    not_rejected = sum(p >= LEVEL for p in adjusted)
+    excluded = [finding.excluded_p for finding in findings if finding.excluded_p is not None]
+    tests, runs = iter(adjusted), iter(holm(excluded))
+    return [
+        decided(finding, next(tests), len(ps), not_rejected)
+        if finding.p is not None
+        else compared(finding, next(runs), len(excluded))
+        if finding.excluded_p is not None
+        else finding
+        for finding in findings
+    ]
 
 
 def beside(judged: Sequence[Verdict], reference: Iterable[Verdict]) -> list[Verdict]:
@@ -237,9 +254,23 @@ def _finding(claim: Claim, trials: Sequence[StoredTrial[Any]], formula: float | 
     kinds = len({trial.kind for trial in trials})
     if kinds < claim.kinds:
         return Finding(f"{kinds} of {claim.kinds} different trials are there")
-    finding = finding_on(claim, trials, formula, partial(_spread, claim, trials, setting))
-    machines = len({fact(trial, "hardware") for trial in trials})
-    return replace(finding, says=f"{finding.says} ({machines} machines)") if machines > 1 else finding
+    finding = finding_on(claim, trials, formula, partial(_neighbours, claim, trials, setting))
+    machines = dict.fromkeys(fact(trial, "hardware") for trial in trials)
+    if len(machines) < 2:
+        return finding
+    if finding.machines_p >= LEVEL:
+        return replace(finding, says=f"{finding.says} ({len(machines)} machines)")
+    by_machine = {m: finding_on(claim, [t for t in trials if fact(t, "hardware") == m], formula) for m in machines}
+    alone = {m: one for m, one in by_machine.items() if one.outcome is not None}
+    differ = f"the {len(alone)} machines differ (p = {finding.machines_p:.2g})"
+    # Of a test the direction counts: an effect that is larger on one machine is still there on both.
+    is_tested = finding.p is not None
+    if all(o.claimed == finding.claimed if is_tested else o.outcome == finding.outcome for o in alone.values()):
+        return replace(finding, says=f"{finding.says} ({differ}, but not in what they say of it)")
+    decided_alone = {m: one if one.p is None else decided(one, one.p) for m, one in alone.items()}
+    shown = "; ".join(f"{machine}, {one.outcome}: {one.says}" for machine, one in decided_alone.items())
+    says = f"{finding.says}; {differ}: {shown}"
+    return replace(finding, outcome=NOT_SHOWN, says=says, p=None, excluded_p=None)
 
 
 def _has_blocks(claim: Claim) -> bool:
@@ -247,22 +278,19 @@ def _has_blocks(claim: Claim) -> bool:
     return claim.over == "random seeds" and is_of_learning(claim.measure)
 
 
-def _spread(claim: Claim, trials: Sequence[StoredTrial[Any]], setting: Setting[Any]) -> Spread | None:
-    """How far random seeds lie apart in the kind of trial of the setting that is most like these."""
-    own = dict(trials[0].kind)
+def _neighbours(claim: Claim, trials: Sequence[StoredTrial[Any]], setting: Setting[Any]) -> list[Spread]:
+    """How far runs lie apart in the kinds of trial of the setting that differ from these in the fewest parameters."""
+    own = {trial.kind for trial in trials}
     kinds: dict[tuple[Any, ...], list[StoredTrial[Any]]] = {}
     for trial in setting.trials:
-        kinds.setdefault(trial.kind, []).append(trial)
-    best: tuple[tuple[int, int], Spread] | None = None
-    for facts, others in kinds.items():
-        values = list(measured(others, claim.measure).values())
-        other = [f"{name}={value}" for name, value in facts if own[name] != value]
-        if len(values) < 2 or not other:
-            continue
-        rank = (len(other), -len(values))
-        if best is None or rank < best[0]:
-            best = rank, Spread(mean_of(values).sd, len(values), ", ".join(other))
-    return best[1] if best else None
+        if trial.kind not in own:
+            kinds.setdefault(trial.kind, []).append(trial)
+    spreads: dict[int, list[Spread]] = {}
+    for kind, others in kinds.items():
+        apart = min(([f"{n}={v}" for n, v in kind if dict(one)[n] != v] for one in own), key=lambda f: (len(f), f))
+        if spread := spread_of(by_seed(others, measured(others, claim.measure)), ", ".join(apart)):
+            spreads.setdefault(len(apart), []).append(spread)
+    return spreads[min(spreads)] if spreads else []
 
 
 def _unmet(claim: Claim, trial: StoredTrial[Any]) -> list[str]:

@@ -8,7 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from dlperf.analysis.measures import Trials, by_seed, fact, measured
+from dlperf.analysis.balance import balanced
+from dlperf.analysis.measures import Trials, cells, fact, measured
 from dlperf.analysis.settings import Setting, differing
 from dlperf.analysis.statistics import mean_of, time_to
 from dlperf.metric_names import best, has_best
@@ -31,8 +32,9 @@ def mean_table(setting: Setting[Any], group_by: Sequence[str], metrics: Sequence
 
     Columns: `group_by`; metric; n, the independent values: trials, or random seeds where kinds of trial are averaged
     over; mean, sd, low and high, the 95 % interval of the mean, missing for one value; min, max, of the trials;
-    averaged_over, what else but the random seed differs between the trials of a group, and emulated, why they say
-    nothing about real devices, where they do not.
+    averaged_over, what else but the random seed differs between the trials of a group, and which of its random seeds
+    have the same kinds of trial, where not all do; and emulated, why they say nothing about real devices, where they do
+    not.
 
     Args:
         setting: The trials.
@@ -51,14 +53,16 @@ def mean_table(setting: Setting[Any], group_by: Sequence[str], metrics: Sequence
                 if not values:
                     continue
                 # Networks that are all there are no draws, and tell nothing of how far a mean varies.
-                own = by_seed(trials, values) if mixed else _by_run(trials, values)
+                compared = balanced(cells(trials, values))
+                own = compared.means() if mixed else _by_run(trials, values)
                 mean = mean_of(list(own.values()), [machine for _, machine in own])
                 rows.append(
                     {
                         **dict(zip(group_by, kind, strict=True)),
                         **{"metric": name, "n": mean.n, "mean": mean.mean, "sd": mean.sd},
                         **{"low": mean.low, "high": mean.high},
-                        **{"min": min(values.values()), "max": max(values.values()), "averaged_over": mixed},
+                        **{"min": min(values.values()), "max": max(values.values())},
+                        "averaged_over": ": ".join(filter(None, (mixed, compared.left_out if mixed else ""))),
                         "emulated": emulated,
                     }
                 )

@@ -15,7 +15,7 @@ from markupsafe import Markup
 
 from dlperf import __version__, tables
 from dlperf.analysis.wording import seeds
-from dlperf.claims.rules import CONTRADICTED, SUPPORTED
+from dlperf.claims.findings import CONTRADICTED, SUPPORTED
 from dlperf.claims.verdicts import Verdict, counted, in_words, verdict_table
 from dlperf.page.answers import Answered
 from dlperf.page.chapter import Chapter, measured_ones

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -77,6 +78,19 @@ def test_what_cannot_be_told_apart_names_what_would_have_been_seen() -> None:
     said = contest({"A": one, "B": other}, "loss", lower_is_better=True).in_words()
     assert said.startswith("Not shown: 6 random seeds do not tell A from B by loss (A 1, B 1); a difference of 0.")
     assert said.endswith(" would have been seen.")
+
+
+def test_what_would_have_been_seen_is_meant_among_the_rivals_that_are_not_told_apart() -> None:
+    """Of three rivals one is beaten: the others would have to pass a half of the level."""
+    draw = np.random.default_rng(0)
+    made = {
+        name: dict(enumerate(mean + 0.1 * draw.normal(size=6))) for name, mean in zip("ABCD", (1, 1, 1, 9), strict=True)
+    }
+    result = contest(made, "loss", lower_is_better=True)
+    assert [rival.name for rival in result.beaten] == ["D"]
+    for rival, seen in zip(result.rivals[1:], result.table()["would_be_seen"][1:], strict=True):
+        assert rival.behind is not None
+        assert seen == pytest.approx(rival.behind.detectable(LEVEL / 2))
 
 
 def test_no_value_at_all_is_no_contest() -> None:

@@ -118,6 +118,15 @@ def test_means_and_what_they_hide() -> None:
     assert set(together["metric"]) == {"train_loss", "best train_loss"}
 
 
+def test_a_mean_over_kinds_is_of_random_seeds_that_have_all_of_them() -> None:
+    """AdaGrad without and with dropout, the third random seed without alone."""
+    trials = [stored("optimizers", number, metrics={"train_loss": float(number)}) for number in (0, 5, 10, 15, 20)]
+    (setting,) = settings(entry_points.load_problem("optimizers"), trials)
+    (row,) = mean_table(setting, ["optimizer"], ["test_accuracy"], curves=False).to_dict("records")
+    assert row["n"] == 2
+    assert row["averaged_over"] == "dropout: 2 of 3 random seeds compare, which have all 2 kinds of trial"
+
+
 def test_the_best_value_is_read_from_the_curve_where_it_was_not_logged() -> None:
     trial = stored("cutout", 1, history={"validation_error": [0.5, 0.2, 0.4]}, metrics={"validation_error": 0.4})
     del trial.metrics["best_validation_error"]

@@ -10,12 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from dlperf.accounting.mlp import networks, num_params
 from dlperf.analysis.inference import (
+    LEVEL,
+    Effect,
+    blocks_differ_p,
     curvature_effect,
     equivalence_p,
     holm,
     mean_effect,
     prediction_half_width,
+    prediction_p,
     slope_effect,
 )
 from dlperf.analysis.statistics import mean_of, time_to
@@ -84,13 +89,70 @@ def test_a_mean_is_tested_by_students_t(values: list[float]) -> None:
         assert (found.low, found.high) == (pytest.approx(mean_of(values).low), pytest.approx(mean_of(values).high))
 
 
-def test_what_could_have_been_seen_is_seen_four_times_in_five() -> None:
-    rng = np.random.default_rng(0)
-    n, sd = 5, 2.0
+@pytest.mark.parametrize("tests", [1, 20, 44])
+@pytest.mark.parametrize("n", [5, 14])
+def test_what_could_have_been_seen_is_seen_four_times_in_five(n: int, tests: int) -> None:
+    """Also at the level of the first step of Holm's method among many tests."""
+    rng, sd = np.random.default_rng(0), 2.0
     sets = [rng.normal(0, sd, n) for _ in range(300)]
-    detectable = float(np.mean([mean_effect(values).detectable / np.std(values, ddof=1) for values in sets])) * sd
-    seen = sum(mean_effect(rng.normal(detectable, sd, n)).p < 0.05 for _ in range(2000)) / 2000
-    assert seen == pytest.approx(0.8, abs=0.04)
+    sizes = [mean_effect(values).detectable(LEVEL / tests) / np.std(values, ddof=1) for values in sets]
+    seen = sum(mean_effect(rng.normal(np.mean(sizes) * sd, sd, n)).p < LEVEL / tests for _ in range(1500)) / 1500
+    assert 0.75 <= seen <= 0.85
+
+
+PLACES = {
+    "six widths": [16.0, 32, 64, 128, 256, 512],
+    "two layers by units": [float(sum(units)) for units in networks() if len(units) == 2],  # some alike
+    "two layers by parameters": [float(num_params(units)) for units in networks() if len(units) == 2],
+}
+
+
+@pytest.mark.parametrize("tests", [1, 5])
+@pytest.mark.parametrize("of", PLACES)
+def test_a_slope_that_could_have_been_seen_is_seen_four_times_in_five(of: str, tests: int) -> None:
+    x, rng = np.array(PLACES[of]), np.random.default_rng(1)
+    slope = Effect(len(x), 0.0, error=3.0, places=tuple(x)).detectable(LEVEL / tests)
+    found = [slope_effect(x, slope * x + rng.normal(0, 3.0, len(x))) for _ in range(1000)]
+    assert 0.75 <= sum(effect.p < LEVEL / tests and effect.value > 0 for effect in found) / 1000 <= 0.85
+
+
+def test_a_slope_says_how_far_points_lie_from_it() -> None:
+    """Two degrees of freedom are the line's: over many sets the variance is what was put in."""
+    rng, x = np.random.default_rng(2), np.linspace(0, 1, 25)
+    errors = [slope_effect(x, 2 * x + rng.normal(0, 3.0, 25)).error for _ in range(200)]
+    assert np.mean(np.square(errors)) == pytest.approx(9, rel=0.05)
+
+
+def test_six_networks_show_no_slope_among_twenty_tests() -> None:
+    """All six in order have p = 2 / 6! = 0.0028, and 0.05 / 20 is less."""
+    effect = slope_effect(PLACES["six widths"], [6.0, 5, 4, 3, 2, 1])
+    assert effect.p == pytest.approx(2 / 720)
+    assert math.isinf(Effect(6, 0.0, error=1.0, places=effect.places).detectable(LEVEL / 20))
+    assert math.isfinite(Effect(6, 0.0, error=1.0, places=effect.places).detectable(LEVEL / 17))
+
+
+def test_a_curvature_that_could_have_been_seen_is_seen_four_times_in_five() -> None:
+    x, rng = np.array([1.0, 2, 3, 5, 8, 13]), np.random.default_rng(3)
+    place = (x - 1) / 12
+    design = np.column_stack([np.ones(6), place, place**2])
+    error = math.sqrt(np.linalg.inv(design.T @ design)[2, 2])
+    size = Effect(6, 0.0, error=error, df=3).detectable(LEVEL / 3)
+    seen = sum(curvature_effect(x, size * place**2 + rng.normal(size=6)).p < LEVEL / 3 for _ in range(800)) / 800
+    assert 0.75 <= seen <= 0.85
+
+
+def test_nobody_knows_what_one_value_could_show() -> None:
+    assert math.isnan(mean_effect([1.0]).detectable())
+    assert mean_effect([1.0, 1.0]).detectable() == 0
+    assert all(math.isfinite(mean_effect(list(range(n))).detectable(LEVEL / 50)) for n in range(2, 9))
+
+
+def test_blocks_that_differ_are_told_by_an_analysis_of_variance() -> None:
+    values, blocks = [1.0, 1.2, 1.1, 2.0, 2.3, 2.2], ["a", "a", "a", "b", "b", "b"]
+    assert blocks_differ_p(values, blocks) == pytest.approx(stats.ttest_ind(values[:3], values[3:]).pvalue)
+    assert blocks_differ_p([1.0, 1.0, 2.0, 2.0], ["a", "a", "b", "b"]) == 0
+    assert blocks_differ_p([1.0, 1.0, 1.0], ["a", "a", "b"]) == 1
+    assert (blocks_differ_p(values, ["a"] * 6), blocks_differ_p([1.0, 2.0], ["a", "b"])) == (1, 1)
 
 
 def test_values_without_any_spread() -> None:
@@ -150,4 +212,7 @@ def test_holm_by_hand() -> None:
 
 
 def test_a_further_value_lies_within_the_prediction() -> None:
-    assert prediction_half_width(5, 0.1) == pytest.approx(2.776 * 0.1 * 1.2**0.5, rel=1e-3)
+    half = prediction_half_width(5, 0.1, 4)
+    assert half == pytest.approx(2.776 * 0.1 * 1.2**0.5, rel=1e-3)
+    assert prediction_p(half, 5, 0.1, 4) == pytest.approx(0.05)
+    assert (prediction_p(-1, 5, 0.1, 4), prediction_p(1, 5, 0.0, 4), prediction_p(0, 5, 0.0, 4)) == (1, 0, 1)

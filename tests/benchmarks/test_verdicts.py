@@ -12,11 +12,14 @@ from tests.benchmarks.conftest import Start
 
 @pytest.mark.parametrize("problem", ["cutout", "optimizers"])
 def test_verdicts_are_mostly_right(problem: str) -> None:
-    without, published, reversed_ = verdicts.measured(problem, sets=5, random_seed=0)
+    without, published, reversed_, runs = verdicts.measured(problem, sets=5, random_seed=0)
     assert without["claims_supported"] <= 0.1
     assert published["claims_supported"] >= 0.8
     assert published["claims_contradicted"] == 0
     assert reversed_["claims_contradicted"] >= 0.8
+    assert runs["claims"] >= 30
+    assert runs["sets_with_any_contradicted"] <= 0.2  # of five sets
+    assert runs["claims_supported"] > 0
 
 
 def test_sets_in_slices_come_to_the_same() -> None:
@@ -34,6 +37,7 @@ def test_every_problem_with_tests_has_its_rows(start: Start) -> None:
     assert ended.exit_status == 0
     figures = json.loads((ended.folder / "verdicts.json").read_text())["figures"]
     assert list(figures) == ["optimizers", "scaling", "cutout", "approximators"]
-    for rows in figures.values():
-        assert [row["scenario"] for row in rows] == list(verdicts.SCENARIOS)
+    for problem, rows in figures.items():
+        of_runs = [verdicts.PUBLISHED_RUNS] if problem != "scaling" else []
+        assert [row["scenario"] for row in rows] == [*verdicts.SCENARIOS, *of_runs]
         assert all(row["claims"] >= 10 and row["sets"] == 2 for row in rows)

@@ -17,8 +17,9 @@ from dlperf.analysis import measures
 from dlperf.analysis.settings import settings as sorted_out
 from dlperf.claims import ledger, recurrences
 from dlperf.claims.closed_forms import CLOSED_FORMS, closed_form
+from dlperf.claims.findings import CONTRADICTED, NOT_SHOWN, SUPPORTED, decided
 from dlperf.claims.ledger import Bound, Claim, Extreme, Paired, Ratio, Trend
-from dlperf.claims.rules import CONTRADICTED, NOT_SHOWN, SUPPORTED, Spread, decided, finding_on
+from dlperf.claims.rules import finding_on
 from dlperf.claims.verdicts import (
     NOT_COMPARABLE,
     NOT_MEASURED,
@@ -189,13 +190,6 @@ def test_a_published_run_is_judged_by_how_far_our_own_lie_apart() -> None:
     assert outcome(near, seeds[:1]) == NOT_SHOWN
     assert (outcome(near, of_seeds([2.2] * 4)), outcome(near, of_seeds([2.2] * 5))) == (NOT_SHOWN, SUPPORTED)
 
-    def neighbour() -> Spread:
-        return Spread(0.1, 5, "m=4")
-
-    borrowed = finding_on(near, seeds[2:3], None, neighbour)
-    assert (borrowed.outcome, "(spread of m=4)" in borrowed.says) == (SUPPORTED, True)
-    assert outcome(far, seeds[2:3], spread=neighbour) == CONTRADICTED
-
 
 def test_bounds_of_measured_values() -> None:
     seeds = of_seeds([1.9, 2.0, 2.1, 2.0, 2.0])
@@ -249,7 +243,7 @@ def test_trends_over_networks() -> None:
     assert finding_on(falls, falling).value == pytest.approx(-0.1)
     noise = of_networks(lambda place, units: (place * 7919) % 143)
     assert outcome(falls, noise) == NOT_SHOWN
-    assert " could have been seen" in decided(finding_on(falls, noise), 0.5).says
+    assert re.search(r"; a slope of 0\.\d+ could have been seen$", decided(finding_on(falls, noise), 0.5).says)
     assert " could have been seen" not in decided(finding_on(falls, falling), 0.01).says
 
 
@@ -392,13 +386,6 @@ def test_verdicts() -> None:
     assert verdict(curve, right, curves=False).verdict == NOT_MEASURED
 
 
-def test_one_seed_is_judged_by_the_spread_of_a_neighbour_which_is_named() -> None:
-    one = claim(where={"m": 2}, measure="test_error", rule={"equals": "published", "absolute": 0.1})
-    alone, neighbours = of_seeds([2.02]), of_seeds([5.0, 5.01, 5.02, 5.0], place=2)
-    answer = verdict(one, [*alone, *neighbours])
-    assert (answer.verdict, "(spread of m=4)" in answer.reason) == (SUPPORTED, True)
-
-
 def test_a_claim_on_an_early_epoch_takes_longer_and_shorter_trials() -> None:
     """With cutout the notebook keeps the learning rate; the corrected schedule moves with the number of epochs."""
     one = claim(measure="validation_error@2", needs={"epochs": 100}, rule={"equals": "published", "absolute": 9})
@@ -483,7 +470,7 @@ def test_machines_are_blocks_of_what_is_learned() -> None:
     learned = claim(published=None, measure="test_error", rule=rule)
     answer = verdict(learned, trials("test_error", paired=True))
     assert (answer.verdict, answer.finding.n) == (SUPPORTED, 6)
-    assert "(2 machines)" in answer.reason
+    assert "the 2 machines differ" in answer.reason  # by how much; neither says the opposite
     assert verdict(learned, trials("test_error", paired=False)).verdict == NOT_MEASURED  # no pair on one machine
     timed = claim(published=None, measure="train_seconds", rule=rule)
     answer = verdict(timed, trials("train_seconds", paired=True))
