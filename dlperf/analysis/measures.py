@@ -79,6 +79,11 @@ def is_of_learning(measure: str) -> bool:
     return _AT_EPOCH.sub(r"\1", measure).endswith(_OF_LEARNING)
 
 
+def is_of_time(measure: str) -> bool:
+    """Whether a measure is a time, or a throughput, which other programs on the machine change."""
+    return "second" in measure
+
+
 def measured(trials: Trials, measure: str) -> dict[str, float]:
     """Return a measure of every trial, by run; trials without a finite value of it are left out.
 

@@ -77,7 +77,7 @@ def settings(problem: Problem[P], trials: Sequence[StoredTrial[P]]) -> list[Sett
 
 def undisturbed(trials: Iterable[StoredTrial[P]]) -> list[StoredTrial[P]]:
     """Return the trials whose times may be compared: no other program is known to have run beside them."""
-    return [trial for trial in trials if DISTURBED not in trial.tags]
+    return [trial for trial in trials if not trial.tags.get(DISTURBED)]
 
 
 def across_machines(settings: Sequence[Setting[P]]) -> list[Setting[P]]:

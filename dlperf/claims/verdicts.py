@@ -13,13 +13,14 @@ from dlperf.analysis.measures import (
     epoch_of,
     fact,
     is_of_learning,
+    is_of_time,
     is_one_of,
     matches,
     measured,
     needs_curves,
     value_text,
 )
-from dlperf.analysis.settings import Setting, across_machines, differing
+from dlperf.analysis.settings import DISTURBED, Setting, across_machines, differing
 from dlperf.claims.closed_forms import closed_form
 from dlperf.claims.findings import CONTRADICTED, NOT_SHOWN, SUPPORTED, Finding, compared, decided
 from dlperf.claims.ledger import COMPUTED, Claim
@@ -294,12 +295,13 @@ def _neighbours(claim: Claim, trials: Sequence[StoredTrial[Any]], setting: Setti
 
 
 def _unmet(claim: Claim, trial: StoredTrial[Any]) -> list[str]:
-    """The conditions that a trial does not meet, what of it is the user's own, and whether it is emulated."""
+    """The conditions that a trial does not meet, what of it is the user's own, and what spoils its times."""
     unmet = [name for name, wanted in claim.needs.items() if not _met(name, fact(trial, name), wanted)]
     if "epochs" in unmet and _is_alike_so_far(claim, trial):
         unmet.remove("epochs")
     unmet += [name for name in own_files(trial) if name not in unmet]
-    return [*unmet, _EMULATED] if trial.tags.get(_EMULATED) else unmet
+    unmet += [_EMULATED] if trial.tags.get(_EMULATED) else []
+    return [*unmet, DISTURBED] if is_of_time(claim.measure) and trial.tags.get(DISTURBED) else unmet
 
 
 def own_files(trial: StoredTrial[Any]) -> list[str]:
@@ -332,6 +334,9 @@ def _reasons(claim: Claim, trials: Sequence[StoredTrial[Any]]) -> list[str]:
     for name in _unmet(claim, nearest):
         if name == _EMULATED:
             reasons.append(f"emulated ({nearest.tags[name]})")
+            continue
+        if name == DISTURBED:
+            reasons.append(f"not alone on its machine ({nearest.tags[name]})")
             continue
         value = fact(nearest, name)
         if name == "dataset" and value in _EMBEDDED:

@@ -413,6 +413,22 @@ def test_operational_parameters_are_no_further_points() -> None:
     assert finding_on(one, alike) == finding_on(one, apart)
 
 
+def test_times_beside_other_programs_decide_nothing_and_what_was_learned_does() -> None:
+    tags = {"dlperf.disturbed": "other programs had 40% of the cores' time, and none was free"}
+    numbers = [1 + 6 * seed for seed in range(5)]
+    beside = [stored("cutout", n, tags, metrics={"test_error": 1.0 + n / 100}) for n in numbers]
+    time = claim(where={"m": 2}, measure="fit_seconds_per_epoch", rule={"at_most": "published"})
+    answer = verdict(time, beside)
+    assert (answer.verdict, answer.reason) == (
+        NOT_COMPARABLE,
+        "not alone on its machine (other programs had 40% of the cores' time, and none was free)",
+    )
+    alone = [stored("cutout", n, random_seed=100 + n) for n in numbers]
+    assert verdict(time, [*beside, *alone]).finding.n == len(alone)
+    error = claim(where={"m": 2}, measure="test_error", rule={"at_most": "published"})
+    assert verdict(error, beside).verdict == SUPPORTED
+
+
 def test_emulated_trials_give_no_verdict() -> None:
     one = claim(id="scaling/one", problem="scaling", measure="step_seconds", rule={"at_most": "published"})
     trials = [stored("scaling", 1 + 10 * seed, metrics={"step_seconds": 1.0 + seed / 100}) for seed in range(5)]
@@ -503,4 +519,4 @@ def test_every_claim_gets_one_of_the_five_verdicts() -> None:
         assert all(each.reason and each.finding.n <= 150 for each in found)
         for each in found:
             if each.verdict == NOT_COMPARABLE:
-                assert re.search(r"=|demo data|other hardware|emulated", each.reason), each.reason
+                assert re.search(r"=|demo data|other hardware|emulated|not alone", each.reason), each.reason
