@@ -120,7 +120,7 @@ def seed_and_machine(trial: StoredTrial[Any]) -> tuple[Any, str]:
 
 def why_left_out(trial: StoredTrial[Any], measure: str) -> str:
     """Say why `measured` leaves a trial out, as a sentence goes on that begins with the trials."""
-    if _TO_COMMON.fullmatch(measure) and not _has_learned(trial):
+    if _TO_COMMON.fullmatch(measure) and not has_learned(trial):
         return f"explain less than {_LEARNED:.0%} of the variance of their targets"
     return f"have no {measure}"
 
@@ -152,12 +152,13 @@ def cells(
     return {seed: {name: fmean(own) for name, own in kinds.items()} for seed, kinds in groups.items()}
 
 
-def _has_learned(trial: StoredTrial[Any]) -> bool:
+def has_learned(trial: StoredTrial[Any]) -> bool:
+    """Whether a network explains more of its targets than their mean does: half of their variance."""
     return trial.metrics.get("r_squared", 1.0) >= _LEARNED
 
 
 def _to_common(trials: Trials, name: str, *, in_seconds: bool) -> dict[str, float]:
-    learned = [trial for trial in trials if _has_learned(trial) and name in trial.history]
+    learned = [trial for trial in trials if has_learned(trial) and name in trial.history]
     curves = {t.run_id: (t.history[name], t.history["epoch_seconds"]) for t in learned}
     if not curves:
         return {}

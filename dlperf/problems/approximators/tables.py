@@ -8,6 +8,7 @@ from itertools import accumulate
 import numpy as np
 import pandas as pd
 
+from dlperf.analysis.measures import has_learned
 from dlperf.problem import Deferred, Summary
 from dlperf.problems.approximators import questions, sentences
 from dlperf.problems.approximators.figures import comparisons, curves
@@ -82,8 +83,11 @@ def by_total_units(networks: pd.DataFrame) -> pd.DataFrame:
 
 
 def common_rmse(trials: Trials) -> float:
-    """Return the lowest validation RMSE that every network reached."""
-    return max(trial.metrics["best_validation_rmse"] for trial in trials)
+    """Return the lowest validation RMSE that every network reached which learned more than the mean of the targets.
+
+    What others reach is near what predicting the mean gives, and tells nothing apart; NaN where none has learned.
+    """
+    return max((t.metrics["best_validation_rmse"] for t in trials if has_learned(t)), default=np.nan)
 
 
 def reached(trials: Trials, level: float) -> pd.DataFrame:
@@ -99,13 +103,15 @@ def reached(trials: Trials, level: float) -> pd.DataFrame:
 
 
 def time_to_rmse(trials: Trials) -> pd.DataFrame:
-    """Median epochs and seconds by depth to the RMSE that all reached and to a target, over those that reached it."""
-    return pd.concat([_by_depth(reached(trials, level)) for level in _levels(trials)], ignore_index=True)
+    """Median epochs and seconds by depth to the common RMSE and to a target, over those that reached it."""
+    levels = [reached(trials, level) for level in _levels(trials)] or [reached([], np.nan)]
+    return pd.concat(map(_by_depth, levels), ignore_index=True)
 
 
 def _levels(trials: Trials) -> list[float]:
     target = trials[0].parameters.target_rmse
-    return sorted({common_rmse(trials), *([target] if target else [])}, reverse=True)
+    common = common_rmse(trials)
+    return sorted({*([common] if common == common else []), *([target] if target else [])}, reverse=True)
 
 
 def _by_depth(times: pd.DataFrame) -> pd.DataFrame:

@@ -123,8 +123,9 @@ def test_tables_of_stored_trials() -> None:
     assert row.networks == len(of_48) == 2
     assert row.mean_rmse == pytest.approx(np.mean([t.metrics["test_rmse"] for t in of_48]))
     times = summary.curve_tables["time_to_rmse"]
-    worst = max(t.metrics["best_validation_rmse"] for t in trials)
+    worst = max(t.metrics["best_validation_rmse"] for t in trials if t.metrics["r_squared"] >= 0.5)
     assert sorted(set(times.rmse)) == [150.0, worst]
+    # At depth 1 an RMSE of 180 to 186 explains more than half, and all reach the worst of these.
     assert (times[times.rmse == worst].reached == times[times.rmse == worst].networks).all()
     assert list(times[times.rmse == 150.0].reached) == [0, 25, 112]
 
@@ -248,3 +249,14 @@ def environment_of(desk: Desk, run: Any) -> dict[str, Any]:
     path = desk.client.download_artifacts(run.info.run_id, "environment.json")
     found: dict[str, Any] = json.loads(Path(path).read_text())
     return found
+
+
+def test_networks_that_predict_the_mean_set_no_common_level() -> None:
+    """290 of 300 is reached by what has learned nothing."""
+    trials = [stored("16", 290.0, 1.0), stored("16,16", 200.0, 1.0), stored("16,16,16", 120.0, 1.0)]
+    times = summarize(trials).curve_tables["time_to_rmse"]
+    assert sorted(set(times.rmse)) == [150.0, 200.0]
+    assert list(times[times.rmse == 200.0].reached) == [0, 1, 1]
+    own = {"dataset": "npz:/no/function.npz", "protocol": "corrected"}
+    no_level = summarize([stored(units, 290.0, 1.0, **own) for units in ("16", "16,16")])
+    assert no_level.curve_tables["time_to_rmse"].empty
