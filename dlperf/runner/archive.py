@@ -45,7 +45,7 @@ def start(raw: Mapping[str, str]) -> int:
         print(f"{made} runs made in {without_logins(uri)} of the {len(trials)} trials of {source}")
         return 0
     database_file.check_there(uri)
-    folder = writable_folder("output", Path(parameters.output).expanduser().absolute())
+    folder = writable_folder("output", Path(parameters.output))
     archive = opened_to_add(folder)
     with tracking_errors(uri):
         exported = export(Store(reach(uri)).client, archive, parameters.filter)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -297,11 +298,16 @@ def test_a_trial_that_cannot_be_archived_is_left_out_and_named(start: Start, tmp
     client = mlflow.MlflowClient(uri)
     log(client, made("cutout", 0))
     odd = log(client, made("cutout", 1))
-    client.log_metric(odd, "train_loss", 0.5, step=77)
+    for name in made("cutout", 1).history:
+        client.log_metric(odd, name, 0.5, step=77)
     status, output, errors = start("archive", "--output", "kept", "--tracking_uri", uri)
     assert (status, output.split(" to ")[0], errors.count("\n")) == (0, "1 trials written", 1)
-    assert f"({odd}): its curve of train_loss is not one of the epochs 1, 2, ..." in errors
+    assert re.search(rf"\({odd}\): its curve of \w+ is not one of the epochs 1, 2, \.\.\.", errors)
     assert len(opened("archive", "kept")) == 1
+    status, output, errors = start("compare", "--problem", "cutout", "--tracking_uri", uri, "--output", "compared")
+    assert "cutout: 1 finished trial in 1 setting" in output
+    report = (tmp_path / "compared" / "report.md").read_text()
+    assert f"({odd}): its curve of epoch_seconds is not one of the epochs 1, 2, ..." in report
 
 
 @pytest.mark.parametrize(
