@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from dlperf.errors import BadInput
+from dlperf.errors import BadInput, one_line
 
 
 def writable_folder(parameter: str, folder: Path) -> Path:
@@ -17,20 +17,22 @@ def writable_folder(parameter: str, folder: Path) -> Path:
 
     Args:
         parameter: What it was named by, for the error.
-        folder: Where it is to be.
+        folder: Where it is to be, as the user wrote it.
 
     Returns:
-        The folder.
+        The folder, as a whole path.
 
     Raises:
         BadInput: It cannot be written to, with the system's reason.
     """
     try:
-        make_lasting(folder)
-        tempfile.TemporaryFile(dir=folder).close()
-    except OSError as error:
-        raise BadInput(parameter, folder, f"must be a folder that can be written to ({error.strerror})") from error
-    return folder
+        whole = folder.expanduser().absolute()
+        make_lasting(whole)
+        tempfile.TemporaryFile(dir=whole).close()
+    except (OSError, RuntimeError) as error:  # the latter of ~NAME where nobody is called so
+        reason = error.strerror if isinstance(error, OSError) else one_line(error)
+        raise BadInput(parameter, folder, f"must be a folder that can be written to ({reason})") from error
+    return whole
 
 
 def looked_for(path: Path) -> str:

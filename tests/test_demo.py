@@ -217,7 +217,14 @@ def test_tags(runs: list[Any]) -> None:
     logged = {re.sub(r"^dlperf\.compared\..*", "dlperf.compared.PROBLEM", tag) for tag in logged}
     logged |= {"dlperf.memory_kills"}  # where a control group counts them
     # No run has failed here, none was imported, no total is a lower bound, no disk was full, and no model is a user's.
-    elsewhere = {"dlperf.failure", "dlperf.archived_run", "dlperf.at_least", "dlperf.state", "dlperf.model_digest"}
+    elsewhere = {
+        "dlperf.failure",
+        "dlperf.archived_run",
+        "dlperf.archived_sweep",
+        "dlperf.at_least",
+        "dlperf.state",
+        "dlperf.model_digest",
+    }
     assert first_column(TRACKING, "Tags") - logged == elsewhere
     assert logged <= first_column(TRACKING, "Tags")
 

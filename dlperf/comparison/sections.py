@@ -24,8 +24,9 @@ def section(
     search: SearchResult[Any],
     asked: Sequence[CompareParameters],
     reference: Sequence[StoredTrial[Any]] = (),
+    reference_archive: str = "",
 ) -> Chapter:
-    """Compare the stored trials of a problem."""
+    """Compare the stored trials of a problem; `chapter` says what the reference is."""
     first = asked[0]
     reading = Reading(
         names_in(first.group_by),
@@ -33,7 +34,14 @@ def section(
         list(dict.fromkeys(parameters.patience for parameters in asked)),
         first.curves,
     )
-    return chapter(problem, search.trials, reading=reading, left_out=left_out(search), reference=reference)
+    return chapter(
+        problem,
+        search.trials,
+        reading=reading,
+        left_out=left_out(search),
+        reference=reference,
+        reference_archive=reference_archive,
+    )
 
 
 def left_out(search: SearchResult[Any]) -> list[str]:

@@ -57,9 +57,9 @@ def start(comparison: Comparison, raw: Mapping[str, str]) -> int:
     """
     arguments = parse(CompareParameters, raw)
     asked, first = arguments.trials, arguments.trials[0]
-    output = writable_folder("output", Path(first.output).expanduser().absolute()) if first.output else None
+    output = writable_folder("output", Path(first.output)) if first.output else None
     with ExitStack() as stack:
-        archives = [archive_folder.opened("archive", name) for name in names_in(first.archive)]
+        archives = [archive_folder.opened("archive", name) for name in dict.fromkeys(names_in(first.archive))]
         source = stack.enter_context(opened(first.tracking_uri, upgrade=first.upgrade, may_be_new=bool(archives)))
         stack.enter_context(tracking_errors(source.uri))
         store = Store(source.read_from, entry_point="compare")
@@ -134,7 +134,9 @@ def _sections(
     """
     first = asked[0]
     names = list(dict.fromkeys(parameters.problem for parameters in asked))
-    sources = _sources(store, archives)
+    labelled = len(archives) > 1 or (bool(archives) and query.has_trials(store.client, entry_points.PROBLEMS))
+    # An archive's trials are labelled only where others stand beside them.
+    sources: list[RunSource] = [StoreRuns(store.client), *(ArchivedRuns(one, labelled=labelled) for one in archives)]
     searches = []
     for name in names:
         problem: Any = entry_points.load_problem(name)
@@ -148,17 +150,13 @@ def _sections(
     if not any(result.trials for _, result in searches):
         raise NothingFound(_nothing(store, source, names, first, [result for _, result in searches]))
     check_names(searches, first)
-    # What stands beside all trials need not stand beside itself.
-    shown = archive_folder.REFERENCE not in names_in(first.archive)
+    named = any(one.name == archive_folder.REFERENCE for one in archives)
+    if named and not labelled:  # there is nothing else, so that these are the trials here
+        return [section(problem, result, asked) for problem, result in searches]
     return [
-        section(problem, result, asked, reference_trials(problem.name) if shown else ()) for problem, result in searches
+        section(problem, result, asked, reference_trials(problem.name), archive_folder.REFERENCE if named else "")
+        for problem, result in searches
     ]
-
-
-def _sources(store: Store, archives: Sequence[Archive]) -> list[RunSource]:
-    """Return the store and the archives; an archive's trials are labelled only where others stand beside them."""
-    labelled = len(archives) > 1 or (bool(archives) and query.has_trials(store.client, entry_points.PROBLEMS))
-    return [StoreRuns(store.client), *(ArchivedRuns(archive, labelled=labelled) for archive in archives)]
 
 
 def _nothing(

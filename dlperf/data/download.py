@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import gzip
 import hashlib
 import os
 import shutil
-import sys
 import tarfile
 import tempfile
 import zlib
@@ -18,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from dlperf.errors import EnvironmentMissing, one_line
+from dlperf.locks import held
 
 # urllib and rich are imported where they are used: `--help` imports this module, and hardly any start downloads.
 
@@ -145,7 +144,8 @@ def appear(folder: Path, names: Sequence[str], produce: Callable[[Path, Path], N
         writable_folder(_VARIABLE, Path(named))
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with _lock(folder):
+        lock = folder.with_name(f".{folder.name}.lock")
+        with held(lock, f"waiting for another process that is filling {folder}"):
             if is_there():
                 return
             _remove_leftovers(folder)
@@ -158,22 +158,6 @@ def appear(folder: Path, names: Sequence[str], produce: Callable[[Path, Path], N
                 complete.rename(folder)
     except OSError as problem:
         raise EnvironmentMissing(f"{folder} could not be written ({one_line(problem)})") from problem
-
-
-@contextlib.contextmanager
-def _lock(folder: Path) -> Iterator[None]:
-    """Hold the download for this process alone; the system drops the lock even if the process is killed."""
-    # The file stays: a lock file that is removed can be held by two processes, one of them on the removed file.
-    descriptor = os.open(folder.with_name(f".{folder.name}.lock"), os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print(f"waiting for another process that is filling {folder}", file=sys.stderr)
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _leftover_prefix(folder: Path) -> str:

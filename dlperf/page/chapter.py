@@ -104,6 +104,7 @@ def chapter(
     reading: Reading | None = None,
     left_out: Sequence[str] = (),
     reference: Sequence[StoredTrial[Any]] = (),
+    reference_archive: str = "",
 ) -> Chapter:
     """Compare the finished trials of a problem.
 
@@ -113,11 +114,14 @@ def chapter(
         reading: How they are read.
         left_out: Lines that say which runs are not among them.
         reference: The trials that come with dlperf.
+        reference_archive: The archive that has these, where they are among `trials` too: settings of it are laid out,
+            but no verdict or answer of here rests on them.
     """
     reading = reading or Reading()
     sorted_out = settings(problem, trials)
+    here = [one for one in sorted_out if not reference_archive or one.circumstances.get("archive") != reference_archive]
     made = Chapter(problem, trials, left_out)
-    judged = verdicts(claims(problem.name), sorted_out, curves=reading.curves)
+    judged = verdicts(claims(problem.name), here, curves=reading.curves)
     of_reference = settings(problem, reference)
     made.verdicts = beside(judged, verdicts(claims(problem.name), of_reference)) if of_reference else judged
     if trials:
@@ -129,7 +133,7 @@ def chapter(
                 learned = [metric for metric in metrics if is_of_learning(metric)]
                 part.tables["means_over_machines"] = groups.mean_table(together, names, learned, curves=reading.curves)
         made.overview = groups.setting_table(sorted_out)
-    made.answers = answers(problem, sorted_out, made.verdicts, of_reference)
+    made.answers = answers(problem, here, made.verdicts, of_reference)
     answering = {answered.reference_setting.number for answered in made.answers if answered.reference_setting}
     made.reference = {one.number: problem.summarize(one.trials) for one in of_reference if one.number in answering}
     return made

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 from dlperf.archive.folder import opened, opened_to_add
 from dlperf.archive.parameters import ArchiveParameters
-from dlperf.errors import NothingFound, without_logins
+from dlperf.errors import NothingFound, in_one_line, without_logins
 from dlperf.folders import writable_folder
 from dlperf.parameters import parse
 from dlperf.tracking import database_file
@@ -44,12 +45,16 @@ def start(raw: Mapping[str, str]) -> int:
         print(f"{made} runs made in {without_logins(uri)} of the {len(trials)} trials of {source}")
         return 0
     database_file.check_there(uri)
-    folder = writable_folder("output", Path(parameters.output).expanduser().absolute())
+    folder = writable_folder("output", Path(parameters.output))
     archive = opened_to_add(folder)
     with tracking_errors(uri):
-        written, matching = export(Store(reach(uri)).client, archive, parameters.filter)
+        exported = export(Store(reach(uri)).client, archive, parameters.filter)
+    if exported.left_out:
+        said = "; ".join(f"{name}: {why}" for name, why in exported.left_out.items())
+        print(f"dlperf archive: {len(exported.left_out)} trials are left out: {in_one_line(said)}", file=sys.stderr)
+    matching = exported.written + exported.there
     if not matching:
         condition = f" with {parameters.filter}" if parameters.filter else ""
         raise NothingFound(f"no finished trial{condition} at {without_logins(uri)}")
-    print(f"{written} trials written to {folder}, which had {matching - written} of the {matching} that match")
+    print(f"{exported.written} trials written to {folder}, which had {exported.there} of the {matching} that match")
     return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from mlflow import MlflowClient, MlflowException
@@ -10,6 +11,7 @@ from mlflow.entities import LifecycleStage, Metric, Param, Run, RunData, RunInfo
 from mlflow.utils.search_utils import SearchUtils
 
 from dlperf.analysis.settings import ARCHIVE
+from dlperf.archive.checks import fault
 from dlperf.archive.folder import Archive
 from dlperf.archive.parts import ArchivedTrial
 from dlperf.entry_points import PROBLEMS
@@ -21,10 +23,13 @@ from dlperf.tracking.query import ORIGINAL
 from dlperf.tracking.run import PARENT
 from dlperf.tracking.run_source import StoreRuns
 
+SWEEP = "dlperf.archived_sweep"
+"""The tag of a run that was made of an archived trial: the sweep that this trial was of."""
 _NAME = "mlflow.runName"
 _COMMIT = "mlflow.source.git.commit"
 _ENDED = "dlperf.ended"
 # Tags of dlperf's that name a process or what a user typed, and with it hosts and folders.
+_IMPORTED = {ORIGINAL, SWEEP}
 _PRIVATE = {"dlperf.process", "dlperf.memory_kills", "dlperf.given", "dlperf.failure"}
 _PRIVATE_PARAMS = {"data_dir", "state_dir", "hosts"}
 _MOST_IN_A_BATCH = 900  # MLflow takes 1000 metrics at once
@@ -65,35 +70,56 @@ class ArchivedRuns:
         return {run: dict(self._read[run].curves[name]) for run in runs if name in self._read[run].curves}
 
 
-def export(client: MlflowClient, archive: Archive, filter_string: str = "") -> tuple[int, int]:
+@dataclass(frozen=True)
+class Exported:
+    """What came of an export.
+
+    Attributes:
+        written: How many trials were written.
+        there: How many of those that match the archive had already.
+        left_out: Why trials cannot be archived, by name and run.
+    """
+
+    written: int
+    there: int
+    left_out: Mapping[str, str]
+
+
+def export(client: MlflowClient, archive: Archive, filter_string: str = "") -> Exported:
     """Write the finished trials of a store that are not in an archive yet into it, a part per sweep.
+
+    A run that was imported is written as the trial that it was, with the sweep that this was of.
 
     Args:
         client: Of the tracking server.
         archive: Where to.
         filter_string: Further conditions on runs in MLflow's language.
 
-    Returns:
-        How many trials were written, and how many match in all.
-
     Raises:
         BadInput: If MLflow cannot read `filter_string`.
         EnvironmentMissing: If the archive is damaged.
     """
-    there = {trial.run_id for trial in archive.trials()}
+    there = archive.runs()
     source = StoreRuns(client)
     matching, written = 0, 0
+    left_out: dict[str, str] = {}
     for problem in PROBLEMS:
-        finished = [run for run in source.trials(problem, filter_string) if run.info.status == "FINISHED"]
+        finished: dict[str, Any] = {}  # a trial once, if it was imported beside itself
+        for run in source.trials(problem, filter_string):
+            if run.info.status == "FINISHED":
+                finished.setdefault(run.data.tags.get(ORIGINAL, run.info.run_id), run)
         matching += len(finished)
         sweeps: dict[str, list[Any]] = {}
-        for run in finished:
-            if not {run.info.run_id, run.data.tags.get(ORIGINAL)} & there:
-                sweeps.setdefault(run.data.tags.get(PARENT, run.info.run_id), []).append(run)
+        for name, run in finished.items():
+            if not {run.info.run_id, name} & there:
+                own = run.data.tags.get(PARENT, name)
+                sweeps.setdefault(run.data.tags.get(SWEEP, own), []).append(run)
         for sweep, runs in reversed(sweeps.items()):  # oldest first
-            archive.add(sweep, _archived(source, problem, sweep, runs))
-            written += len(runs)
-    return written, matching
+            trials = _archived(source, problem, sweep, runs)
+            left_out |= {f"{trial.name} ({trial.run_id})": why for trial in trials if (why := fault(trial))}
+            if sound := [trial for trial in trials if not fault(trial)]:
+                written += archive.add(sound)
+    return Exported(written, matching - written - len(left_out), left_out)
 
 
 def restore(client: MlflowClient, experiment_id: str, trials: Sequence[ArchivedTrial]) -> int:
@@ -125,12 +151,12 @@ def _archived(source: StoreRuns, problem: str, sweep: str, runs: Sequence[Any]) 
     curves = {name: source.curves(ids, name) for name in names}
     return [
         ArchivedTrial(
-            run_id=run.info.run_id,
+            run_id=run.data.tags.get(ORIGINAL, run.info.run_id),
             name=run.info.run_name or run.info.run_id,
             problem=problem,
             sweep=sweep,
-            started=run.info.start_time,
-            ended=run.info.end_time,
+            started=run.info.start_time or 0,
+            ended=run.info.end_time or 0,
             params={name: value for name, value in run.data.params.items() if name not in _PRIVATE_PARAMS},
             tags={name: value for name, value in run.data.tags.items() if _is_kept(name)},
             metrics={n: v for n, v in run.data.metrics.items() if not n.startswith(SYSTEM_METRICS)},
@@ -141,7 +167,7 @@ def _archived(source: StoreRuns, problem: str, sweep: str, runs: Sequence[Any]) 
 
 
 def _is_kept(tag: str) -> bool:
-    return tag in (_NAME, _COMMIT) or (tag.startswith("dlperf.") and tag not in _PRIVATE)
+    return tag in (_NAME, _COMMIT) or (tag.startswith("dlperf.") and tag not in _PRIVATE | _IMPORTED)
 
 
 def _run(trial: ArchivedTrial, label: Mapping[str, str]) -> Run:
@@ -167,7 +193,7 @@ def _make_run(client: MlflowClient, experiment_id: str, trial: ArchivedTrial) ->
     """Make a finished run of a trial; one that could not be finished is deleted."""
     # Until all is there it is a run of this process, which the next start ends if this one is killed.
     tags = {name: value for name, value in trial.tags.items() if name != _ENDED}
-    tags |= {ORIGINAL: trial.run_id, "dlperf.process": this_process()}
+    tags |= {ORIGINAL: trial.run_id, SWEEP: trial.sweep, "dlperf.process": this_process()}
     made = client.create_run(experiment_id, trial.started, tags, trial.name).info.run_id
     try:
         points = [Metric(n, value, trial.ended, 0) for n, value in trial.metrics.items() if n not in trial.curves]

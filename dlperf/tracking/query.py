@@ -93,19 +93,23 @@ def together(results: Sequence[SearchResult[P]]) -> SearchResult[P]:
 
 
 def skip_odd_curves(result: SearchResult[P], problem: Problem[P]) -> None:
-    """Skip the trials whose curves cannot be drawn: one that is missing, has other epochs, or no finite number."""
+    """Skip the trials whose curves cannot be drawn: one that is missing, lacks epochs, or has no finite number."""
     if not problem.curves:
         return
     readable = []
     for trial in result.trials:
         lengths = {name: len(trial.history[name]) if name in trial.history else 0 for name in problem.curves}
         odd = [name for name in problem.curves if not all(map(math.isfinite, trial.history.get(name, ())))]
-        if len(set(lengths.values())) == 1 and 0 not in lengths.values() and not odd:
+        history = trial.history
+        gaps = [name for name in problem.curves if isinstance(history, _History) and not history.is_whole(name)]
+        if len(set(lengths.values())) == 1 and 0 not in lengths.values() and not odd and not gaps:
             readable.append(trial)
             continue
         name = f"{trial.tags.get('mlflow.runName', trial.run_id)} ({trial.run_id})"
         if odd:
             result.skipped[name] = f"its curve of {odd[0]} has a value that is no finite number"
+        elif gaps:
+            result.skipped[name] = f"its curve of {gaps[0]} is not one of the epochs 1, 2, ..."
         else:
             epochs = ", ".join(f"{name} {length}" for name, length in lengths.items())
             result.skipped[name] = f"its curves have different numbers of epochs: {epochs}"
@@ -163,9 +167,16 @@ class Curves:
 
     def of(self, run_id: str, name: str) -> list[float]:
         """Return the values of a metric of a run, epoch by epoch."""
+        return list(self._by_step(run_id, name).values())
+
+    def steps(self, run_id: str, name: str) -> list[int]:
+        """Return the steps of these values."""
+        return list(self._by_step(run_id, name))
+
+    def _by_step(self, run_id: str, name: str) -> Mapping[int, float]:
         if name not in self._read:
             self._read[name] = self._source.curves(self.runs, name)
-        return list(self._read[name].get(run_id, {}).values())
+        return self._read[name].get(run_id, {})
 
 
 class _History(Mapping[str, Sequence[float]]):
@@ -178,6 +189,11 @@ class _History(Mapping[str, Sequence[float]]):
         if name not in self._names:
             raise KeyError(name)
         return self._curves.of(self._run_id, name)
+
+    def is_whole(self, name: str) -> bool:
+        """Whether a curve has a value for each of the epochs 1, 2, ..., and no other."""
+        steps = self._curves.steps(self._run_id, name) if name in self._names else []
+        return steps == list(range(1, len(steps) + 1))
 
     def __contains__(self, name: object) -> bool:
         return name in self._names  # which reads nothing

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dlperf import metric_names
 from dlperf.analysis.settings import settings as sorted_out
 from dlperf.archive import folder as archive_folder
 from dlperf.archive import parts
@@ -25,6 +28,7 @@ from dlperf.entry_points import PROBLEMS, load_problem
 from dlperf.tracking import query
 from dlperf.tracking.archived import ArchivedRuns
 from tests.support.archives import archived as trial
+from tests.support.archives import write_foreign
 from tests.support.empty_store import make_store
 from tests.support.made_trials import MadeTrial, log, made, new_store
 
@@ -53,28 +57,6 @@ def test_a_part_reads_back_as_it_was_written(tmp_path_factory: pytest.TempPathFa
     parts.write(folder / "two", trials[::-1])
     assert (folder / "one").read_bytes() == (folder / "two").read_bytes()
     assert sorted(parts.read(folder / "one"), key=lambda t: t.run_id) == sorted(trials, key=lambda t: t.run_id)
-
-
-def test_parts_are_never_rewritten(tmp_path: Path) -> None:
-    archive = Archive("new", tmp_path)
-    first = archive.add("5" * 32, [trial("a1")])
-    before = first.read_bytes()
-    second = archive.add("5" * 32, [trial("a2")])  # the sweep went on
-    assert first.read_bytes() == before
-    assert (first.name, second.name) == ("cutout-555555555555.parquet", "cutout-555555555555-2.parquet")
-    again = opened("archive", str(tmp_path))
-    assert [t.run_id for t in again.trials()] == ["a1", "a2"]
-    assert (len(again), list(again.trials("scaling"))) == (2, [])
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([first.name, second.name, "index.json"])
-
-
-def test_an_archive_that_was_being_added_to_stays_what_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    archive = Archive("new", tmp_path)
-    archive.add("5" * 32, [trial("a1")])
-    monkeypatch.setattr(archive_folder.json, "dumps", lambda *_, **__: 1 / 0)
-    with pytest.raises(ZeroDivisionError):
-        archive.add("6" * 32, [trial("a2")])
-    assert [t.run_id for t in opened("archive", str(tmp_path)).trials()] == ["a1"]
 
 
 def texts(archive: Archive) -> set[str]:
@@ -133,8 +115,8 @@ def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.Capture
 def test_a_store_becomes_an_archive(start: Start, store: str, tmp_path: Path) -> None:
     status, output, errors = start("archive", "--output", "kept", "--tracking_uri", store)
     assert (status, output) == (0, f"15 trials written to {tmp_path}/kept, which had 0 of the 15 that match\n"), errors
-    files = {path: path.read_bytes() for path in (tmp_path / "kept").iterdir()}
-    assert len(files) == 1 + 1 + 12  # the index, a sweep, trials that were run alone
+    files = files_of(tmp_path / "kept")
+    assert len(files) == 1 + 1 + 1 + 12  # the lock, the index, a sweep, trials that were run alone
     assert not any("me@here" in text or "/secret" in text for text in texts(opened("archive", "kept")))
     kept = {t.name: t for t in opened("archive", "kept").trials("cutout")}
     one = made("cutout", 1)
@@ -144,7 +126,7 @@ def test_a_store_becomes_an_archive(start: Start, store: str, tmp_path: Path) ->
     assert (kept[one.name].tags["mlflow.source.git.commit"], "mlflow.user" in kept[one.name].tags) == ("c0ffee", False)
     status, output, errors = start("archive", "--output", "kept", "--tracking_uri", store)
     assert (status, output) == (0, f"0 trials written to {tmp_path}/kept, which had 15 of the 15 that match\n"), errors
-    assert {path: path.read_bytes() for path in (tmp_path / "kept").iterdir()} == files
+    assert files_of(tmp_path / "kept") == files
 
 
 def test_a_filter_chooses(start: Start, store: str) -> None:
@@ -210,7 +192,7 @@ def made_on(folder: Path, hardware: str, changes: Mapping[str, float]) -> Archiv
                 run, one.name, one.problem, "5" * 32, one.started, one.started + 1, one.params, tags, metrics, {}
             )
         )
-    archive.add("5" * 32, trials)
+    archive.add(trials)
     return archive
 
 
@@ -262,6 +244,113 @@ def test_an_archive_becomes_runs_and_overwrites_none(start: Start, store: str, t
     assert sum("mine" in run.data.tags for run in client.search_runs(["0"])) == 1
     # What was imported is exported as what it was.
     assert start("archive", "--output", "kept", "--tracking_uri", uri)[1].startswith("0 trials written")
+
+
+def of(folder: str) -> tuple[list[ArchivedTrial], list[tuple[str, str, int]]]:
+    """The trials of an archive, and its parts by problem and sweep."""
+    index = json.loads(Path(folder, "index.json").read_text())
+    facts = sorted((part["problem"], part["sweep"], part["trials"]) for part in index["parts"])
+    return sorted(opened("archive", folder).trials(), key=lambda t: t.run_id), facts
+
+
+def test_what_was_imported_is_exported_as_what_it_was(start: Start, store: str, tmp_path: Path) -> None:
+    assert start("archive", "--output", "kept", "--tracking_uri", store)[0] == 0
+    uri = f"sqlite:///{tmp_path}/new.db"
+    into = ["archive", "--tracking_uri", uri]
+    assert start(*into, "--import", "kept")[0] == 0
+    assert start(*into, "--output", "again")[1].startswith("15 trials written")
+    assert of("again") == of("kept")
+    assert len(of("again")[1]) == 13
+    parts = {path.name: path.read_bytes() for path in (tmp_path / "kept").glob("*.parquet")}
+    assert {path.name: path.read_bytes() for path in (tmp_path / "again").glob("*.parquet")} == parts
+    for name in ("kept", "again"):
+        assert start(*into, "--import", name)[1] == f"0 runs made in {uri} of the 15 trials of {name}\n"
+        assert start("archive", "--import", name, "--tracking_uri", store)[1].startswith("0 runs made")
+    # The store that was imported into and its archive say the same, but for the names of its runs.
+    ids = {run.info.run_id: run.data.tags["dlperf.archived_run"] for run in mlflow.MlflowClient(uri).search_runs(["0"])}
+    assert start("compare", "--tracking_uri", uri, "--problem", "cutout", "--output", "of_store")[0] == 0
+    new = make_store(tmp_path / "empty.db")
+    asked = ["--problem", "cutout", "--archive", "again", "--tracking_uri", new]
+    assert start("compare", *asked, "--output", "of_archive")[0] == 0
+    of_store, of_archive = files_of(tmp_path / "of_store"), files_of(tmp_path / "of_archive")
+    for name in ("report.html", "report.md"):
+        for run, original in ids.items():
+            of_store[name] = of_store[name].replace(run.encode(), original.encode())
+    assert of_store == of_archive
+
+
+@pytest.mark.slow
+def test_the_reference_comes_back_in_as_many_parts(start: Start, tmp_path: Path) -> None:
+    into = ["archive", "--tracking_uri", f"sqlite:///{tmp_path}/new.db"]
+    assert start(*into, "--import", archive_folder.REFERENCE)[0] == 0
+    assert start(*into, "--output", "again")[0] == 0
+    reference = opened("archive", archive_folder.REFERENCE)
+    trials, facts = of(str(reference.folder))
+    # A throughput follows from the seconds of an epoch: its curve is not archived any more.
+    kept = [replace(t, curves={name: c for name, c in t.curves.items() if name in metric_names.CURVES}) for t in trials]
+    assert of("again") == (kept, facts)
+    assert sum(file.stat().st_size for file in (tmp_path / "again").iterdir()) <= 2_000_000
+    assert start(*into, "--import", "again")[1].startswith("0 runs made")
+
+
+def test_a_trial_that_cannot_be_archived_is_left_out_and_named(start: Start, tmp_path: Path) -> None:
+    uri = make_store(tmp_path / "mine.db")
+    client = mlflow.MlflowClient(uri)
+    log(client, made("cutout", 0))
+    odd = log(client, made("cutout", 1))
+    for name in made("cutout", 1).history:
+        client.log_metric(odd, name, 0.5, step=77)
+    status, output, errors = start("archive", "--output", "kept", "--tracking_uri", uri)
+    assert (status, output.split(" to ")[0], errors.count("\n")) == (0, "1 trials written", 1)
+    assert re.search(rf"\({odd}\): its curve of \w+ is not one of the epochs 1, 2, \.\.\.", errors)
+    assert len(opened("archive", "kept")) == 1
+    status, output, errors = start("compare", "--problem", "cutout", "--tracking_uri", uri, "--output", "compared")
+    assert "cutout: 1 finished trial in 1 setting" in output
+    report = (tmp_path / "compared" / "report.md").read_text()
+    assert f"({odd}): its curve of epoch_seconds is not one of the epochs 1, 2, ..." in report
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"problem": "chess"}, "none of optimizers, "),
+        ({"tags": {}}, "its tag dlperf.problem is not cutout"),
+        ({"params": {"m": "9" * 9000}}, "9000 characters"),
+        ({"metrics": {"../x": 1.0}, "curves": {}}, "a metric cannot be called '../x'"),
+        ({"ended": -5}, "it ran from 1 to -5"),
+        ({"curves": {"train_loss": {7: 1.0, 14: 2.0}}}, "its curve of train_loss is not one of the epochs"),
+        ("twice", "stands in another part too"),
+        ("a surrogate", "no part is called '\\ud800.parquet'"),
+    ],
+)
+def test_nothing_is_made_of_an_archive_that_dlperf_cannot_have_written(
+    start: Start, tmp_path: Path, wrong: Any, said: str
+) -> None:
+    parts_of = {"cutout-5.parquet": [trial("good")], "cutout-6.parquet": [trial("bad")]}
+    if isinstance(wrong, dict):
+        parts_of["cutout-6.parquet"] = [trial("bad", **wrong)]
+    elif wrong == "twice":
+        parts_of["cutout-6.parquet"] = parts_of["cutout-5.parquet"]
+    write_foreign(tmp_path / "theirs", parts_of)
+    if wrong == "a surrogate":
+        index = (tmp_path / "theirs" / "index.json").read_text().replace("cutout-6.", "\\ud800.")
+        (tmp_path / "theirs" / "index.json").write_text(index)
+    uri = f"sqlite:///{tmp_path}/new.db"
+    status, output, errors = start("archive", "--import", "theirs", "--tracking_uri", uri)
+    assert (status, output, errors.count("\n")) == (3, "", 1), errors
+    assert said in errors
+    assert not (tmp_path / "new.db").exists()
+    empty = make_store(tmp_path / "empty.db")
+    status, output, errors = start("compare", "--archive", "theirs", "--tracking_uri", empty)
+    assert (status, output, errors.count("\n")) == (3, "", 1), errors
+    assert said in errors
+
+
+@pytest.mark.parametrize("name", ["a" * 5000, "~nobody-is-called-so/x", "file/x"])
+def test_a_name_that_cannot_be_an_archive_is_bad_input(start: Start, tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").touch()
+    status, _, errors = start("archive", "--import", name)
+    assert (status, errors.count("\n")) == (2, 1), errors
 
 
 def test_a_damaged_archive_makes_no_run_and_no_store(start: Start, store: str, tmp_path: Path) -> None:

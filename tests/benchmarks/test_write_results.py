@@ -52,7 +52,7 @@ def grown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
                     **{"params": params, "tags": one.tags, "metrics": metrics, "curves": curves},
                 )
             )
-        archive.add(problem, trials)
+        archive.add(trials)
     monkeypatch.setattr(sources.folder, "REFERENCE", str(tmp_path))
     forget()
     yield
