@@ -15,7 +15,7 @@ from dlperf.entry_points import PROBLEMS
 from dlperf.tables import cell
 
 _STARTS = {
-    "optimizers": ("adaptive learning rates", "python entrypoints/optimizers.py --epochs 10"),
+    "optimizers": ("adaptive learning rates", "python entrypoints/optimizers.py --dropout false"),
     "scaling": ("strong and weak, by workers", "mlflow run . -e scaling"),
     "architectures": ("where memory and work are", "mlflow run . -e architectures"),
     "cutout": ("copies of each image", "dlperf cutout --m 0,2,4,8 --depth 20 --train_examples 5000 --epochs 10"),

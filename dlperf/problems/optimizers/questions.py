@@ -122,6 +122,8 @@ def _accuracy(trials: Trials) -> Answer | None:
     if advice:
         searched = [trial for trial in trials if trial.parameters.stage == "search"]
         table = pd.concat([table, choice_table(_trained(trials), searched)], ignore_index=True)
+    if not advice and not by_accuracy.is_decided and len(by_accuracy.rivals) > 1:
+        advice = f"If one has to be taken now, the means speak for {by_accuracy.rivals[0].name}."
     said = f"{by_accuracy.in_words()} {advice}".strip()
     return Answer(said, table, _more_seeds(kinds, by_accuracy), by_accuracy.pairs)
 
