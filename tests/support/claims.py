@@ -9,6 +9,7 @@ from dlperf.analysis.settings import settings
 from dlperf.claims.ledger import Claim
 from dlperf.claims.verdicts import verdicts
 from dlperf.trial import StoredTrial
+from tests.support.trials import stored
 
 
 def claim(**given: Any) -> Claim:
@@ -22,3 +23,8 @@ def verdict(one: Claim, trials: list[StoredTrial[Any]], **options: Any) -> Any:
     found = settings(entry_points.load_problem(one.problem), trials)
     (answer,) = verdicts([one], found, **options)
     return answer
+
+
+def of_seeds(values: list[float], place: int = 1, measure: str = "test_error") -> list[StoredTrial[Any]]:
+    """Trials of one m (made trials have six of them), a random seed each."""
+    return [stored("cutout", 6 * seed + place, metrics={measure: value}) for seed, value in enumerate(values)]
