@@ -52,8 +52,9 @@ def earlier(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def curves(desk: Desk, run: Any) -> Mapping[str, list[float]]:
-    """The epochs' metrics of a run, times left out."""
-    names = [name for name in run.data.metrics if "second" not in name and name != "peak_memory_mb"]
+    """The metrics of a run, without those of its machine."""
+    of_machine = ("peak_memory_mb", "others_share")
+    names = [name for name in run.data.metrics if "second" not in name and name not in of_machine]
     histories = {name: desk.client.get_metric_history(run.info.run_id, name) for name in names}
     return {name: [metric.value for metric in sorted(h, key=lambda m: m.step)] for name, h in histories.items()}
 
