@@ -101,4 +101,4 @@ class Clock:
         """
         seconds = {f"{name}_seconds": value for name, value in self.snapshot().items() if name in self._used | {"wall"}}
         there = self.cores.cores_there
-        return {**seconds, "others_share": self.cores.cores_others / there} if there else seconds
+        return {**seconds, "others_share": min(1.0, self.cores.others / there)} if there else seconds

@@ -34,13 +34,18 @@ class CoreSeconds(NamedTuple):
 
     Attributes:
         cores_ours: This program: all processes of its group.
-        cores_others: Other programs, and other virtual machines.
+        cores_busy: Anybody, other virtual machines among them.
         cores_there: What there was to have.
     """
 
     cores_ours: float = 0.0
-    cores_others: float = 0.0
+    cores_busy: float = 0.0
     cores_there: float = 0.0
+
+    @property
+    def others(self) -> float:
+        """What other programs have had."""
+        return max(0.0, self.cores_busy - self.cores_ours)
 
 
 def cores() -> int:
@@ -252,12 +257,12 @@ def _cpuinfo(key: str) -> str:
 def core_seconds() -> CoreSeconds:
     """Return who has had the cores since the machine was started; zeros where the system does not say it (not Linux).
 
-    Processes of this program's group that have ended count as others.
+    Of one's own are all processes of this one's group, with those that they have waited for.
     """
     try:
         a_second, ours = os.sysconf("SC_CLK_TCK"), _ticks_of_group()
         busy, there = _ticks_of_cores()
-        return CoreSeconds(ours / a_second, max(0, busy - ours) / a_second, there / a_second)
+        return CoreSeconds(ours / a_second, busy / a_second, there / a_second)
     except (OSError, ValueError, IndexError):
         return CoreSeconds()
 
@@ -280,8 +285,9 @@ def _ticks_of_group() -> int:
     group, ticks = str(os.getpgrp()), 0
     for process in PROC.glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):  # a process that ends
-            # Behind the name, which may have blanks: state, parent, group; user and system time are the 12th and 13th.
+            # Behind the name, which may have blanks: state, parent, group; from the 12th on user and system time, and
+            # those of children that have ended, lest the time of a worker that ends become another program's.
             of = process.read_text(errors="replace").rpartition(")")[2].split()
             if of[2] == group:
-                ticks += int(of[11]) + int(of[12])
+                ticks += sum(map(int, of[11:15]))
     return ticks

@@ -80,12 +80,12 @@ def test_who_has_the_cores_is_counted_from_when_they_are_watched_and_carried() -
     assert "others_share" not in first.metrics()
     now = CoreSeconds(5.0, 100.0, 200.0)
     first.watch(lambda: now)
-    now = CoreSeconds(8.0, 101.0, 208.0)
+    now = CoreSeconds(8.0, 104.0, 208.0)
     taken = first.snapshot()
-    assert [taken[name] for name in CoreSeconds._fields] == [3.0, 1.0, 8.0]
+    assert [taken[name] for name in CoreSeconds._fields] == [3.0, 4.0, 8.0]
     second = Clock()
     second.carry(taken)
-    assert second.cores == (3.0, 1.0, 8.0)
+    assert second.cores == (3.0, 4.0, 8.0)
     assert second.metrics()["others_share"] == 1 / 8
     second.carry({name: value for name, value in Clock().snapshot().items() if name not in CoreSeconds._fields})
-    assert second.cores == (3.0, 1.0, 8.0)  # a state of an earlier version has none
+    assert second.cores == (3.0, 4.0, 8.0)  # a state of an earlier version has none

@@ -96,7 +96,7 @@ class Contest:
             return False, f"the {self.what} was {listed}; {there}."
         level = [rival for rival in self.rivals[1:] if rival.p > LEVEL]
         seen = max((self._visible(r.behind) for r in level if r.behind and r.behind.n), default=float("nan"))
-        enough = f"; a difference of {self._with_unit(cell(seen))} would have been seen" if seen == seen else ""
+        enough = f"; a difference of {self._with_unit(cell(seen))} could have been seen" if seen == seen else ""
         others = _listed([rival.name for rival in level])
         return False, f"{self.pairs} {drawn} do not tell {first.name} from {others} by {self.what} ({listed}){enough}."
 

@@ -25,6 +25,7 @@ _TIMES = {
 _LEARNED = 0.5  # of the variance of the targets; what predicts their mean explains none
 # Follow from software, parameters and data; what else is measured follows from the machine too.
 _OF_LEARNING = ("loss", "cross_entropy", "penalty", "accuracy", "error", "rmse", "r_squared")
+_OF_TIME = ("second", "speedup", "efficiency", "ceiling", "cost")
 _TAGS = ("hardware", "software", "data_digest")
 
 Trials = Sequence[StoredTrial[Any]]
@@ -80,8 +81,8 @@ def is_of_learning(measure: str) -> bool:
 
 
 def is_of_time(measure: str) -> bool:
-    """Whether a measure is a time, or a throughput, which other programs on the machine change."""
-    return "second" in measure
+    """Whether a measure is a time, or follows from times: other programs on the machine change it."""
+    return any(part in measure for part in _OF_TIME)
 
 
 def measured(trials: Trials, measure: str) -> dict[str, float]:

@@ -19,11 +19,13 @@ class Visible:
         effects: What was tested; of several, all have to be shown.
         words: What is seen, with {} for the number.
         border: Of the logarithm of a ratio: the logarithm that it was tested against. None of a plain effect.
+        sign: The direction that is claimed, 1 or -1.
     """
 
     effects: tuple[Effect, ...] = ()
     words: str = "{}"
     border: float | None = None
+    sign: int = 1
 
     def in_words(self, level: float) -> str:
         """Say it of a test at a level; "" where nobody knows."""
@@ -35,7 +37,8 @@ class Visible:
             return ""
         if math.isinf(size):
             return f"with {self.effects[0].n} values nothing could have been seen"
-        number = size if self.border is None else math.exp(min(abs(self.border) + size, 700))
+        number = size if self.border is None else min(abs(self.border) + size, 700)
+        number = self.sign * number if self.border is None else math.exp(self.sign * number)
         return f"{self.words.format(cell(number))} could have been seen"
 
 

@@ -212,7 +212,7 @@ def _trend(rule: Trend, claim: Claim, trials: Trials, values: Mapping[str, float
         points = [float(kind[0]) for kind in kinds], list(kinds.values())
         effect = curvature_effect(*points) if rule.levels_off_with else slope_effect(*points)
         says = f"{what} {cell(effect.value)} over {effect.n} networks{_in_brackets(runs.left_out)}"
-        return replace(_directed(effect, sign, says), visible=Visible((effect,), f"a {what} of {{}}"))
+        return replace(_directed(effect, sign, says), visible=Visible((effect,), f"a {what} of {{}}", sign=sign))
     slopes = {
         seed: float(np.polyfit([steps[kind[0]] for kind in own], list(own.values()), 1)[0])
         for seed, own in runs.values.items()
@@ -224,7 +224,7 @@ def _trend(rule: Trend, claim: Claim, trials: Trials, values: Mapping[str, float
     over = f"steps of {quantity}, {wording.seeds(len(slopes))}{_in_brackets(runs.left_out)}"
     found = _directed(effect, sign, f"{what} {cell(effect.value)} over {over}")
     apart = blocks_differ_p(list(slopes.values()), [machine for _, machine in slopes])
-    return replace(found, visible=Visible((effect,), f"a {what} of {{}}"), machines_p=apart)
+    return replace(found, visible=Visible((effect,), f"a {what} of {{}}", sign=sign), machines_p=apart)
 
 
 def _paired(rule: Paired, claim: Claim, trials: Trials, values: Mapping[str, float]) -> Finding:
@@ -257,12 +257,12 @@ def _paired(rule: Paired, claim: Claim, trials: Trials, values: Mapping[str, flo
         effect = mean_effect(effects)
         shown = [math.exp(end + by) for end in (effect.value, effect.low, effect.high)]
         beside = f" against {cell(math.exp(by))}" if by else ""
-        says, visible = f"{cell(shown[0])} times{beside}", Visible((effect,), "{} times", by)
+        says, visible = f"{cell(shown[0])} times{beside}", Visible((effect,), "{} times", by, sign)
     else:
         effects = [a - b for a, b in pairs.values()]
         effect = mean_effect(effects)
         shown = [effect.value, effect.low, effect.high]
-        says, visible = f"difference {cell(effect.value)}", Visible((effect,), "a difference of {}")
+        says, visible = f"difference {cell(effect.value)}", Visible((effect,), "a difference of {}", sign=sign)
     says = f"{says}, {wording.seeds(effect.n, what)}{_in_brackets(left_out)}"
     found = replace(_directed(effect, sign, says), value=shown[0], low=shown[1], high=shown[2], visible=visible)
     if claim.over == "networks":

@@ -241,14 +241,22 @@ def _question(claim: Claim, settings: Sequence[Setting[Any]], *, curves: bool) -
     if not spoken_of:
         return _Question(claim, formula, {}, not_measured("no such trial"))
     comparable = [(s, fit) for s, trials in spoken_of if (fit := [t for t in trials if not _unmet(claim, t)])]
+    beside_of = {s.number: _beside_others(claim, trials) for s, trials in spoken_of}
     if comparable:
         findings = {s.number: _finding(claim, fit, formula, s) for s, fit in comparable}
+        findings = {number: replace(f, says=f.says + beside_of[number]) for number, f in findings.items()}
         asked = {setting.number: setting for setting, _ in comparable}
         return _Question(claim, formula, findings, not_measured(next(iter(findings.values())).says), asked)
     nearest = min((trials for _, trials in spoken_of), key=lambda trials: len(_reasons(claim, trials)))
     finding = finding_on(claim, nearest, formula)
     reason = "; ".join(_reasons(claim, nearest))
     return _Question(claim, formula, {}, Verdict(claim, formula, finding, NOT_COMPARABLE, reason))
+
+
+def _beside_others(claim: Claim, trials: Sequence[StoredTrial[Any]]) -> str:
+    """Say in brackets how many trials would compare, had no other programs run beside them."""
+    disturbed = sum(_unmet(claim, trial) == [DISTURBED] for trial in trials)
+    return f" ({disturbed} of {len(trials)} trials, beside which other programs ran, take no part)" if disturbed else ""
 
 
 def _finding(claim: Claim, trials: Sequence[StoredTrial[Any]], formula: float | None, setting: Setting[Any]) -> Finding:

@@ -36,7 +36,7 @@ def _problem(chapter: Chapter, pages: Sequence[Page], links: str) -> dict[str, A
         "name": chapter.problem.name,
         "question": chapter.problem.summary,
         "trials": len(chapter.trials),
-        "answers": [answered for answered in chapter.answers if answered.answer],
+        "answers": [answered for answered in chapter.answers if answered.answer or answered.reference],
         "left_out": chapter.left_out,
         "overview": chapter.overview,
         "settings": list(zip(chapter.settings, pages, strict=True)),

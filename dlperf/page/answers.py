@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -90,9 +91,14 @@ def _answered(
 
 
 def _by_weight(question: Question, settings: Iterable[Setting[Any]]) -> _Answers:
-    """Return what settings say, first the one whose comparison rests on most values; then by how long they trained."""
+    """Return what settings say: the comparison on most values first, then on most data, then the longest."""
     found = [(setting, answer) for setting in settings if (answer := question.answer(setting.trials))]
-    return sorted(found, key=lambda one: (-one[1].values, -_epochs(one[0]), one[0].number))
+    return sorted(found, key=lambda one: (-one[1].values, -_examples(one[0]), -_epochs(one[0]), one[0].number))
+
+
+def _examples(setting: Setting[Any]) -> float:
+    """How many examples are trained on: of 0, which is all, more than of any number."""
+    return max(getattr(trial.parameters, "train_examples", 0) or math.inf for trial in setting.trials)
 
 
 def _epochs(setting: Setting[Any]) -> float:
@@ -109,7 +115,13 @@ def _differences(setting: Setting[Any], settings: Sequence[Setting[Any]], *, cir
     facts = differing(one.parameters for one in settings)
     if not facts and circumstances:
         facts = differing(one.circumstances for one in settings)
-    return ", ".join(f"{name}={setting.facts[name]}" for name in facts if name in setting.facts)
+    return ", ".join(_in_words(name, setting.facts[name]) for name in facts if name in setting.facts)
+
+
+def _in_words(name: str, value: str) -> str:
+    if name == "train_examples" and value == "0":
+        return "all examples"
+    return f"{name} by default" if value == "default" else f"{name}={value}"
 
 
 def _labelled(answer: Answer, label: str) -> Answer:

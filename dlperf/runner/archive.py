@@ -53,6 +53,8 @@ def start(raw: Mapping[str, str]) -> int:
         said = "; ".join(f"{name}: {why}" for name, why in exported.left_out.items())
         print(f"dlperf archive: {len(exported.left_out)} trials are left out: {in_one_line(said)}", file=sys.stderr)
     matching = exported.written + exported.there
+    if not matching and exported.left_out:
+        raise NothingFound("no other finished trial matches")
     if not matching:
         condition = f" with {parameters.filter}" if parameters.filter else ""
         raise NothingFound(f"no finished trial{condition} at {without_logins(uri)}")

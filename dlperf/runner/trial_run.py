@@ -91,8 +91,9 @@ def finish(
                 show_table(name, table, columns=columns, sentence=sentence, wide=wide)
         if result.model:
             run.model(result.model)
-    ours, others, there = clock.cores
-    if others > _NOTICED * ours and ours + others > _FULL * there:
+    ours, busy, there = clock.cores
+    others = clock.cores.others
+    if others > _NOTICED * ours and busy > _FULL * there:
         run.set_tags({DISTURBED: f"other programs had {others / there:.0%} of the cores' time, and none was free"})
     peak = {} if outcome.peak_memory_mb is None else {"peak_memory_mb": outcome.peak_memory_mb}
     run.final_metrics(clock.metrics() | peak)

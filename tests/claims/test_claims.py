@@ -231,7 +231,7 @@ def test_trends_over_networks() -> None:
     assert finding_on(falls, falling).value == pytest.approx(-0.1)
     noise = of_networks(lambda place, units: (place * 7919) % 143)
     assert outcome(falls, noise) == NOT_SHOWN
-    assert re.search(r"; a slope of 0\.\d+ could have been seen$", decided(finding_on(falls, noise), 0.5).says)
+    assert re.search(r"; a slope of -0\.\d+ could have been seen$", decided(finding_on(falls, noise), 0.5).says)
     assert " could have been seen" not in decided(finding_on(falls, falling), 0.01).says
 
 

@@ -141,8 +141,15 @@ def test_the_reference_answers_with_trials_asked_for_alike() -> None:
 def test_five_optimizers_with_one_random_seed_are_one_draw() -> None:
     found = answered_by([stored("optimizers", number) for number in range(10)], "dropout")
     assert found.answer
-    assert "mean over optimizers, was training with" in found.answer.sentence
+    assert "the mean training loss of AdaGrad, RMSProp, Nadam, AdaDelta and Adam was training" in found.answer.sentence
     assert found.answer.sentence.count("to tell takes 5 random seeds, and there is 1") == 2
+    # More seeds of AdaGrad alone are not averaged with one of all five: what keeps most values compares.
+    for more, methods, seeds in ((3, "AdaGrad, RMSProp, Nadam, AdaDelta and Adam", 1), (6, "AdaGrad", 7)):
+        alone = [stored("optimizers", 10 * seed + place) for seed in range(1, more + 1) for place in (0, 5)]
+        found = answered_by([*(stored("optimizers", number) for number in range(10)), *alone], "dropout")
+        assert found.answer
+        assert f"training loss of {methods} " in found.answer.sentence
+        assert found.answer.values == seeds
     unpaired = [stored("optimizers", number) for number in (0, 6)]  # AdaGrad without, RMSProp with dropout
     assert answered_by(unpaired, "dropout").answer is None
 
@@ -165,3 +172,19 @@ def test_times_of_trials_beside_other_programs_answer_nothing(name: str, questio
 
     assert re.search(by_time, answer({}))
     assert not re.search(by_time, answer({"dlperf.disturbed": "a game was played"}))
+
+
+def test_a_rate_that_was_chosen_with_dropout_is_that_of_the_method_with_dropout() -> None:
+    rates = {0: 0.003, 1: 3e-05, 5: 0.01, 6: 0.0001}  # of AdaGrad and RMSProp without dropout, and with it
+    trials = [stored("optimizers", place, protocol="corrected", learning_rate=rate) for place, rate in rates.items()]
+    found = answered_by(trials, "dropout")
+    assert found.answer
+    assert "the mean training loss of AdaGrad and RMSProp was" in found.answer.sentence
+
+
+def test_all_of_the_data_answer_before_longer_training_on_a_part() -> None:
+    whole = [stored("optimizers", number, epochs=200, length=20) for number in range(5)]
+    part = [stored("optimizers", number, epochs=300, length=30, train_examples=2560) for number in range(5)]
+    found = answered_by([*part, *whole], "training-loss")
+    assert found.answer
+    assert "all examples" in found.answer.sentence.partition(": ")[0]

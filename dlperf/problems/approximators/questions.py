@@ -11,7 +11,7 @@ import pandas as pd
 
 from dlperf.analysis.contest import Contest, contest, seeds_to_settle
 from dlperf.analysis.settings import undisturbed
-from dlperf.analysis.wording import seeds
+from dlperf.analysis.wording import beside_others, seeds
 from dlperf.problem import Answer, Question
 from dlperf.problems.approximators.parameters import ApproximatorsParameters
 from dlperf.trial import StoredTrial
@@ -33,9 +33,7 @@ def questions() -> tuple[Question, ...]:
         Question(
             "approximators/time",
             "What does depth cost in time?",
-            lambda trials: _by_depth(
-                undisturbed(trials), lambda t: t.metrics["train_seconds"], "training time at equal units", unit="s"
-            ),
+            _time_by_depth,
             figures=("train_seconds_by_num_params",),
             claims=("approximators/faster-*", "approximators/shorter-training-*"),
         ),
@@ -51,6 +49,14 @@ def rmse_by_depth(trials: Trials) -> Answer | None:
         "Confounded with depth: networks of one layer have no batch normalisation, which stands between layers."
     )
     return replace(answer, sentence=f"{answer.sentence} {confounded}")
+
+
+def _time_by_depth(trials: Trials) -> Answer | None:
+    timed, said = undisturbed(trials), beside_others(trials)
+    answer = _by_depth(timed, lambda t: t.metrics["train_seconds"], "training time at equal units", unit="s")
+    if answer is None:
+        return Answer(said.strip()) if said else None
+    return replace(answer, sentence=f"{answer.sentence}{said}")
 
 
 def _by_depth(trials: Trials, read: Callable[[Trial], float], what: str, unit: str = "") -> Answer | None:

@@ -11,6 +11,7 @@ import pandas as pd
 from dlperf.analysis.contest import Contest, command_to_settle, mean_in_words
 from dlperf.analysis.settings import undisturbed
 from dlperf.analysis.statistics import mean_of
+from dlperf.analysis.wording import beside_others
 from dlperf.problem import Answer, Question
 from dlperf.problems.cutout.budgets import budgets
 from dlperf.problems.cutout.parameters import CutoutParameters
@@ -76,7 +77,7 @@ def _copies(trials: Trials) -> Answer | None:
         else ""
     )
     return Answer(
-        f"{cost}{said}",
+        f"{cost}{said}{beside_others(trials)}",
         _table(costs, [budget.result for budget in compared]),
         "" if settled else command_to_settle("cutout", trials),
         min((budget.result.pairs for budget in compared), default=0),

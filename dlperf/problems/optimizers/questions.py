@@ -8,8 +8,11 @@ from typing import Any
 
 import pandas as pd
 
+from dlperf.analysis.balance import balanced
 from dlperf.analysis.contest import Contest, command_to_settle, contest
+from dlperf.analysis.measures import cells, measured
 from dlperf.analysis.settings import undisturbed
+from dlperf.analysis.wording import beside_others
 from dlperf.problem import Answer, Question
 from dlperf.problems.optimizers.choice import choice_table, recommendation
 from dlperf.problems.optimizers.parameters import OptimizersParameters
@@ -95,22 +98,43 @@ def _loss(trials: Trials, *, dropout: bool) -> Answer | None:
 
 def _dropout(trials: Trials) -> Answer | None:
     kinds = _trained(trials)
-    names = {False: "training without dropout", True: "training with dropout"}
-    paired = _paired(kinds, "train_loss")
-    if not all(paired.values()):
+    losses = _by_dropout(kinds, "train_loss", "training loss")
+    if losses is None:
         return None
-    losses = contest(
-        {names[dropout]: values for dropout, values in paired.items()},
-        "training loss, a mean over optimizers,",
-        lower_is_better=True,
-    )
-    contests = [losses]
-    timed = _paired(undisturbed(kinds), "seconds_per_epoch")
-    if all(timed.values()):
-        by_name = {names[dropout]: values for dropout, values in timed.items()}
-        contests.append(contest(by_name, "time of an epoch, a mean over optimizers,", lower_is_better=True, unit="s"))
+    times = _by_dropout(undisturbed(kinds), "seconds_per_epoch", "time of an epoch", unit="s")
+    contests = [losses, times] if times else [losses]
     sentence = " ".join(_upper_first(result.in_words()) for result in contests)
-    return Answer(sentence, _tables(*contests), _more_seeds(kinds, *contests), losses.pairs)
+    return Answer(f"{sentence}{beside_others(kinds)}", _tables(*contests), _more_seeds(kinds, *contests), losses.pairs)
+
+
+def _by_dropout(trials: Trials, measure: str, what: str, unit: str = "") -> Contest | None:
+    """Compare training without and with dropout, on the random seeds and methods that have both; None without one.
+
+    A random seed is what was drawn; five methods with one are one draw. With protocol=corrected a method has the
+    learning rate that was chosen for it, which may be another with dropout.
+    """
+    rates = len({trial.parameters.learning_rate for trial in trials}) > 1
+    values = measured(trials, measure)
+
+    def method(trial: StoredTrial[Any]) -> str:
+        p = trial.parameters
+        return _NAMES[p.optimizer] + (f" at {p.learning_rate:g}" if rates and p.notebook else "")
+
+    one, other = (
+        cells([t for t in trials if t.parameters.dropout == dropout], values, method) for dropout in (False, True)
+    )
+    both = {seed: {name: 0.0 for name in one[seed] if name in other[seed]} for seed in one if seed in other}
+    runs = balanced({seed: methods for seed, methods in both.items() if methods}).values
+    if not runs:
+        return None
+    methods = [str(name) for name in next(iter(runs.values()))]
+    listed = " and ".join(filter(None, (", ".join(methods[:-1]), methods[-1])))
+    by_name = {
+        name: {seed: fmean(side[seed][method] for method in methods) for seed in runs}
+        for name, side in (("training without dropout", one), ("training with dropout", other))
+    }
+    mean = "mean " if len(methods) > 1 else ""
+    return contest(by_name, f"{mean}{what} of {listed}", lower_is_better=True, unit=unit)
 
 
 def _accuracy(trials: Trials) -> Answer | None:
@@ -143,32 +167,12 @@ def _contest(trials: Trials, metric: str, what: str, *, lower_is_better: bool) -
     return contest(kinds, what, lower_is_better=lower_is_better)
 
 
-def _paired(trials: Trials, metric: str) -> dict[bool, dict[Any, float]]:
-    """Values without and with dropout by random seed: means over the optimizers that have both with that seed.
-
-    A random seed is what was drawn; five optimizers with one are one draw.
-    """
-    values: dict[Any, dict[bool, float]] = {}
-    for trial in trials:
-        p, metrics = trial.parameters, trial.metrics
-        value = metrics["train_seconds"] / metrics["epochs_run"] if metric == "seconds_per_epoch" else metrics[metric]
-        values.setdefault((p.random_seed, p.optimizer, p.learning_rate), {})[p.dropout] = value
-    by_seed: dict[Any, list[dict[bool, float]]] = {}
-    for (seed, *_), pair in values.items():
-        if len(pair) == 2:
-            by_seed.setdefault(seed, []).append(pair)
-    return {
-        dropout: {seed: fmean(pair[dropout] for pair in pairs) for seed, pairs in by_seed.items()}
-        for dropout in (False, True)
-    }
-
-
 def _trained(trials: Trials) -> list[StoredTrial[OptimizersParameters]]:
     return [trial for trial in trials if trial.parameters.stage == "final"]
 
 
 def _tables(*contests: Contest) -> Any:
-    return pd.concat([c.table().assign(quantity=c.what.partition(",")[0]) for c in contests], ignore_index=True)
+    return pd.concat([result.table().assign(quantity=result.what) for result in contests], ignore_index=True)
 
 
 def _more_seeds(trials: Trials, *contests: Contest) -> str:
