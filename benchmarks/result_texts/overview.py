@@ -5,6 +5,8 @@ from __future__ import annotations
 from itertools import chain
 from typing import Any
 
+from scipy.stats import binom
+
 from benchmarks.result_texts import problems
 from benchmarks.result_texts.problems import table_of
 from benchmarks.result_texts.sources import benchmark, shown, verdicts_by_problem
@@ -120,14 +122,16 @@ def verdict_rates() -> str:
                 "published effects: claims supported": f"{published['claims_supported']:.1%}",
                 "contradicted": f"{published['claims_contradicted']:.1%}",
                 "reversed effects: claims contradicted": f"{reverse['claims_contradicted']:.1%}",
-                "published runs": runs["claims"] if runs else 0,
-                "all true: sets with any contradicted": f"{runs['sets_with_any_contradicted']:.1%}" if runs else "",
+                "published runs": runs["claims"] if runs else "-",
+                "all true: sets with any contradicted": f"{runs['sets_with_any_contradicted']:.1%}" if runs else "-",
             }
         )
+    fewest, most = (binom.ppf(tail, sets, 0.05) / sets for tail in (0.025, 0.975))
     return f"""{table_of(rows)}
 
 Of {sets:,} sets of each kind. Asked for are at most 5 %, at least 80 % with none
-contradicted, at least 80 %, and at most 5 %."""
+contradicted, at least 80 %, and at most 5 %. A true rate of 5 % comes out between {fewest:.1%} and {most:.1%} in as many
+sets, 95 times in 100."""
 
 
 def _counts() -> str:
