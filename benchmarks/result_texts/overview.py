@@ -130,8 +130,8 @@ def verdict_rates() -> str:
     return f"""{table_of(rows)}
 
 Of {sets:,} sets of each kind. Asked for are at most 5 %, at least 80 % with none
-contradicted, at least 80 %, and at most 5 %. A true rate of 5 % comes out between {fewest:.1%} and {most:.1%} in as many
-sets, 95 times in 100."""
+contradicted, at least 80 %, and at most 5 %. A true rate of 5 % comes out between {fewest:.1%} and {most:.1%} in as
+many sets, 95 times in 100."""
 
 
 def _counts() -> str:
