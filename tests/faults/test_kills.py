@@ -39,7 +39,7 @@ LONG_FORM = {
 # Kills from which on it is the long form, which has problem 4 at another depth and number of threads too.
 LONG, FURTHER = 20, [(8, 1), (20, 1), (20, 2)]
 # What a clock says, or what the process looked like: nothing that follows from the random seed.
-MEASURED = ("second", "memory", "faults", "ceiling", "cost", "cpu_ms", "speedup", "efficiency")
+MEASURED = ("second", "memory", "faults", "ceiling", "cost", "cpu_ms", "speedup", "efficiency", "others_share")
 
 Start = Callable[..., Any]
 
