@@ -36,7 +36,10 @@ def follow(link: Link, container: Any) -> int:
         for chunk in container.logs(stream=True, follow=True):
             sys.stdout.buffer.write(chunk)
             sys.stdout.buffer.flush()
-        return int(container.wait()["StatusCode"])
+        container.wait()
+        # Not what `wait` says: of a container that is removed meanwhile that is 0, whatever it ended with.
+        container.reload()
+        return int(container.attrs["State"]["ExitCode"])
     except docker.errors.NotFound as error:
         raise TrialFailed(f"the container {container.name} was ended and removed from elsewhere") from error
     except (requests.RequestException, urllib3.exceptions.HTTPError, docker.errors.APIError, OSError) as error:

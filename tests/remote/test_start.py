@@ -9,10 +9,11 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import docker
 import pytest
 
 from dlperf import cli
-from dlperf.errors import BadInput, EnvironmentMissing
+from dlperf.errors import BadInput, EnvironmentMissing, TrialFailed
 from dlperf.remote import logs, runs, start
 from dlperf.remote.parameters import Address, is_dry_run, read_arguments
 from dlperf.remote.tracking_address import TrackingAddress
@@ -200,3 +201,19 @@ def test_an_open_run_without_a_container_is_stopped(monkeypatch: pytest.MonkeyPa
     assert settled == ["KILLED"]
     with pytest.raises(BadInput, match="gpuhost has no container of this run"):
         start._stop(host_with(), STORE, address, RUN)
+
+
+def test_an_ended_container_has_the_status_it_ended_with_and_a_removed_one_has_none() -> None:
+    """Docker's `wait` says 0 of one that is being removed."""
+    ended: Any = FakeContainer()
+    ended.attrs = {"State": {"ExitCode": 143}}
+    ended.logs, ended.wait = lambda **_: iter(()), lambda: {"StatusCode": 0}
+    link: Any = SimpleNamespace(name="gpuhost")
+    assert logs.follow(link, ended) == 143
+
+    def removed() -> None:
+        raise docker.errors.NotFound("no such container")
+
+    ended.reload = removed
+    with pytest.raises(TrialFailed, match="was ended and removed from elsewhere"):
+        logs.follow(link, ended)
