@@ -89,16 +89,19 @@ class Contest:
             return True, f"{first.name} alone was measured: {self.what} {only}."
         if self.is_decided:
             return True, self._order(first, self.rivals[1])
-        listed = ", ".join(f"{rival.name} {self._with_unit(cell(rival.mean.mean))}" for rival in self.rivals)
+        values = ", ".join(f"{rival.name} {self._with_unit(cell(rival.mean.mean))}" for rival in self.rivals)
         if self.pairs < FEWEST:
             be = "is" if self.pairs < 2 else "are"
             there = f"to tell takes {FEWEST} {drawn}, and there {be} {self.pairs or 'none'}"
-            return False, f"the {self.what} was {listed}; {there}."
+            return False, f"the {self.what} was {values}; {there}."
         level = [rival for rival in self.rivals[1:] if rival.p > LEVEL]
         seen = max((self._visible(r.behind) for r in level if r.behind and r.behind.n), default=float("nan"))
         enough = f"; a difference of {self._with_unit(cell(seen))} could have been seen" if seen == seen else ""
-        others = _listed([rival.name for rival in level])
-        return False, f"{self.pairs} {drawn} do not tell {first.name} from {others} by {self.what} ({listed}){enough}."
+        others = listed([rival.name for rival in level])
+        return (
+            False,
+            f"{self.pairs} {drawn} do not tell {first.name} from {others} by {self.what} ({values}){enough}.",
+        )
 
     def _order(self, first: Rival, second: Rival) -> str:
         assert second.behind is not None
@@ -232,5 +235,6 @@ def _size(effect: Effect) -> str:
     return f"{cell(abs(effect.value))} ({cell(low)} to {cell(high)})"
 
 
-def _listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[str]) -> str:
+    """Write names as a sentence lists them: "a, b and c"."""
     return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from dlperf.analysis.balance import balanced
-from dlperf.analysis.contest import Contest, command_to_settle, contest
+from dlperf.analysis.contest import Contest, command_to_settle, contest, listed
 from dlperf.analysis.measures import cells, measured
 from dlperf.analysis.settings import undisturbed
 from dlperf.analysis.wording import beside_others
@@ -128,13 +128,12 @@ def _by_dropout(trials: Trials, measure: str, what: str, unit: str = "") -> Cont
     if not runs:
         return None
     methods = [str(name) for name in next(iter(runs.values()))]
-    listed = " and ".join(filter(None, (", ".join(methods[:-1]), methods[-1])))
     by_name = {
         name: {seed: fmean(side[seed][method] for method in methods) for seed in runs}
         for name, side in (("training without dropout", one), ("training with dropout", other))
     }
     mean = "mean " if len(methods) > 1 else ""
-    return contest(by_name, f"{mean}{what} of {listed}", lower_is_better=True, unit=unit)
+    return contest(by_name, f"{mean}{what} of {listed(methods)}", lower_is_better=True, unit=unit)
 
 
 def _accuracy(trials: Trials) -> Answer | None:
