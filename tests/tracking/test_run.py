@@ -3,57 +3,27 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 import signal
 import time
 from pathlib import Path
 from typing import Any
 
 import mlflow
-import psutil
 import pytest
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 
-from dlperf import entry_points
 from dlperf.errors import BadInput, Ended, EnvironmentMissing
 from dlperf.parameters import parse, texts
-from dlperf.runner import memory
-from dlperf.runner.listing import table, unfinished
-from dlperf.runner.resume import identity_tags, original_arguments, was_started
-from dlperf.tracking.journal import Header, Journal, on_disk
-from dlperf.tracking.owner import this_process
+from dlperf.runner.resume import original_arguments, was_started
+from dlperf.tracking.journal import Header, Journal
 from dlperf.tracking.query import said_trial
 from dlperf.tracking.run import Run
 from dlperf.tracking.store import Store
 from dlperf.trial import DataUsed
+from tests.support.begun_runs import PROBLEM, begin, reread
 from tests.support.desk import eventually
 
-PROBLEM: Any = entry_points.load_problem("cutout")
 EPOCH = {"train_loss": 1.0, "epoch_seconds": 2.0}
-
-
-@pytest.fixture
-def store(tmp_path: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
-    shutil.copy(empty_database, tmp_path)
-    for name in ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME"):
-        monkeypatch.delenv(name, raising=False)
-    mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/mlflow.db")
-    return Store()
-
-
-def begin(store: Store, raw: dict[str, str], **logged: str) -> Run:
-    """Begin a run, in which MLflow has logged some parameters before, as `mlflow run` does."""
-    made = store.create("calm-fox-7")
-    for name, value in logged.items():
-        store.client.log_param(made.id, name, value)
-    run = Run(store.client, store.uri, store.client.get_run(made.id))
-    arguments = parse(PROBLEM.parameters, {"dataset": "digits", **raw})
-    run.begin(PROBLEM, "cutout m=4", "trial", texts(arguments.trials[0]), identity_tags(PROBLEM, arguments))
-    return run
-
-
-def reread(store: Store, run: Run) -> Run:
-    return Run(store.client, store.uri, store.client.get_run(run.id))
 
 
 def steps(store: Store, run: Run, name: str = "train_loss") -> list[int]:
@@ -293,101 +263,6 @@ def test_children_prefer_the_finished_run_of_a_trial(store: Store) -> None:
         store.client.set_tag(run.id, "dlperf.trial_key", "key")
         store.client.set_terminated(run.id, "FINISHED" if number == 1 else "FAILED")
     assert {key: run.id for key, run in store.children(parent).items()} == {"key": made[1].id}
-
-
-def test_a_run_that_ended_and_is_gone_on_with_has_an_owner(store: Store) -> None:
-    run = begin(store, {})
-    run.end("KILLED", "ended by SIGINT")
-    resumed = reread(store, run)
-    assert not resumed.owned_by_another
-    resumed.__enter__()
-    resumed.set_tags({"dlperf.process": another_process()})
-    assert reread(store, run).owned_by_another
-    assert not {"dlperf.ended", "dlperf.failure"} & reread(store, run).tags.keys()
-
-
-def test_a_run_that_was_killed_while_it_ended_is_finished(store: Store) -> None:
-    run = begin(store, {})
-    run.__enter__()
-    run.set_tags({"dlperf.ended": "finished", "dlperf.process": "x"})
-    gone = this_process().replace(" ", " 9999999", 1)
-    run.set_tags({"dlperf.process": gone})
-    store.end_stale_runs()
-    assert store.client.get_run(run.id).info.status == "FINISHED"
-
-
-def test_only_runs_whose_process_is_gone_are_stale(store: Store) -> None:
-    gone, alive, elsewhere, foreign = (begin(store, {}) for _ in range(4))
-    for run, process in ((gone, None), (alive, this_process()), (elsewhere, "other-host 1 1")):
-        run.__enter__()
-        store.client.set_tag(run.id, "dlperf.process", process or this_process().replace(" ", " 9999999", 1))
-    store.client.update_run(foreign.id, status="RUNNING")
-    store.end_stale_runs()
-    statuses = [store.client.get_run(run.id).info.status for run in (gone, alive, elsewhere, foreign)]
-    assert statuses == ["KILLED", "RUNNING", "RUNNING", "RUNNING"]
-
-
-def test_a_stale_run_whose_group_ran_out_of_memory_has_failed_for_that(store: Store, tmp_path: Path) -> None:
-    """`dlperf runs` says so before a start ends it, and after."""
-    counted = tmp_path / "memory.events"
-    counted.write_text("oom 9\noom_kill 3\n")
-    gone = this_process().replace(" ", " 9999999", 1)
-    stale = []
-    for kills in (f"2 {counted}", f"3 {counted}", f"0 {tmp_path}/gone", "?"):
-        run = begin(store, {})
-        run.__enter__()
-        run.set_tags({"dlperf.process": gone, "dlperf.memory_kills": kills})
-        stale.append(run)
-
-    def states() -> list[str]:
-        listed = table(unfinished(store, tmp_path, {}), {}).set_index("run")["state"]
-        return [listed[run.id] for run in stale]
-
-    killed = "killed, can go on from the start"
-    assert states() == ["killed (out of memory), can go on from the start", killed, killed, killed]
-    (failed,) = store.end_stale_runs()
-    assert memory.of_a_stale_run(failed) == (
-        f"run {stale[0].id} failed: its program ran out of memory, and the kernel killed it; with half the "
-        "micro_batch, which is another trial: dlperf cutout --dataset digits --micro_batch 32"
-    )
-    assert states() == ["failed (out of memory)", killed, killed, killed]
-    assert reread(store, failed).tags["dlperf.failure"] == "memory"
-
-
-def test_a_run_of_a_container_that_is_gone_is_told_from_one_that_runs(store: Store, tmp_path: Path) -> None:
-    """By its journal, where the container had its folder of states on the volume that is looked at."""
-    run = begin(store, {})
-    run.__enter__()
-    run.set_tags({"dlperf.process": "host/pid:[1] 1 1"})
-    folder = tmp_path / run.id / "journal"
-
-    def state() -> str:
-        journals = {journal.header.run_id: journal for journal in on_disk(tmp_path)}
-        return str(table(unfinished(store, tmp_path, journals), journals)["state"][0])
-
-    assert state() == "runs on host/pid:[1]"
-    journal = Journal(folder, Header(run.id, "", "", "cutout", store.uri))
-    assert state() == "runs on host/pid:[1]"
-    journal.close()
-    assert state() == "killed elsewhere"
-
-
-def another_process() -> str:
-    """What the process that started this one would have left in a run."""
-    host, _, _ = this_process().split()
-    parent = psutil.Process().parent()
-    assert parent is not None
-    return f"{host} {parent.pid} {parent.create_time():.0f}"
-
-
-def test_a_run_that_another_process_owns_is_not_taken_over(store: Store) -> None:
-    run = begin(store, {})
-    run.__enter__()
-    assert not reread(store, run).owned_by_another  # this one's
-    run.set_tags({"dlperf.process": another_process()})
-    assert reread(store, run).owned_by_another
-    run.end("KILLED", "by hand")
-    assert not reread(store, run).owned_by_another
 
 
 def test_the_data_set_is_an_input(store: Store) -> None:

@@ -8,10 +8,8 @@ import os
 import signal
 import sys
 import threading
-from pathlib import Path
 from typing import Any
 
-import mlflow
 import pytest
 
 from dlperf import entry_points
@@ -22,18 +20,9 @@ from dlperf.tracking.run import Run
 from dlperf.tracking.store import Store
 from dlperf.tracking.system_metrics import monitored, wanted
 from tests.support.desk import Desk, Started, eventually, wait_for_line
-from tests.support.empty_store import make_store
 
 ENABLED = {"MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING": "true", "MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL": "0.2"}
 CPU = "system/cpu_utilization_percentage"
-
-
-@pytest.fixture
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
-    for name in ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME"):
-        monkeypatch.delenv(name, raising=False)
-    mlflow.set_tracking_uri(make_store(tmp_path / "mlflow.db"))
-    return Store()
 
 
 @pytest.fixture
