@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from dlperf.analysis.contest import listed
 from dlperf.analysis.settings import Setting, differing
 from dlperf.claims.verdicts import OUTCOMES, Verdict
 from dlperf.problem import Answer, Problem, Question
@@ -26,7 +27,7 @@ class Answered:
             else; None where no trial is about it.
         verdicts: On the claims about it, those that something decided first.
         setting: The deciding setting; None where no trial answers.
-        others: What other settings say, each sentence with its setting.
+        others: What other settings say, each sentence with its setting; beyond the first, which settings do.
         reference: What the trials that come with dlperf say, where that is something else.
         reference_setting: The setting of these that decides; None where none of them answers.
     """
@@ -75,8 +76,12 @@ def _answered(
         others = [(setting, answer) for setting, answer in found[1:] if answer.sentence != said.sentence]
         if others or len(found) < len(settings):
             made.answer = _labelled(said, _label(made.setting, settings))
-        made.others = [_labelled(answer, _label(setting, settings)).sentence for setting, answer in others]
-        del made.others[_MOST_OTHERS:]
+        made.others = [
+            _labelled(answer, _label(setting, settings)).sentence for setting, answer in others[:_MOST_OTHERS]
+        ]
+        if further := sorted(setting.number for setting, _ in others[_MOST_OTHERS:]):
+            which, says = ("Setting", "says") if len(further) == 1 else ("Settings", "say")
+            made.others.append(f"{which} {listed(list(map(str, further)))} {says} something else too.")
     beside = _by_weight(question, reference)
     if made.setting:  # of the reference rather what was asked alike
         here = made.setting

@@ -103,6 +103,10 @@ def test_the_longest_training_answers_and_says_which_it_is() -> None:
     assert "epochs" not in found.answer.command  # 200 is what the protocol has
     assert [other.partition(": ")[0] for other in found.others] == ["Setting 1 (epochs=10)"]
 
+    many = [stored("optimizers", number, epochs=10 * (1 + number // 5), length=10) for number in range(60)]
+    listed = [other.partition(": ")[0] for other in answered_by([*many, *long], "training-loss").others]
+    assert listed[3:] == ["Settings 8, 10 and 12 say something else too."]
+
     with_dropout = answered_by([*short, *long], "dropout")  # which one setting alone has
     assert with_dropout.answer
     assert with_dropout.answer.sentence.startswith("Setting 1 (epochs=10): ")
