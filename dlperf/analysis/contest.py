@@ -177,12 +177,13 @@ def contest(kinds: Mapping[str, BySeed], what: str, *, lower_is_better: bool, un
     return Contest(what, unit, lower_is_better, tuple(rivals))
 
 
-def command_to_settle(problem: str, trials: Sequence[StoredTrial[Any]]) -> str:
+def command_to_settle(problem: str, trials: Sequence[StoredTrial[Any]], **grid: str) -> str:
     """Return a command that runs these trials with more random seeds: as many as can tell, or twice as many as these.
 
     Args:
         problem: The entry point.
         trials: Trials of one setting.
+        **grid: Values of a grid to run instead of those of the trials, as text; of `random_seed` instead of more.
     """
     seeds = seeds_to_settle(len({trial.parameters.random_seed for trial in trials}))
     try:
@@ -190,8 +191,9 @@ def command_to_settle(problem: str, trials: Sequence[StoredTrial[Any]]) -> str:
     except BadInput:  # trials of another version, which this one does not run
         return ""
     del values["random_seed"]
+    values |= {**grid, "random_seed": grid.get("random_seed", seeds)}
     given = "".join(f" -P {name}={shlex.quote(value)}" for name, value in values.items())
-    return f"mlflow run . -e {problem}{given} -P random_seed={seeds}"
+    return f"mlflow run . -e {problem}{given}"
 
 
 def _asked(trials: Sequence[Parameters]) -> dict[str, str]:
@@ -202,7 +204,7 @@ def _asked(trials: Sequence[Parameters]) -> dict[str, str]:
     for description in describe(kind):
         name = description.name
         if description.grid:
-            values[name] = ",".join(dict.fromkeys(each[name] for each in logged))
+            values[name] = description.separator.join(dict.fromkeys(each[name] for each in logged))
             follows += [name] if description.derived_from else []
         elif name in named and not description.operational:
             values[name] = logged[0][name]

@@ -80,8 +80,8 @@ def _answered(
             _labelled(answer, _label(setting, settings)).sentence for setting, answer in others[:_MOST_OTHERS]
         ]
         if further := sorted(setting.number for setting, _ in others[_MOST_OTHERS:]):
-            which, says = ("Setting", "says") if len(further) == 1 else ("Settings", "say")
-            made.others.append(f"{which} {listed(list(map(str, further)))} {says} something else too.")
+            which, say = ("Setting", "says") if len(further) == 1 else ("Settings", "say")
+            made.others.append(f"{which} {listed(list(map(str, further)))} {say} something else too.")
     beside = _by_weight(question, reference)
     if made.setting:  # of the reference rather what was asked alike
         here = made.setting

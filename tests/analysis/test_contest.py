@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 
 import numpy as np
 import pytest
@@ -108,6 +109,7 @@ def test_no_value_at_all_is_no_contest() -> None:
             {"optimizer": "adam", "learning_rate": "0.01,0.1", "dropout": "true", "data_dir": "/home/me"},
             "-P optimizer=adam -P dropout=true -P learning_rate=0.01,0.1 -P random_seed=0,1,2,3,4",
         ),
+        ("approximators", {"units": "64;16,16", "epochs": "9"}, "-P epochs=9 -P units='64;16,16' -P random_seed="),
         ("cutout", {"m": "0,8", "depth": "20", "random_seed": "0,1,2,3,4"}, "-P depth=20 -P m=0,8 -P random_seed="),
         (
             "cutout",
@@ -123,7 +125,7 @@ def test_a_command_that_settles_runs_the_same_trials_and_more_seeds(
     parameters = entry_points.load_problem(problem).parameters
     trials = parse(parameters, asked).trials
     said = command_to_settle(problem, [StoredTrial("id", trial, {}, {}, {}, {}) for trial in trials])
-    given = dict(part.split("=", 1) for part in said.split(" -P ")[1:])
+    given = dict(word.split("=", 1) for word in shlex.split(said)[5:] if word != "-P")
     run_then = parse(parameters, given).trials
     wanted = {tuple(defining(trial).items()) for trial in trials}
     assert wanted <= {tuple(defining(trial).items()) for trial in run_then}

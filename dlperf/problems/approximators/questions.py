@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from statistics import fmean
 
 import pandas as pd
 
-from dlperf.analysis.contest import Contest, contest, seeds_to_settle
+from dlperf.analysis.contest import Contest, command_to_settle, contest
 from dlperf.analysis.settings import undisturbed
 from dlperf.analysis.wording import beside_others, seeds
 from dlperf.problem import Answer, Question
@@ -66,11 +66,12 @@ def _by_depth(trials: Trials, read: Callable[[Trial], float], what: str, unit: s
         layers = trial.parameters.layers
         totals.setdefault(len(layers), {}).setdefault(sum(layers), []).append(read(trial))
     depths = sorted(totals)
-    contests = []
+    contests, compared = [], []
     for shallow, deep in pairwise(depths):
         common = sorted(set(totals[shallow]) & set(totals[deep]))
         if common:
             kinds = {f"depth {d}": {total: fmean(totals[d][total]) for total in common} for d in (shallow, deep)}
+            compared.append((shallow, deep))
             contests.append((len(common), contest(kinds, what, lower_is_better=True, unit=unit)))
     if not contests:
         return None
@@ -80,17 +81,42 @@ def _by_depth(trials: Trials, read: Callable[[Trial], float], what: str, unit: s
         )
         for count, result in contests
     )
-    settled = all(result.is_decided for _, result in contests)
+    undecided = [pair for pair, (_, result) in zip(compared, contests, strict=True) if not result.is_decided]
     table = pd.concat([result.table().assign(totals=count) for count, result in contests], ignore_index=True)
     fewest = min(result.pairs for _, result in contests)
-    return Answer(sentence, table, "" if settled else _all_networks(trials), fewest)
+    return Answer(sentence, table, _more_totals(trials, totals, undecided) if undecided else "", fewest)
 
 
 def _both(result: Contest) -> str:
     return " and ".join(sorted(rival.name for rival in result.rivals))
 
 
-def _all_networks(trials: Trials) -> str:
-    tried = len({trial.parameters.random_seed for trial in trials})
-    protocol = trials[0].parameters.protocol
-    return f"mlflow run . -e approximators -P protocol={protocol} -P random_seed={seeds_to_settle(tried)}"
+def _more_totals(
+    trials: Trials, totals: Mapping[int, Mapping[int, object]], undecided: Sequence[tuple[int, int]]
+) -> str:
+    """Return a command that may decide between depths.
+
+    What is independent is the totals of units that both have, not the seeds: so it runs the networks by which they
+    share all the totals of either, and more seeds only where there are no such networks.
+
+    Args:
+        trials: The trials.
+        totals: The totals of units of each depth.
+        undecided: Pairs of depths.
+    """
+    lacking = sorted(
+        (depth, total)
+        for pair in undecided
+        for depth, other in (pair, pair[::-1])
+        for total in totals[other].keys() - totals[depth].keys()
+        if total >= depth
+    )
+    if not lacking:
+        return command_to_settle("approximators", trials)
+    units = ";".join(",".join(map(str, _evenly(total, depth))) for depth, total in dict.fromkeys(lacking))
+    same = ",".join(map(str, sorted({trial.parameters.random_seed for trial in trials})))
+    return command_to_settle("approximators", trials, units=units, random_seed=same)
+
+
+def _evenly(total: int, depth: int) -> list[int]:
+    return [total // depth + (layer < total % depth) for layer in range(depth)]
