@@ -124,6 +124,11 @@ def test_more_random_seeds_answer_before_longer_training() -> None:
     assert found.answer
     assert found.answer.sentence.startswith("Setting 1 (epochs=10): AdaGrad has the lowest")
 
+    few = [trial for trial in short if trial.parameters.random_seed < 4]  # which can show no more than one
+    found = answered_by([*few, *long], "training-loss")
+    assert found.answer
+    assert found.answer.sentence.startswith("Setting 2 (epochs=200): Not shown")
+
     alone = [stored("optimizers", 10 * seed, epochs=200, length=40) for seed in range(6)]  # compare nothing
     found = answered_by([*short[:10], *alone], "training-loss")
     assert found.answer
