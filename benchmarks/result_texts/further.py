@@ -113,11 +113,11 @@ def collectives() -> str:
 
 
 def time_to_rmse() -> str:
-    """When networks of each depth reached levels of RMSE."""
+    """When trials of each depth reached levels of RMSE."""
     return table_of(
         [
             {
-                **{"RMSE": f"{row.rmse:.1f}", "layers": WORDS[row.num_layers], "networks": row.networks},
+                **{"RMSE": f"{row.rmse:.1f}", "layers": WORDS[row.num_layers], "trials": row.trials},
                 **{"reached": row.reached, "median epochs": f"{row.median_epochs:.1f}".replace("nan", "-")},
                 "median seconds": f"{row.median_seconds:.2f}".replace("nan", "-"),
             }

@@ -268,10 +268,11 @@ def _rows_of_the_notebook() -> list[Claim]:
 def _common_level(source: Shown) -> str:
     times = source.tables["time_to_rmse"]
     parts = [
-        f"{row.reached} of {row.networks} of {WORDS[row.num_layers]} layer{'s' if row.num_layers > 1 else ''}"
+        f"{row.reached} of {row.trials} with {WORDS[row.num_layers]} layer{'s' if row.num_layers > 1 else ''}"
         for row in rows_of(times[times.rmse == times.rmse.min()])
     ]
-    return f"An RMSE of {times.rmse.min():.0f} is reached by {', '.join(parts)}; predicting the mean gives 300."
+    reached = f"Of the trials {', '.join(parts)} reach an RMSE of {times.rmse.min():.0f}"
+    return f"{reached}; predicting the mean gives 300."
 
 
 def _means(table: pd.DataFrame, by: list[str]) -> pd.DataFrame:

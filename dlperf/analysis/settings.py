@@ -80,6 +80,19 @@ def undisturbed(trials: Iterable[StoredTrial[P]]) -> list[StoredTrial[P]]:
     return [trial for trial in trials if not trial.tags.get(DISTURBED)]
 
 
+def timed(trials: Sequence[StoredTrial[P]]) -> tuple[list[StoredTrial[P]], str]:
+    """Return the trials that a mean of times is taken over: the undisturbed ones, where there are such.
+
+    Returns:
+        These, and which were disturbed, as a cell of a table says it: "2 of 5 left out", "all 5"; "" if none was.
+    """
+    quiet = undisturbed(trials)
+    if not quiet:
+        return list(trials), f"all {len(trials)}" if trials else ""
+    disturbed = len(trials) - len(quiet)
+    return quiet, f"{disturbed} of {len(trials)} left out" if disturbed else ""
+
+
 def across_machines(settings: Sequence[Setting[P]]) -> list[Setting[P]]:
     """Put settings together that differ in hardware alone, for measures of learning; times are never averaged so.
 

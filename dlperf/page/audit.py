@@ -6,13 +6,14 @@ counts from the first epoch, also where the training itself counted it only afte
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import accumulate, pairwise
 from typing import Any
 
 import pandas as pd
 
-from dlperf.analysis.settings import Setting
+from dlperf.analysis.settings import Setting, timed
 from dlperf.metric_names import best, higher_is_better
 from dlperf.page.groups import grouped
 from dlperf.training.early_stopping import EarlyStopping
@@ -36,7 +37,8 @@ def audit(setting: Setting[Any], monitor: str, group_by: Sequence[str], patience
     many it does not although their curve was itself stopped early, so that nothing is known of what would have
     followed; epoch, their mean; before_first_drop, how many end before the learning rate falls; last and restored, the
     mean of `monitor` with the last and with the best weights; cost_last and cost_restored, by how much the best of the
-    stored curve is better; seconds_saved, mean training seconds after the stop.
+    stored curve is better; seconds_saved, mean training seconds after the stop, of those trials beside which no other
+    programs ran, where there are such.
     """
     groups = grouped([trial for trial in setting.trials if trial.history.get(monitor)], group_by)
     return pd.DataFrame(
@@ -49,6 +51,7 @@ def audit(setting: Setting[Any], monitor: str, group_by: Sequence[str], patience
 def _row(trials: Sequence[StoredTrial[Any]], monitor: str, patience: int) -> dict[str, Any]:
     sign = 1 if higher_is_better(monitor) else -1
     rows = []
+    quiet = {trial.run_id for trial in timed(trials)[0]}
     for trial in trials:
         curve = trial.history[monitor]
         stop = replay(monitor, curve, patience)
@@ -66,7 +69,7 @@ def _row(trials: Sequence[StoredTrial[Any]], monitor: str, patience: int) -> dic
                 "restored": restored,
                 "cost_last": sign * (whole - last),
                 "cost_restored": sign * (whole - restored),
-                "seconds_saved": seconds[-1] - seconds[stop.epoch - 1],
+                "seconds_saved": seconds[-1] - seconds[stop.epoch - 1] if trial.run_id in quiet else math.nan,
             }
         )
     table = pd.DataFrame(rows)

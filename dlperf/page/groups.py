@@ -9,8 +9,8 @@ from typing import Any
 import pandas as pd
 
 from dlperf.analysis.balance import balanced
-from dlperf.analysis.measures import Trials, cells, fact, measured
-from dlperf.analysis.settings import Setting, differing
+from dlperf.analysis.measures import Trials, cells, fact, is_of_time, measured
+from dlperf.analysis.settings import Setting, differing, timed
 from dlperf.analysis.statistics import mean_of, time_to
 from dlperf.metric_names import best, has_best
 from dlperf.parameters import describe
@@ -33,8 +33,8 @@ def mean_table(setting: Setting[Any], group_by: Sequence[str], metrics: Sequence
     Columns: `group_by`; metric; n, the independent values: trials, or random seeds where kinds of trial are averaged
     over; mean, sd, low and high, the 95 % interval of the mean, missing for one value; min, max, of the trials;
     averaged_over, what else but the random seed differs between the trials of a group, and which of its random seeds
-    have the same kinds of trial, where not all do; and emulated, why they say nothing about real devices, where they do
-    not.
+    have the same kinds of trial, where not all do; emulated, why they say nothing about real devices, where they do
+    not; and disturbed, of a time, beside how many trials other programs ran.
 
     Args:
         setting: The trials.
@@ -49,12 +49,13 @@ def mean_table(setting: Setting[Any], group_by: Sequence[str], metrics: Sequence
         for metric in metrics:
             if metric in TO_TARGET:
                 continue
-            for name, values in ((metric, measured(trials, metric)), (f"best {metric}", _best(trials, metric, curves))):
+            of, disturbed = timed(trials) if is_of_time(metric) else (trials, "")
+            for name, values in ((metric, measured(of, metric)), (f"best {metric}", _best(of, metric, curves))):
                 if not values:
                     continue
                 # Networks that are all there are no draws, and tell nothing of how far a mean varies.
-                compared = balanced(cells(trials, values))
-                own = compared.means() if mixed else _by_run(trials, values)
+                compared = balanced(cells(of, values))
+                own = compared.means() if mixed else _by_run(of, values)
                 mean = mean_of(list(own.values()), [machine for _, machine in own])
                 rows.append(
                     {
@@ -63,11 +64,11 @@ def mean_table(setting: Setting[Any], group_by: Sequence[str], metrics: Sequence
                         **{"low": mean.low, "high": mean.high},
                         **{"min": min(values.values()), "max": max(values.values())},
                         "averaged_over": ": ".join(filter(None, (mixed, compared.left_out if mixed else ""))),
-                        "emulated": emulated,
+                        **{"emulated": emulated, "disturbed": disturbed},
                     }
                 )
     table = pd.DataFrame(rows)
-    needless = [name for name in ("averaged_over", "emulated") if rows and not table[name].any()]
+    needless = [name for name in ("averaged_over", "emulated", "disturbed") if rows and not table[name].any()]
     return table.drop(columns=needless)
 
 
@@ -75,7 +76,8 @@ def target_table(setting: Setting[Any], group_by: Sequence[str], metrics: Sequen
     """Return times to the target by group; early stopping competes with it, the end of a training censors.
 
     Columns: `group_by`; metric; n; reached, how many; median, when a half had reached it by the cumulative incidence,
-    missing where that does not come to a half; not_reached_in, the longest time that one was trained without it.
+    missing where that does not come to a half; not_reached_in, the longest time that one was trained without it; and
+    disturbed, of a time, beside how many trials other programs ran.
     """
     rows = []
     for kind, trials in grouped(setting.trials, group_by).items():
@@ -83,6 +85,7 @@ def target_table(setting: Setting[Any], group_by: Sequence[str], metrics: Sequen
             if metric not in TO_TARGET or not any("dlperf.target_reached" in trial.tags for trial in trials):
                 continue
             aimed = [trial for trial in trials if "dlperf.target_reached" in trial.tags]
+            aimed, disturbed = timed(aimed) if is_of_time(metric) else (aimed, "")
             reached = [trial.metrics[metric] for trial in aimed if metric in trial.metrics]
             without = [trial for trial in aimed if metric not in trial.metrics]
             stopped, followed = (
@@ -98,10 +101,11 @@ def target_table(setting: Setting[Any], group_by: Sequence[str], metrics: Sequen
                 {
                     **dict(zip(group_by, kind, strict=True)),
                     **{"metric": metric, "n": times.n, "reached": f"{times.reached} of {times.n}"},
-                    **{"median": times.median, "not_reached_in": times.longest},
+                    **{"median": times.median, "not_reached_in": times.longest, "disturbed": disturbed},
                 }
             )
-    return pd.DataFrame(rows)
+    table = pd.DataFrame(rows)
+    return table if rows and table["disturbed"].any() else table.drop(columns="disturbed", errors="ignore")
 
 
 def setting_table(settings: Sequence[Setting[Any]]) -> pd.DataFrame:

@@ -136,6 +136,26 @@ def test_the_best_value_is_read_from_the_curve_where_it_was_not_logged() -> None
     assert len(mean_table(setting, ["m"], ["validation_error"], curves=False)) == 1
 
 
+def test_means_of_times_are_of_the_trials_beside_which_nothing_ran() -> None:
+    """Where a group has no others they are of all; the table says so."""
+    beside = {"dlperf.disturbed": "a browser"}
+    trials = [
+        stored("cutout", 6 * seed, beside if seed < 2 else {}, metrics={"train_seconds": 90.0 / (1 + seed)})
+        for seed in range(3)
+    ]
+    trials += [stored("cutout", 1, beside, metrics={"train_seconds": 7.0})]
+    assert [trial.parameters.m for trial in trials[:3]] == [0] * 3
+    (setting,) = settings(CUTOUT, trials)
+    table = mean_table(setting, ["m"], ["train_seconds", "test_error"], curves=False)
+    first, second = table[table["metric"] == "train_seconds"].to_dict("records")
+    assert (first["n"], first["mean"], first["disturbed"]) == (1, 30.0, "2 of 3 left out")
+    assert (second["n"], second["mean"], second["disturbed"]) == (1, 7.0, "all 1")
+    assert list(table[table["metric"] == "test_error"]["n"]) == [3, 1]
+    assert not any(table[table["metric"] == "test_error"]["disturbed"])
+    (undisturbed,) = settings(CUTOUT, trials[2:3])
+    assert "disturbed" not in mean_table(undisturbed, ["m"], ["train_seconds"], curves=False)
+
+
 def test_a_target_that_was_not_reached() -> None:
     reached = stored("cutout", 5, metrics={"seconds_to_target": 10.0})
     reached.tags["dlperf.target_reached"] = "true"
@@ -144,3 +164,7 @@ def test_a_target_that_was_not_reached() -> None:
     (setting,) = settings(CUTOUT, [reached, in_vain])
     (row,) = target_table(setting, ["m"], ["seconds_to_target"]).to_dict("records")
     assert (row["n"], row["reached"], row["median"], row["not_reached_in"]) == (2, "1 of 2", 10.0, 99.0)
+    in_vain.tags["dlperf.disturbed"] = "a browser"
+    seconds, epochs = target_table(setting, ["m"], ["seconds_to_target", "epochs_to_target"]).to_dict("records")
+    assert (seconds["n"], seconds["median"], seconds["disturbed"]) == (1, 10.0, "1 of 2 left out")
+    assert (epochs["n"], epochs["disturbed"]) == (2, "")

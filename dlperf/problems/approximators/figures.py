@@ -31,20 +31,23 @@ def curves(trial: StoredTrial[ApproximatorsParameters]) -> Figure:
     return plots.epoch_curves(epochs, "rmse", "split", title=f"units {trial.parameters.units}: RMSE", log=True)
 
 
-def comparisons(networks: pd.DataFrame, dataset: str, *, with_published: bool) -> dict[str, Callable[[], Figure]]:
-    """Return functions that draw the notebook's three figures: a point per network, mean and deviation by depth.
+def comparisons(
+    networks: pd.DataFrame, averaged: pd.DataFrame, dataset: str, *, with_published: bool
+) -> dict[str, Callable[[], Figure]]:
+    """Return functions that draw the notebook's three figures: a point per trial, mean and deviation by depth.
 
     Args:
         networks: A row per network and random seed.
+        averaged: A row per network, with its means over random seeds: the deviations are those of networks.
         dataset: The function that they approximate.
         with_published: Draw the notebook's published rows too.
     """
     return {
         "rmse_by_total_units": lambda: _rmse_figure(
-            networks, dataset, "total_units", _published_rows() if with_published else None
+            networks, averaged, dataset, "total_units", _published_rows() if with_published else None
         ),
-        "rmse_by_num_params": lambda: _rmse_figure(networks, dataset, "num_params", None),
-        "train_seconds_by_num_params": lambda: _seconds_figure(networks, dataset),
+        "rmse_by_num_params": lambda: _rmse_figure(networks, averaged, dataset, "num_params", None),
+        "train_seconds_by_num_params": lambda: _seconds_figure(averaged, dataset),
     }
 
 
@@ -60,8 +63,10 @@ def _published_rows() -> pd.DataFrame:
     )
 
 
-def _rmse_figure(networks: pd.DataFrame, dataset: str, quantity: str, published: pd.DataFrame | None) -> Figure:
-    figure, axes = _curves_by_depth(networks, quantity, "test_rmse")
+def _rmse_figure(
+    networks: pd.DataFrame, averaged: pd.DataFrame, dataset: str, quantity: str, published: pd.DataFrame | None
+) -> Figure:
+    figure, axes = _curves_by_depth(networks, averaged, quantity, "test_rmse")
     if published is not None:
         sns.scatterplot(
             published, x=quantity, y="test_rmse", hue="num_layers", palette=_palette(), marker="x", s=45,
@@ -90,8 +95,8 @@ def _rmse_figure(networks: pd.DataFrame, dataset: str, quantity: str, published:
     return figure
 
 
-def _seconds_figure(networks: pd.DataFrame, dataset: str) -> Figure:
-    figure, axes = _curves_by_depth(networks, "num_params", "train_seconds")
+def _seconds_figure(averaged: pd.DataFrame, dataset: str) -> Figure:
+    figure, axes = _curves_by_depth(averaged, averaged, "num_params", "train_seconds")
     axes.set(
         title=f"{dataset}: training time until stopped", xlabel="parameters", ylabel="training seconds", yscale="log"
     )
@@ -99,15 +104,15 @@ def _seconds_figure(networks: pd.DataFrame, dataset: str) -> Figure:
     return figure
 
 
-def _curves_by_depth(networks: pd.DataFrame, x: str, y: str) -> tuple[Figure, Axes]:
-    """Draw a point per network, and per depth a curve of means with a band of one standard deviation."""
+def _curves_by_depth(points: pd.DataFrame, averaged: pd.DataFrame, x: str, y: str) -> tuple[Figure, Axes]:
+    """Draw points, and per depth a curve of means over networks with a band of one standard deviation."""
     with sns.axes_style("whitegrid"):
         figure = Figure(figsize=(8, 5), layout="constrained")
         axes = figure.subplots()
-    for depth in sorted(set(networks["num_layers"])):
-        at_depth = networks[networks["num_layers"] == depth]
+    for depth in sorted(set(averaged["num_layers"])):
+        drawn, at_depth = (table[table["num_layers"] == depth] for table in (points, averaged))
         colour = _palette()[depth]
-        axes.scatter(at_depth[x], at_depth[y], s=10, alpha=0.35, color=colour)
+        axes.scatter(drawn[x], drawn[y], s=10, alpha=0.35, color=colour)
         # Several networks share a total of units; parameter counts all differ, so they are grouped by powers of two.
         place = at_depth[x] if x == "total_units" else np.floor(np.log2(at_depth[x]))
         mean, sd = (at_depth.groupby(place)[[x, y]].agg(how) for how in ("mean", "std"))

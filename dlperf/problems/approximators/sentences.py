@@ -19,11 +19,11 @@ def of_network(trial: StoredTrial[ApproximatorsParameters]) -> str:
 
 
 def of_times(time_to_rmse: pd.DataFrame) -> str:
-    """Say how long the networks of each depth took to the levels of RMSE."""
+    """Say how long the trials of each depth took to the levels of RMSE."""
     said = []
     for level, rows in time_to_rmse.groupby("rmse", sort=False):
         times = [
-            f"{row.reached} of {row.networks} with {seeds(int(str(row.num_layers)), 'layer')}"
+            f"{row.reached} of {row.trials} with {seeds(int(str(row.num_layers)), 'layer')}"
             + (f" (median {cell(row.median_seconds)} seconds)" if row.reached else "")
             for row in rows.itertuples()
         ]

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from dlperf.analysis.measures import has_learned
+from dlperf.analysis.settings import timed
 from dlperf.problem import Deferred, Summary
 from dlperf.problems.approximators import questions, sentences
 from dlperf.problems.approximators.figures import comparisons, curves
@@ -29,10 +30,11 @@ def summary(trials: Trials) -> Summary:
             columns={"networks": NETWORK_COLUMNS},
             sentences=Deferred({"networks": lambda: sentences.of_network(trials[0])}),
         )
-    tables = {"networks": networks, "by_total_units": by_total_units(networks)}
+    averaged = over_seeds(networks, timed(trials)[0])
+    tables = {"networks": networks, "by_total_units": by_total_units(averaged)}
     times = {"time_to_rmse": lambda: time_to_rmse(trials)}
     first = trials[0].parameters
-    figures = comparisons(networks, first.dataset, with_published=first.notebook)
+    figures = comparisons(networks, averaged, first.dataset, with_published=first.notebook)
     curve_tables = Deferred(times)
     said = {
         "by_total_units": lambda: _of_depth(trials),
@@ -66,8 +68,24 @@ def network_table(trials: Trials) -> pd.DataFrame:
     )
 
 
+def over_seeds(networks: pd.DataFrame, of_times: Trials) -> pd.DataFrame:
+    """A row per network: its means over random seeds.
+
+    Args:
+        networks: The table of networks.
+        of_times: The trials over which training seconds are averaged.
+    """
+    means = networks.groupby("units", sort=False).mean(numeric_only=True).drop(columns="random_seed")
+    seconds = network_table(of_times).groupby("units")["train_seconds"].mean()
+    return means.assign(train_seconds=seconds).reset_index()
+
+
 def by_total_units(networks: pd.DataFrame) -> pd.DataFrame:
-    """The notebook's second table: means over the networks of equal total units and depth, with their spread."""
+    """The notebook's second table: means over the networks of equal total units and depth, with their spread.
+
+    Args:
+        networks: A row per network, with its means over random seeds.
+    """
     return (
         networks.groupby(["total_units", "num_layers"])
         .agg(
@@ -91,10 +109,15 @@ def common_rmse(trials: Trials) -> float:
 
 
 def reached(trials: Trials, level: float) -> pd.DataFrame:
-    """Every network's epochs and training seconds until its validation RMSE was at most `level`; NaN if never."""
+    """Every trial's epochs and training seconds until its validation RMSE was at most `level`; NaN if never.
+
+    Seconds of trials beside which other programs ran are NaN too, unless there are no others.
+    """
     rows = []
+    quiet = {trial.run_id for trial in timed(trials)[0]}
     for trial in trials:
-        seconds = accumulate(trial.history["epoch_seconds"])
+        took = trial.history["epoch_seconds"]
+        seconds = accumulate(took if trial.run_id in quiet else [np.nan] * len(took))
         passed = zip(trial.history["validation_rmse"], seconds, strict=True)
         first = next(((epoch, at) for epoch, (rmse, at) in enumerate(passed, 1) if rmse <= level), (np.nan, np.nan))
         layers = trial.parameters.layers
@@ -117,7 +140,7 @@ def _levels(trials: Trials) -> list[float]:
 def _by_depth(times: pd.DataFrame) -> pd.DataFrame:
     grouped = times.groupby(["rmse", "num_layers"])
     return grouped.agg(
-        networks=("epochs", "size"),
+        trials=("epochs", "size"),
         reached=("epochs", "count"),
         median_epochs=("epochs", "median"),
         median_seconds=("seconds", "median"),

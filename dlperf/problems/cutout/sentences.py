@@ -7,6 +7,7 @@ from statistics import fmean
 
 from dlperf.analysis.contest import contest
 from dlperf.analysis.measures import by_seed, measured
+from dlperf.analysis.settings import timed
 from dlperf.analysis.wording import seeds, span
 from dlperf.problems.cutout.parameters import CutoutParameters
 from dlperf.tables import cell
@@ -25,6 +26,6 @@ def of_trials(trials: Sequence[StoredTrial[CutoutParameters]]) -> str:
         errors = [trial.metrics["test_error"] for trial in trials]
         return f"m={copies[0]}: a test error of {span(errors)} over {seeds(len(errors))}."
     kinds = {f"m={m}": by_seed(t, measured(t, "test_error")) for m, t in ((copies[0], least), (copies[-1], most))}
-    times = [fmean(t.metrics["train_seconds"] for t in kind) for kind in (least, most)]
+    times = [fmean(t.metrics["train_seconds"] for t in timed(kind)[0]) for kind in (least, most)]
     took = f"training took {cell(times[0])} and {cell(times[1])} seconds"
     return f"{contest(kinds, 'test error', lower_is_better=True).in_words()} T{took[1:]}."

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from dlperf.analysis.settings import timed
 from dlperf.problem import Deferred, Summary
 from dlperf.problems.optimizers import sentences
 from dlperf.problems.optimizers.choice import CRITERION, choice_table, recommendation
@@ -52,7 +53,7 @@ def summary(trials: Trials) -> Summary:
         tables["optimizers"] = rows
         figures |= curves(trained)
         if len(rows) > 1:
-            averaged = averages(rows)
+            averaged = averages(trained)
             tables = {"by_optimizer": averaged, **tables}
             figures |= comparisons(rows)
         if rows["optimizer"].nunique() > 1:
@@ -107,11 +108,22 @@ def trial_table(trials: Trials) -> pd.DataFrame:
     return pd.DataFrame(rows).dropna(axis="columns", how="all")
 
 
-def averages(rows: pd.DataFrame) -> pd.DataFrame:
-    """Means over random seeds, and standard deviations where there are several, in the order of the trials."""
-    kinds = ["dropout", "optimizer", "learning_rate"]
-    grouped = rows.groupby(kinds, sort=False)
+def averages(trials: Trials) -> pd.DataFrame:
+    """Means over random seeds, and standard deviations where there are several, in the order of the trials.
+
+    Times are averaged over the trials beside which no other programs ran, where a kind has such.
+    """
+    grouped = trial_table(trials).groupby(list(_KIND), sort=False)
     means = grouped.mean(numeric_only=True).drop(columns=["random_seed"])
+    kinds: dict[tuple[Any, ...], list[StoredTrial[OptimizersParameters]]] = {}
+    for trial in trials:
+        kind = trial.parameters.drops, trial.parameters.optimizer, trial.parameters.learning_rate
+        kinds.setdefault(kind, []).append(trial)
+    quiet = trial_table([trial for kind in kinds.values() for trial in timed(kind)[0]])
+    quiet_means = quiet.groupby(list(_KIND), sort=False).mean(numeric_only=True)
+    for column in ("train_seconds", "seconds_per_epoch", "seconds_to_target"):
+        if column in means:
+            means[column] = quiet_means.get(column, np.nan)
     for column in ("final_train_loss", "final_cross_entropy", "test_accuracy"):
         if grouped.size().max() > 1:
             place = list(means.columns).index(column) + 1
