@@ -14,7 +14,7 @@ from dlperf.claims.ledger import claims
 
 def optimizers_200_epochs() -> str:
     """Loss and accuracy after as many epochs as the notebook trained for, beside what it printed."""
-    source = shown("optimizers", "200")
+    source = shown("optimizers", "notebook_200_epochs")
     table = source.tables["optimizers"]
     printed = {
         (claim.where.get("optimizer") or claim.where.get("update_rule"), claim.where["dropout"], claim.measure): claim

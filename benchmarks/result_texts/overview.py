@@ -39,7 +39,7 @@ def problem_table() -> str:
     counts: Any = shown("architectures").tables["architectures"].set_index(["subject", "account"])
     parameters = counts.num_params["alexnet", "paper"]
     results = {
-        "optimizers": problems.lowest_loss(epochs="200"),
+        "optimizers": problems.lowest_loss("notebook_200_epochs"),
         "scaling": problems.speedups(),
         "architectures": f"AlexNet as in the paper has {parameters:,.0f} parameters by closed form, by Keras and in "
         "the compiled program",

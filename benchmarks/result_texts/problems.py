@@ -61,13 +61,13 @@ def optimizers() -> str:
 {ranking()} With dropout the test accuracy is lower for {lower} of {len(_names(table))} optimizers."""
 
 
-def lowest_loss(epochs: str = "") -> str:
+def lowest_loss(part: str = "") -> str:
     """Which optimizer had the lowest training loss without dropout, by which the notebook ranked them.
 
     Args:
-        epochs: Of the trials with so many; "" of those that most were trained for.
+        part: Of the problem's results.
     """
-    trials = shown("optimizers", epochs).tables["optimizers"]
+    trials = shown("optimizers", part).tables["optimizers"]
     table = _means(trials, ["optimizer", "dropout"]).xs(False, level="dropout")
     first = str(table.final_train_loss.idxmin())
     rank = int(table.final_cross_entropy.rank()[first])

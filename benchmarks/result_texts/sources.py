@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +26,11 @@ if TYPE_CHECKING:
 
 RESULTS = Path(__file__).resolve().parents[2] / "results"
 _BELOW = {"optimizers": "notebook"}  # where a problem has the results of both protocols
+PARTS: dict[tuple[str, str], Callable[[Any], bool]] = {
+    ("optimizers", ""): lambda p: p.protocol == "notebook",
+    ("optimizers", "notebook_200_epochs"): lambda p: p.protocol == "notebook" and p.epochs == 200,
+}
+"""By problem and part, where not all trials are of it, which parameters are: "" is what is shown of a problem first."""
 
 
 @dataclass(frozen=True)
@@ -63,18 +68,19 @@ def compared(name: str) -> Chapter:
 
 
 @functools.cache
-def shown(name: str, epochs: str = "") -> Shown:
-    """Return what is shown of a problem: of its setting with the most trials, or of the one of so many epochs."""
-    part = next(part for part in compared(name).settings if epochs in ("", part.setting.facts.get("epochs")))
-    facts = part.setting.facts
-    tables = {**part.summary.all_tables(), **part.tables}
-    return Shown(name, tables, part.summary.figures, facts, facts["hardware"], facts["dlperf"])
+def shown(name: str, part: str = "") -> Shown:
+    """Return what is shown of a problem or of one of its `PARTS`: of the setting with the most trials of that kind."""
+    belongs = PARTS.get((name, part), lambda parameters: True)
+    chosen = next(s for s in compared(name).settings if all(belongs(t.parameters) for t in s.setting.trials))
+    facts = chosen.setting.facts
+    tables = {**chosen.summary.all_tables(), **chosen.tables}
+    return Shown(name, tables, chosen.summary.figures, facts, facts["hardware"], facts["dlperf"])
 
 
 def folders() -> dict[Path, Shown]:
     """Return what is shown, by the folder of its tables and figures."""
     own = {RESULTS / name / _BELOW.get(name, ""): shown(name) for name in PROBLEMS}
-    return {**own, RESULTS / "optimizers" / "notebook_200_epochs": shown("optimizers", "200")}
+    return own | {RESULTS / name / part: shown(name, part) for name, part in PARTS if part}
 
 
 def verdicts_by_problem() -> dict[str, list[Verdict]]:
