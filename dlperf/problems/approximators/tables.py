@@ -75,7 +75,8 @@ def over_seeds(networks: pd.DataFrame, of_times: Trials) -> pd.DataFrame:
         networks: The table of networks.
         of_times: The trials over which training seconds are averaged.
     """
-    means = networks.groupby("units", sort=False).mean(numeric_only=True).drop(columns="random_seed")
+    by_network = networks.groupby(["units", "total_units", "num_layers", "num_params"], sort=False)
+    means = by_network.mean(numeric_only=True).drop(columns="random_seed").reset_index().set_index("units")
     seconds = network_table(of_times).groupby("units")["train_seconds"].mean()
     return means.assign(train_seconds=seconds).reset_index()
 

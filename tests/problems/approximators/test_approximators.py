@@ -115,6 +115,7 @@ def test_means_of_networks_are_over_their_random_seeds_first() -> None:
     trials[1].tags["dlperf.disturbed"] = "a browser"
     summary = summarize(trials)
     (row,) = summary.tables["by_total_units"].to_dict("records")
+    assert summary.tables["by_total_units"]["num_layers"].dtype.kind == "i"
     assert (row["networks"], row["mean_rmse"], row["mean_train_seconds"]) == (2, 125.0, 6.0)
     assert row["sd_rmse"] == pytest.approx(30 / 2**0.5)
     first = summary.curve_tables["time_to_rmse"].iloc[-1]
