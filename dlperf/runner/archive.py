@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from dlperf.archive.folder import opened, opened_to_add
 from dlperf.archive.parameters import ArchiveParameters
 from dlperf.errors import NothingFound, in_one_line, without_logins
-from dlperf.folders import writable_folder
+from dlperf.folders import make_lasting, state_folder, writable_folder
+from dlperf.locks import held
 from dlperf.parameters import parse
 from dlperf.tracking import database_file
 from dlperf.tracking.archived import export, restore
@@ -37,7 +39,7 @@ def start(raw: Mapping[str, str]) -> int:
     if source:
         trials = list(opened("import", source).trials())
         database_file.check_file(uri)
-        with tracking_errors(uri):
+        with _in_turn(), tracking_errors(uri):
             store = Store(uri)
             store.check_experiment()
             store.end_stale_runs()
@@ -60,3 +62,16 @@ def start(raw: Mapping[str, str]) -> int:
         raise NothingFound(f"no finished trial{condition} at {without_logins(uri)}")
     print(f"{exported.written} trials written to {folder}, which had {exported.there} of the {matching} that match")
     return 0
+
+
+@contextlib.contextmanager
+def _in_turn() -> Iterator[None]:
+    """Let one import go on at a time: two into one store would both make the runs that neither has found there.
+
+    So it is for one user on one machine; where the folder of states cannot be written, nothing is held.
+    """
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):
+            make_lasting(state_folder())
+            stack.enter_context(held(state_folder() / "import.lock", "waiting for another import"))
+        yield

@@ -13,6 +13,7 @@ import pytest
 from dlperf.archive import folder as archive_folder
 from dlperf.archive.folder import Archive, opened, opened_to_add
 from tests.support.archives import archived as trial
+from tests.support.desk import Desk
 
 SWEEP = "5" * 32
 # Adds trials to sweeps of its own and to those that another writer adds to as well.
@@ -145,3 +146,18 @@ def test_who_waits_for_long_says_so(tmp_path: Path, capfd: pytest.CaptureFixture
     assert opened_to_add(tmp_path).add([trial()]) == 1
     assert holder.wait(10) == 0
     assert capfd.readouterr().err == f"waiting for another process that adds to the archive {tmp_path}\n"
+
+
+@pytest.mark.slow
+def test_two_imports_make_every_run_once(tmp_path: Path, desk: Desk) -> None:
+    """By the second, the store has what the first has made."""
+    Archive("new", tmp_path).add([trial(f"{number:032}") for number in range(12)])
+    command = [sys.executable, "-m", "dlperf", "archive", "--import", str(tmp_path)]
+    imports = [desk.popen(command) for _ in range(2)]
+    said = [each.communicate(timeout=120)[0] for each in imports]
+    assert [each.returncode for each in imports] == [0, 0], said
+    assert sorted(line.split()[0] for output in said for line in output.splitlines() if "runs made" in line) == [
+        "0",
+        "12",
+    ]
+    assert len(desk.client.search_runs(["0"], "tags.`dlperf.role` = 'trial'")) == 12
