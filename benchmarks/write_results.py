@@ -43,6 +43,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "trained_through": further.trained_through,
     "variants": further.variants,
     "collectives": further.collectives,
+    "networks_by_seed": further.networks_by_seed,
     "time_to_rmse": further.time_to_rmse,
     "faults": faults,
 }

@@ -8,8 +8,12 @@ import pandas as pd
 from scipy.stats import kendalltau
 
 from benchmarks.result_texts.problems import DATA, WORDS, rows_of, table_of
-from benchmarks.result_texts.sources import RESULTS, shown
+from benchmarks.result_texts.sources import RESULTS, compared, shown
+from dlperf.analysis.settings import undisturbed
 from dlperf.claims.ledger import claims
+from dlperf.trial import StoredTrial
+
+_ACCOUNTS = ("train", "evaluation", "compile", "setup", "tracking", "checkpoint")
 
 
 def optimizers_200_epochs() -> str:
@@ -110,6 +114,34 @@ def collectives() -> str:
             for row in rows_of(table)
         ]
     )
+
+
+def networks_by_seed() -> str:
+    """What the trials of problem 5 spent their time on, by random seed, and how far the seeds lie apart."""
+    by_seed: dict[int, list[StoredTrial[Any]]] = {}
+    for trial in compared("approximators").trials:
+        by_seed.setdefault(trial.parameters.random_seed, []).append(trial)
+    rows = []
+    for seed, trials in sorted(by_seed.items()):
+        spent = {name: sum(t.metrics[f"{name}_seconds"] for t in trials) for name in ("wall", *_ACCOUNTS)}
+        epochs = [t.metrics["epochs_run"] for t in trials]
+        rows.append(
+            {
+                **{"random seed": seed, "finished": len(trials), "disturbed": len(trials) - len(undisturbed(trials))},
+                **{
+                    "epochs": f"{min(epochs):.0f} to {max(epochs):,.0f}",
+                    "hours, in all": f"{spent['wall'] / 3600:.2f}",
+                },
+                **{name: f"{spent[name] / spent['wall']:.1%}" for name in _ACCOUNTS},
+            }
+        )
+    networks = shown("approximators").tables["networks"]
+    rmse = networks[networks.num_layers == 2].groupby("units").test_rmse
+    apart = rmse.max() - rmse.min()
+    return f"""{table_of(rows)}
+
+The lowest and the highest RMSE of one network of two layers lie {apart.min():.1f} to {apart.max():.1f} apart, depending
+on the random seed alone; {apart.median():.1f} in the median."""
 
 
 def time_to_rmse() -> str:

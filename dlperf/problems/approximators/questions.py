@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from statistics import fmean
+from typing import Any
 
 import pandas as pd
 
+from dlperf.analysis.balance import balanced
 from dlperf.analysis.contest import Contest, command_to_settle, contest
+from dlperf.analysis.measures import cells, measured
 from dlperf.analysis.settings import undisturbed
 from dlperf.analysis.wording import beside_others, seeds
 from dlperf.problem import Answer, Question
@@ -42,7 +45,7 @@ def questions() -> tuple[Question, ...]:
 
 def rmse_by_depth(trials: Trials) -> Answer | None:
     """Compare the RMSE of every depth with that of the next shallower one; None where none have equal units."""
-    answer = _by_depth(trials, lambda t: t.metrics["test_rmse"], "test RMSE at equal units")
+    answer = _by_depth(trials, "test_rmse", "test RMSE at equal units")
     if answer is None or not any(len(trial.parameters.layers) == 1 for trial in trials):
         return answer
     confounded = (
@@ -53,70 +56,79 @@ def rmse_by_depth(trials: Trials) -> Answer | None:
 
 def _time_by_depth(trials: Trials) -> Answer | None:
     timed, said = undisturbed(trials), beside_others(trials)
-    answer = _by_depth(timed, lambda t: t.metrics["train_seconds"], "training time at equal units", unit="s")
+    answer = _by_depth(timed, "train_seconds", "training time at equal units", unit="s")
     if answer is None:
         return Answer(said.strip()) if said else None
     return replace(answer, sentence=f"{answer.sentence}{said}")
 
 
-def _by_depth(trials: Trials, read: Callable[[Trial], float], what: str, unit: str = "") -> Answer | None:
+def _by_depth(trials: Trials, measure: str, what: str, unit: str = "") -> Answer | None:
     """Compare every depth with the next shallower one, at the totals of units that both have."""
-    totals: dict[int, dict[int, list[float]]] = {}
-    for trial in trials:
-        layers = trial.parameters.layers
-        totals.setdefault(len(layers), {}).setdefault(sum(layers), []).append(read(trial))
-    depths = sorted(totals)
-    contests, compared = [], []
-    for shallow, deep in pairwise(depths):
-        common = sorted(set(totals[shallow]) & set(totals[deep]))
+    values = measured(trials, measure)
+    contests, compared, left_out = [], [], []
+    for shallow, deep in pairwise(sorted({len(trial.parameters.layers) for trial in trials})):
+        two = [trial for trial in trials if len(trial.parameters.layers) in (shallow, deep)]
+        same = balanced(cells(two, values, lambda trial: trial.parameters.layers))
+        means = {depth: _by_total(same.values.values(), depth) for depth in (shallow, deep)}
+        common = sorted(means[shallow].keys() & means[deep].keys())
         if common:
-            kinds = {f"depth {d}": {total: fmean(totals[d][total]) for total in common} for d in (shallow, deep)}
+            kinds = {f"depth {depth}": {total: own[total] for total in common} for depth, own in means.items()}
             compared.append((shallow, deep))
             contests.append((len(common), contest(kinds, what, lower_is_better=True, unit=unit)))
+            left_out += [f"{same.left_out}."] if same.left_out else []
     if not contests:
         return None
-    sentence = " ".join(
+    said = [
         result.in_words(
             "totals of units", f"At the {seeds(count, 'total of units')} that networks of {_both(result)} share"
         )
         for count, result in contests
-    )
+    ]
     undecided = [pair for pair, (_, result) in zip(compared, contests, strict=True) if not result.is_decided]
     table = pd.concat([result.table().assign(totals=count) for count, result in contests], ignore_index=True)
     fewest = min(result.pairs for _, result in contests)
-    return Answer(sentence, table, _more_totals(trials, totals, undecided) if undecided else "", fewest)
+    command = _more_totals(trials, undecided) if undecided else ""
+    return Answer(" ".join([*said, *dict.fromkeys(left_out)]), table, command, fewest)
+
+
+def _by_total(runs: Iterable[Mapping[Any, float]], depth: int) -> dict[int, float]:
+    """The mean over the networks of one depth, and their random seeds, by total units."""
+    totals: dict[int, list[float]] = {}
+    for own in runs:
+        for layers, value in own.items():
+            if len(layers) == depth:
+                totals.setdefault(sum(layers), []).append(value)
+    return {total: fmean(values) for total, values in totals.items()}
 
 
 def _both(result: Contest) -> str:
     return " and ".join(sorted(rival.name for rival in result.rivals))
 
 
-def _more_totals(
-    trials: Trials, totals: Mapping[int, Mapping[int, object]], undecided: Sequence[tuple[int, int]]
-) -> str:
+def _more_totals(trials: Trials, undecided: Sequence[tuple[int, int]]) -> str:
     """Return a command that may decide between depths.
 
-    What is independent is the totals of units that both have, not the seeds: so it runs the networks by which they
-    share all the totals of either, and more seeds only where there are no such networks.
+    What is independent is the totals of units that both have, not the seeds. So it runs a network of each depth with
+    every total that was tried of either: they compare by themselves too, on another machine. Where depths share all
+    totals there are only more seeds left.
 
     Args:
         trials: The trials.
-        totals: The totals of units of each depth.
         undecided: Pairs of depths.
     """
-    lacking = sorted(
-        (depth, total)
-        for pair in undecided
-        for depth, other in (pair, pair[::-1])
-        for total in totals[other].keys() - totals[depth].keys()
-        if total >= depth
-    )
-    if not lacking:
+    totals: dict[int, set[int]] = {}
+    for layers in {trial.parameters.layers for trial in trials}:
+        totals.setdefault(len(layers), set()).add(sum(layers))
+    networks: dict[str, None] = {}
+    for pair in undecided:
+        either = sorted(total for total in totals[pair[0]] | totals[pair[1]] if total >= max(pair))
+        if not all(total in totals[depth] for depth in pair for total in either):
+            networks |= dict.fromkeys(_evenly(total, depth) for depth in pair for total in either)
+    if not networks:
         return command_to_settle("approximators", trials)
-    units = ";".join(",".join(map(str, _evenly(total, depth))) for depth, total in dict.fromkeys(lacking))
     same = ",".join(map(str, sorted({trial.parameters.random_seed for trial in trials})))
-    return command_to_settle("approximators", trials, units=units, random_seed=same)
+    return command_to_settle("approximators", trials, units=";".join(networks), random_seed=same)
 
 
-def _evenly(total: int, depth: int) -> list[int]:
-    return [total // depth + (layer < total % depth) for layer in range(depth)]
+def _evenly(total: int, depth: int) -> str:
+    return ",".join(str(total // depth + (layer < total % depth)) for layer in range(depth))

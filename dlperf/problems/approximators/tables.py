@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from dlperf.analysis.measures import has_learned
-from dlperf.analysis.settings import timed
+from dlperf.analysis.settings import DISTURBED, timed
 from dlperf.problem import Deferred, Summary
 from dlperf.problems.approximators import questions, sentences
 from dlperf.problems.approximators.figures import comparisons, curves
@@ -49,8 +49,11 @@ def _of_depth(trials: Trials) -> str:
 
 
 def network_table(trials: Trials) -> pd.DataFrame:
-    """The notebook's table: a row per network and random seed, RMSE in the target's units."""
-    return pd.DataFrame(
+    """The notebook's table: a row per network and random seed, RMSE in the target's units.
+
+    Where other programs ran beside a trial, a column says so of its seconds.
+    """
+    table = pd.DataFrame(
         {
             "units": trial.parameters.units,
             "random_seed": trial.parameters.random_seed,
@@ -63,9 +66,11 @@ def network_table(trials: Trials) -> pd.DataFrame:
             "validation_rmse": trial.metrics["best_validation_rmse"],
             "test_rmse": trial.metrics["test_rmse"],
             "r_squared": trial.metrics["r_squared"],
+            "disturbed": trial.tags.get(DISTURBED, ""),
         }
         for trial in trials
     )
+    return table if table["disturbed"].any() else table.drop(columns="disturbed")
 
 
 def over_seeds(networks: pd.DataFrame, of_times: Trials) -> pd.DataFrame:
