@@ -52,52 +52,12 @@ Kendall's tau between the order here and the notebook's, without dropout: {" and
 {share.min():.0%} to {share.max():.0%} of these losses without dropout."""
 
 
-def optimizers_corrected() -> str:
-    """The chosen learning rates of the corrected protocol, and what they gave."""
-    table = pd.read_csv(RESULTS / "optimizers" / "corrected" / "by_optimizer.csv")
-    best = pd.read_csv(RESULTS / "optimizers" / "corrected" / "probability_of_best.csv")
-    chances = best.set_index(["optimizer", "dropout"])[["final_validation_cross_entropy", "test_accuracy"]]
-    rows = []
-    for row in rows_of(table):
-        chance = chances.loc[(row.optimizer, row.dropout)]
-        rows.append(
-            {
-                **{"optimizer": row.optimizer, "dropout": "with" if row.dropout else "without"},
-                **{"learning rate": f"{row.learning_rate:g}", "train loss": _spread(row, "final_train_loss")},
-                **{
-                    "cross-entropy": _spread(row, "final_cross_entropy"),
-                    "test accuracy": _spread(row, "test_accuracy"),
-                },
-                **{"validation cross-entropy": f"{row.final_validation_cross_entropy:.3f}"},
-                "probability of best (validation, test)": " and ".join(f"{value:.2f}" for value in chance),
-            }
-        )
-    return table_of(rows)
-
-
 def laws() -> str:
     """The serial share that the laws of scaling would mean."""
     table = shown("scaling").tables["laws"]
     shares = table[table.parameter.str.startswith("serial share")]
     parts = [f"{row.value:.3f} ({row.low:.3f} to {row.high:.3f}) {row.mode}" for row in rows_of(shares)]
     return f"The serial share that the speed-up would mean is {' and '.join(parts)}."
-
-
-def trained_through() -> str:
-    """Epochs that were trained instead of estimated."""
-    table = pd.read_csv(RESULTS / "scaling" / "trained_through.csv")
-    table = table[table.strategy != "none"]
-    parts = [f"{row.epochs_seconds:.1f} s with {row.workers}" for row in rows_of(table)]
-    return (
-        f"Three epochs of ten steps instead of an estimate take {' and '.join(parts)} workers (`trained_through.csv`)."
-    )
-
-
-def variants() -> str:
-    """Ways to reduce on one host."""
-    table = pd.read_csv(RESULTS / "scaling" / "variants.csv")
-    parts = [f"{row.images_per_second:.0f} ({row.strategy.split()[-1]})" for row in rows_of(table)]
-    return f"Images per second: {', '.join(parts)} (`variants.csv`). NCCL is refused without a GPU."
 
 
 def collectives() -> str:
@@ -156,7 +116,3 @@ def time_to_rmse() -> str:
             for row in rows_of(shown("approximators").tables["time_to_rmse"])
         ]
     )
-
-
-def _spread(row: Any, name: str) -> str:
-    return f"{getattr(row, name):.3f} ± {getattr(row, f'sd_{name}'):.3f}"
