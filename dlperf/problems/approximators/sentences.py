@@ -23,9 +23,9 @@ def of_times(time_to_rmse: pd.DataFrame) -> str:
     said = []
     for level, rows in time_to_rmse.groupby("rmse", sort=False):
         times = [
-            f"{row.reached} of {row.trials} with {seeds(int(str(row.num_layers)), 'layer')}"
-            + (f" (median {cell(row.median_seconds)} seconds)" if row.median_seconds == row.median_seconds else "")
-            for row in rows.itertuples()
+            f"{row['reached']} of {row['trials']} with {seeds(row['num_layers'], 'layer')}"
+            + (f" (median {cell(row['median_seconds'])} seconds)" if pd.notna(row["median_seconds"]) else "")
+            for row in rows.to_dict("records")
         ]
         said.append(f"An RMSE of {cell(level)} was reached by {', '.join(times)}.")
     return " ".join(said)
