@@ -8,18 +8,22 @@ import pandas as pd
 from scipy.stats import kendalltau
 
 from benchmarks.result_texts.problems import DATA, WORDS, rows_of, table_of
-from benchmarks.result_texts.sources import RESULTS, compared, shown
+from benchmarks.result_texts.sources import RESULTS, compared, settings_of, shown
 from dlperf.analysis.settings import undisturbed
 from dlperf.claims.ledger import claims
 from dlperf.trial import StoredTrial
 
+_READINGS = {"last": "after the last layer", "each": "after each layer"}
 _ACCOUNTS = ("train", "evaluation", "compile", "setup", "tracking", "checkpoint")
 
 
 def optimizers_200_epochs() -> str:
     """Loss and accuracy after as many epochs as the notebook trained for, beside what it printed."""
-    source = shown("optimizers", "notebook_200_epochs")
-    table = source.tables["optimizers"]
+    part = "notebook_200_epochs"
+    table = pd.concat(
+        each.summary.tables["optimizers"].assign(after=each.setting.trials[0].parameters.dropout_after)
+        for each in settings_of("optimizers", part)
+    )
     printed = {
         (claim.where.get("optimizer") or claim.where.get("update_rule"), claim.where["dropout"], claim.measure): claim
         for claim in claims("optimizers")
@@ -34,7 +38,7 @@ def optimizers_200_epochs() -> str:
             beside["test accuracy"].append((row.test_accuracy, float(str(accuracy.published))))
         rows.append(
             {
-                **{"optimizer": row.optimizer, "dropout": "with" if row.dropout else "without"},
+                **{"optimizer": row.optimizer, "dropout": _READINGS[row.after] if row.dropout else "without"},
                 **{"random seed": row.random_seed, "train loss": f"{row.final_train_loss:.3f}"},
                 **{"notebook's": f"{loss.published:.3f}", "cross-entropy": f"{row.final_cross_entropy:.3f}"},
                 **{"penalty": f"{row.final_penalty:.3f}", "test accuracy": f"{row.test_accuracy:.3f}"},
@@ -44,7 +48,7 @@ def optimizers_200_epochs() -> str:
     without = table[~table.dropout.astype(bool)]
     share = without.final_penalty / without.final_train_loss
     orders = [f"{kendalltau(*zip(*pairs, strict=True)).statistic:.2g} by {what}" for what, pairs in beside.items()]
-    return f"""*{DATA}; {source.origin}.*
+    return f"""*{DATA}; {shown("optimizers", part).origin}.*
 
 {table_of(rows)}
 

@@ -16,7 +16,7 @@ from dlperf.claims.verdicts import Verdict
 from dlperf.comparison.parameters import CompareParameters
 from dlperf.comparison.sections import section
 from dlperf.entry_points import PROBLEMS, load_problem
-from dlperf.page.chapter import Chapter
+from dlperf.page.chapter import Chapter, SettingSection
 from dlperf.parameters import parse
 from dlperf.tracking.archived import ArchivedRuns
 from dlperf.tracking.query import find_trials
@@ -70,11 +70,16 @@ def compared(name: str) -> Chapter:
 @functools.cache
 def shown(name: str, part: str = "") -> Shown:
     """Return what is shown of a problem or of one of its `PARTS`: of the setting with the most trials of that kind."""
-    belongs = PARTS.get((name, part), lambda parameters: True)
-    chosen = next(s for s in compared(name).settings if all(belongs(t.parameters) for t in s.setting.trials))
+    chosen = settings_of(name, part)[0]
     facts = chosen.setting.facts
     tables = {**chosen.summary.all_tables(), **chosen.tables}
     return Shown(name, tables, chosen.summary.figures, facts, facts["hardware"], facts["dlperf"])
+
+
+def settings_of(name: str, part: str = "") -> list[SettingSection]:
+    """Return the settings of a problem or of one of its `PARTS`, that with the most trials first."""
+    belongs = PARTS.get((name, part), lambda parameters: True)
+    return [each for each in compared(name).settings if all(belongs(t.parameters) for t in each.setting.trials)]
 
 
 def folders() -> dict[Path, Shown]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from dlperf.analysis.inference import FEWEST, LEVEL, Effect, holm, mean_effect
@@ -28,8 +29,9 @@ class Rival:
 
     Attributes:
         name: Its name.
-        mean: Its values.
-        behind: By how much it lies behind the best one, paired; None of the best itself.
+        mean: Its values; their geometric mean, and its interval, where they are compared by ratios.
+        behind: By how much it lies behind the best one, paired, as a logarithm where they are compared by ratios; None
+            of the best itself.
         p: Of that effect, adjusted for the number of rivals (Holm 1979); 1 where there are too few pairs to tell.
     """
 
@@ -47,12 +49,15 @@ class Contest:
         what: The quantity, as a sentence names it.
         unit: Its unit, as it stands behind a number.
         lower_is_better: Whether the best has the lowest mean.
+        by_ratio: Whether they are compared by ratios, of the worse to the better where lower is better, else of the
+            better to the worse.
         rivals: The best first.
     """
 
     what: str
     unit: str
     lower_is_better: bool
+    by_ratio: bool
     rivals: tuple[Rival, ...]
 
     @property
@@ -89,41 +94,49 @@ class Contest:
             return True, f"{first.name} alone was measured: {self.what} {only}."
         if self.is_decided:
             return True, self._order(first, self.rivals[1])
-        values = ", ".join(f"{rival.name} {self._with_unit(cell(rival.mean.mean))}" for rival in self.rivals)
+        values = [(rival.name, self._with_unit(cell(rival.mean.mean))) for rival in self.rivals]
         if self.pairs < FEWEST:
+            was = listed([f"{value} for {name}" for name, value in values])
             be = "is" if self.pairs < 2 else "are"
             there = f"to tell takes {FEWEST} {drawn}, and there {be} {self.pairs or 'none'}"
-            return False, f"the {self.what} was {values}; {there}."
+            return False, f"the {self.what} was {was}; {there}."
         level = [rival for rival in self.rivals[1:] if rival.p > LEVEL]
-        seen = max((self._visible(r.behind) for r in level if r.behind and r.behind.n), default=float("nan"))
-        enough = f"; a difference of {self._with_unit(cell(seen))} could have been seen" if seen == seen else ""
-        others = listed([rival.name for rival in level])
+        seen = max((self._visible(r.behind) for r in level if r.behind and r.behind.n), default=math.nan)
+        enough = "" if math.isnan(seen) else f"; {self._apart(cell(seen))} could have been seen"
+        others, measured = listed([rival.name for rival in level]), ", ".join(map(" ".join, values))
         return (
             False,
-            f"{self.pairs} {drawn} do not tell {first.name} from {others} by {self.what} ({values}){enough}.",
+            f"{self.pairs} {drawn} do not tell {first.name} from {others} by {self.what} ({measured}){enough}.",
         )
 
     def _order(self, first: Rival, second: Rival) -> str:
         assert second.behind is not None
-        comparative, superlative, more = ("lower", "lowest", "more") if self.lower_is_better else (
-            "higher", "highest", "less"
-        )  # fmt: skip
+        comparative, superlative = ("lower", "lowest") if self.lower_is_better else ("higher", "highest")
         values = [self._with_unit(mean_in_words(rival.mean)) for rival in (first, second)]
-        size = self._with_unit(_size(second.behind))
+        geometric = " in the geometric mean" if self.by_ratio else ""
+        low, value, high = (self._size(of) for of in (second.behind.low, second.behind.value, second.behind.high))
+        apart = self._apart(f"{cell(value)} ({cell(low)} to {cell(high)})")
         if len(self.rivals) == 2:
             return (
-                f"{first.name} has a {comparative} {self.what} than {second.name}: {values[0]} against {values[1]}, a "
-                f"difference of {size}."
+                f"{first.name} has a {comparative} {self.what} than {second.name}: {values[0]} against "
+                f"{values[1]}{geometric}, {apart}."
             )
         return (
-            f"{first.name} has the {superlative} {self.what}: {values[0]}; the next, {second.name}, has {values[1]}, "
-            f"which is {size} {more}."
+            f"{first.name} has the {superlative} {self.what}: {values[0]}; the next, {second.name}, has "
+            f"{values[1]}{geometric}, {apart}."
         )
 
+    def _apart(self, size: str) -> str:
+        return f"a ratio of {size}" if self.by_ratio else f"a difference of {self._with_unit(size)}"
+
     def _visible(self, behind: Effect) -> float:
-        """The smallest difference that is shown four times in five beside the others that are not told apart."""
+        """The smallest effect that is shown four times in five beside the others that are not told apart."""
         undecided = len(self.rivals) - 1 - len(self.beaten)
-        return behind.detectable(LEVEL / max(1, undecided)) if behind.n >= FEWEST else float("nan")
+        return self._size(behind.detectable(LEVEL / max(1, undecided))) if behind.n >= FEWEST else math.nan
+
+    def _size(self, effect: float) -> float:
+        """An effect as it is told: of a logarithm the ratio."""
+        return math.exp(min(effect, 700.0)) if self.by_ratio else effect  # no larger one has a float64
 
     def _with_unit(self, text: str) -> str:
         return f"{text} {self.unit}".rstrip()
@@ -131,28 +144,32 @@ class Contest:
     def table(self) -> pd.DataFrame:
         """Lay out every number of the sentence.
 
-        Columns: name; n; mean, low, high, the mean and its 95 % interval; behind, behind_low, behind_high, how far it
-        lies behind the first, paired; would_be_seen, the smallest difference that as many pairs show four times in
-        five, at the level of a rival among those that are not told apart; p, adjusted.
+        Columns: name; n; mean (geometric_mean, where compared by ratios), low, high, with its 95 % interval; behind,
+        behind_low, behind_high, how far it lies behind the first, paired (ratio, ratio_low, ratio_high); would_be_seen,
+        the smallest such effect that as many pairs show four times in five, at the level of a rival among those that
+        are not told apart; p, adjusted.
         """
         import pandas as pd
 
+        mean, effect = ("geometric_mean", "ratio") if self.by_ratio else ("mean", "behind")
         return pd.DataFrame(
             {
-                **{"name": rival.name, "n": rival.mean.n, "mean": rival.mean.mean},
+                **{"name": rival.name, "n": rival.mean.n, mean: rival.mean.mean},
                 **{"low": rival.mean.low, "high": rival.mean.high},
                 **{
-                    name: getattr(rival.behind, of) if rival.behind else float("nan")
-                    for name, of in (("behind", "value"), ("behind_low", "low"), ("behind_high", "high"))
+                    name: self._size(getattr(rival.behind, of)) if rival.behind else math.nan
+                    for name, of in ((effect, "value"), (f"{effect}_low", "low"), (f"{effect}_high", "high"))
                 },
-                "would_be_seen": self._visible(rival.behind) if rival.behind else float("nan"),
-                "p": rival.p if rival.behind else float("nan"),
+                "would_be_seen": self._visible(rival.behind) if rival.behind else math.nan,
+                "p": rival.p if rival.behind else math.nan,
             }
             for rival in self.rivals
         )
 
 
-def contest(kinds: Mapping[str, BySeed], what: str, *, lower_is_better: bool, unit: str = "") -> Contest:
+def contest(
+    kinds: Mapping[str, BySeed], what: str, *, lower_is_better: bool, unit: str = "", by_ratio: bool = False
+) -> Contest:
     """Compare kinds of trial by their means; a kind without a value takes no part.
 
     Args:
@@ -160,10 +177,14 @@ def contest(kinds: Mapping[str, BySeed], what: str, *, lower_is_better: bool, un
         what: The quantity, as a sentence names it.
         lower_is_better: Whether lower values are better.
         unit: Its unit, as it stands behind a number.
+        by_ratio: Whether to compare by ratios, as times are: where all take twice as long, so are their differences
+            twice as large. All values are positive.
 
     Raises:
         ValueError: No kind has a value.
     """
+    if by_ratio:
+        kinds = {name: {key: math.log(value) for key, value in values.items()} for name, values in kinds.items()}
     means = {name: mean_of(list(values.values())) for name, values in kinds.items() if values}
     if not means:
         raise ValueError(f"no kind of trial has a value of {what}")
@@ -172,9 +193,11 @@ def contest(kinds: Mapping[str, BySeed], what: str, *, lower_is_better: bool, un
     sign = 1 if lower_is_better else -1
     effects = [_paired(first, kinds[name], sign) for name in order[1:]]
     ps = holm([effect.p if effect.n >= FEWEST else 1.0 for effect in effects])
+    if by_ratio:
+        means = {name: _exponential(mean) for name, mean in means.items()}
     rivals = [Rival(order[0], means[order[0]], None, 1.0)]
     rivals += [Rival(name, means[name], effect, p) for name, effect, p in zip(order[1:], effects, ps, strict=True)]
-    return Contest(what, unit, lower_is_better, tuple(rivals))
+    return Contest(what, unit, lower_is_better, by_ratio, tuple(rivals))
 
 
 def command_to_settle(problem: str, trials: Sequence[StoredTrial[Any]], **grid: str) -> str:
@@ -232,9 +255,9 @@ def _paired(first: BySeed, other: BySeed, sign: int) -> Effect:
     return mean_effect(differences) if differences else Effect(0, float("nan"))
 
 
-def _size(effect: Effect) -> str:
-    low, high = sorted((abs(effect.low), abs(effect.high)))
-    return f"{cell(abs(effect.value))} ({cell(low)} to {cell(high)})"
+def _exponential(logarithms: Mean) -> Mean:
+    low, mean, high = (math.exp(value) for value in (logarithms.low, logarithms.mean, logarithms.high))
+    return replace(logarithms, low=low, mean=mean, high=high)
 
 
 def listed(names: Sequence[str]) -> str:

@@ -36,9 +36,9 @@ def numbers_of(result: Contest) -> set[str]:
     return shown | {text.removeprefix("-") for text in shown} | {str(result.pairs), str(FEWEST)}
 
 
-@given(kinds, st.booleans())
-def test_a_sentence_says_what_its_numbers_carry(made: dict[str, dict[int, float]], lower: bool) -> None:
-    result = contest(made, "loss", lower_is_better=lower)
+@given(kinds, st.booleans(), st.booleans())
+def test_a_sentence_says_what_its_numbers_carry(made: dict[str, dict[int, float]], lower: bool, ratio: bool) -> None:
+    result = contest(made, "loss", lower_is_better=lower, by_ratio=ratio)
     sentence = result.in_words()
     assert set(NUMBER.findall(sentence)) <= numbers_of(result), sentence
     means = [rival.mean.mean for rival in result.rivals]
@@ -71,6 +71,32 @@ def test_a_plain_difference_is_said_with_its_interval() -> None:
         "Adam has a lower training loss than AdaGrad: 1.002 (1 to 1.004) nats against 1.504 (1.49 to 1.518) nats, "
         "a difference of 0.502 (0.4884 to 0.5156) nats."
     )
+
+
+def test_times_that_differ_in_size_are_told_apart_by_their_ratio() -> None:
+    """Networks of eight sizes, each 1.4 to 1.6 times as slow with another layer: by differences the large ones hide it.
+
+    The interval is Student's t about the mean of the logarithms, by hand.
+    """
+    shallow = {size: 2.0**size for size in range(8)}
+    deep = {size: time * (1.4 if size % 2 else 1.6) for size, time in shallow.items()}
+    kinds = {"depth 2": deep, "depth 1": shallow}
+    assert not contest(kinds, "training time", lower_is_better=True).is_decided
+    half = 2.364624 * np.std(np.log([1.4, 1.6] * 4), ddof=1) / np.sqrt(8)
+    mean, low, high = (cell(np.sqrt(1.4 * 1.6) * np.exp(sign * half)) for sign in (0, -1, 1))
+    result = contest(kinds, "training time", lower_is_better=True, unit="s", by_ratio=True)
+    said = result.in_words()
+    assert said.startswith(f"depth 1 has a lower training time than depth 2: {cell(2**3.5)} (")
+    assert said.endswith(f" s in the geometric mean, a ratio of {mean} ({low} to {high}).")
+    assert "behind" not in result.table().columns
+
+
+def test_times_that_are_not_told_apart_name_the_ratio_that_would_have_been_seen() -> None:
+    one = {seed: 10.0 + (-1) ** seed for seed in range(6)}
+    other = {seed: 10.0 - (-1) ** seed for seed in range(6)}
+    said = contest({"A": one, "B": other}, "time", lower_is_better=True, unit="s", by_ratio=True).in_words()
+    assert "; a ratio of 1." in said
+    assert " s could" not in said
 
 
 def test_what_cannot_be_told_apart_names_what_would_have_been_seen() -> None:

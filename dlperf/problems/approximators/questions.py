@@ -56,13 +56,13 @@ def rmse_by_depth(trials: Trials) -> Answer | None:
 
 def _time_by_depth(trials: Trials) -> Answer | None:
     timed, said = undisturbed(trials), beside_others(trials)
-    answer = _by_depth(timed, "train_seconds", "training time at equal units", unit="s")
+    answer = _by_depth(timed, "train_seconds", "training time at equal units", unit="s", by_ratio=True)
     if answer is None:
         return Answer(said.strip()) if said else None
     return replace(answer, sentence=f"{answer.sentence}{said}")
 
 
-def _by_depth(trials: Trials, measure: str, what: str, unit: str = "") -> Answer | None:
+def _by_depth(trials: Trials, measure: str, what: str, *, unit: str = "", by_ratio: bool = False) -> Answer | None:
     """Compare every depth with the next shallower one, at the totals of units that both have."""
     values = measured(trials, measure)
     contests, compared, left_out = [], [], []
@@ -74,7 +74,7 @@ def _by_depth(trials: Trials, measure: str, what: str, unit: str = "") -> Answer
         if common:
             kinds = {f"depth {depth}": {total: own[total] for total in common} for depth, own in means.items()}
             compared.append((shallow, deep))
-            contests.append((len(common), contest(kinds, what, lower_is_better=True, unit=unit)))
+            contests.append((len(common), contest(kinds, what, lower_is_better=True, unit=unit, by_ratio=by_ratio)))
             left_out += [f"{same.left_out}."] if same.left_out else []
     if not contests:
         return None

@@ -101,13 +101,13 @@ def _dropout(trials: Trials) -> Answer | None:
     losses = _by_dropout(kinds, "train_loss", "training loss")
     if losses is None:
         return None
-    times = _by_dropout(undisturbed(kinds), "seconds_per_epoch", "time of an epoch", unit="s")
+    times = _by_dropout(undisturbed(kinds), "seconds_per_epoch", "time of an epoch", unit="s", by_ratio=True)
     contests = [losses, times] if times else [losses]
     sentence = " ".join(_upper_first(result.in_words()) for result in contests)
     return Answer(f"{sentence}{beside_others(kinds)}", _tables(*contests), _more_seeds(kinds, *contests), losses.pairs)
 
 
-def _by_dropout(trials: Trials, measure: str, what: str, unit: str = "") -> Contest | None:
+def _by_dropout(trials: Trials, measure: str, what: str, *, unit: str = "", by_ratio: bool = False) -> Contest | None:
     """Compare training without and with dropout, on the random seeds and methods that have both; None without one.
 
     A random seed is what was drawn; five methods with one are one draw. With protocol=corrected a method has the
@@ -133,7 +133,7 @@ def _by_dropout(trials: Trials, measure: str, what: str, unit: str = "") -> Cont
         for name, side in (("training without dropout", one), ("training with dropout", other))
     }
     mean = "mean " if len(methods) > 1 else ""
-    return contest(by_name, f"{mean}{what} of {listed(methods)}", lower_is_better=True, unit=unit)
+    return contest(by_name, f"{mean}{what} of {listed(methods)}", lower_is_better=True, unit=unit, by_ratio=by_ratio)
 
 
 def _accuracy(trials: Trials) -> Answer | None:

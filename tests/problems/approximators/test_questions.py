@@ -70,5 +70,5 @@ def test_random_seeds_compare_by_the_same_networks() -> None:
     ]
     answer = rmse_by_depth(stored)
     assert answer
-    assert "depth 2 200, depth 1 290" in answer.sentence
+    assert "was 200 for depth 2 and 290 for depth 1;" in answer.sentence
     assert "2 of 2 random seeds compare, which have 2 of 3 kinds of trial." in answer.sentence
