@@ -11,9 +11,7 @@ BASE_IMAGE ?= python:3.11-slim
 FAULTS ?=
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-# Tests wait for servers, workers and containers more than half of their time: more of them at once than two cores.
-PROCESSES ?= 3
-AT_ONCE := -n $(PROCESSES) --dist loadfile --no-loadscope-reorder
+TWO := -n 2 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo quick test faults lint format mlproject results image benchmarks peers audit ui clean
@@ -41,11 +39,11 @@ $(STAMP): pyproject.toml conda.yaml
 demo: setup  ## run all five problems, reduced to minutes on embedded data, under MLflow, and open the page of what they found
 	PATH="$$(cd $(BIN) && pwd):$$PATH" $(BIN)/mlflow run . --env-manager local --experiment-name dlperf/demo -P open=true
 
-quick: setup  ## run the tests that end in a moment
-	$(BIN)/python -m pytest $(AT_ONCE) -m "not slow and not container"
+quick: setup  ## run the tests that end in a moment, in two processes
+	$(BIN)/python -m pytest $(TWO) -m "not slow and not container"
 
-test: setup  ## run the tests, three at once (PROCESSES=2 for two)
-	$(BIN)/python -m pytest $(AT_ONCE)
+test: setup  ## run the tests, in two processes
+	$(BIN)/python -m pytest $(TWO)
 
 faults: setup  ## kill, cut off and resume at length (an hour and a half), and write results/faults (FAULTS="-k outage" for a part)
 	$(BIN)/python -m pytest tests/faults tests/test_odd_parameters.py --kills 25 --outages 4 --faults-report results/faults $(FAULTS)
