@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,8 @@ import mlflow
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
+from mlflow.store.tracking.dbmodels.models import SqlExperimentTag
+from sqlalchemy.orm import Session
 
 from dlperf import entry_points, errors
 from dlperf.entry_points import PROBLEMS
@@ -62,6 +66,31 @@ def test_a_view_of_a_problems_trials_has_them_best_first_and_stays_as_users_chan
     client.set_experiment_tag(store.experiment_id, tag, "changed")
     Store(entry_point=name).offer_view(problem)
     assert client.get_experiment(store.experiment_id).tags[tag] == "changed"
+
+
+def test_starts_that_make_an_experiments_first_run_at_once_all_run(
+    client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A database refuses a tag that another start sets between the look for it and the writing."""
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "new")
+    at_once, ready = 4, threading.Barrier(4)
+    merge = Session.merge
+
+    def merge_together(session: Session, instance: Any, **options: Any) -> Any:
+        found = merge(session, instance, **options)
+        if isinstance(instance, SqlExperimentTag):
+            ready.wait(timeout=60)
+        return found
+
+    client.create_experiment("new")
+    stores = [Store() for _ in range(at_once)]
+    assert {store.experiment_id for store in stores} != {"0"}  # from now on each knows its experiment, without tags
+    monkeypatch.setattr(Session, "merge", merge_together)
+    with ThreadPoolExecutor(at_once) as pool:
+        made_runs = list(pool.map(lambda store: store.create("a run"), stores))
+    assert len({run.id for run in made_runs}) == at_once
+    tags = client.get_experiment_by_name("new").tags
+    assert tags["mlflow.experimentKind"] == "custom_model_development"
 
 
 def test_a_deleted_experiment_is_named(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
