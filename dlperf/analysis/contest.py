@@ -49,8 +49,7 @@ class Contest:
         what: The quantity, as a sentence names it.
         unit: Its unit, as it stands behind a number.
         lower_is_better: Whether the best has the lowest mean.
-        by_ratio: Whether they are compared by ratios, of the worse to the better where lower is better, else of the
-            better to the worse.
+        by_ratio: Whether they are compared by ratios to the best.
         rivals: The best first.
     """
 
@@ -91,7 +90,7 @@ class Contest:
         first = self.rivals[0]
         if len(self.rivals) == 1:
             only = self._with_unit(mean_in_words(first.mean))
-            return True, f"{first.name} alone was measured: {self.what} {only}."
+            return True, f"{first.name} alone was measured: {self.what} {only}{self._geometric}."
         if self.is_decided:
             return True, self._order(first, self.rivals[1])
         values = [(rival.name, self._with_unit(cell(rival.mean.mean))) for rival in self.rivals]
@@ -99,11 +98,13 @@ class Contest:
             was = listed([f"{value} for {name}" for name, value in values])
             be = "is" if self.pairs < 2 else "are"
             there = f"to tell takes {FEWEST} {drawn}, and there {be} {self.pairs or 'none'}"
-            return False, f"the {self.what} was {was}; {there}."
+            return False, f"the {self.what} was {was}{self._geometric}; {there}."
         level = [rival for rival in self.rivals[1:] if rival.p > LEVEL]
         seen = max((self._visible(r.behind) for r in level if r.behind and r.behind.n), default=math.nan)
-        enough = "" if math.isnan(seen) else f"; {self._apart(cell(seen))} could have been seen"
-        others, measured = listed([rival.name for rival in level]), ", ".join(map(" ".join, values))
+        size = f"a ratio of {cell(seen)}" if self.by_ratio else f"a difference of {self._with_unit(cell(seen))}"
+        enough = "" if math.isnan(seen) else f"; {size} could have been seen"
+        others = listed([rival.name for rival in level])
+        measured = ", ".join(map(" ".join, values)) + self._geometric
         return (
             False,
             f"{self.pairs} {drawn} do not tell {first.name} from {others} by {self.what} ({measured}){enough}.",
@@ -113,30 +114,37 @@ class Contest:
         assert second.behind is not None
         comparative, superlative = ("lower", "lowest") if self.lower_is_better else ("higher", "highest")
         values = [self._with_unit(mean_in_words(rival.mean)) for rival in (first, second)]
-        geometric = " in the geometric mean" if self.by_ratio else ""
-        low, value, high = (self._size(of) for of in (second.behind.low, second.behind.value, second.behind.high))
-        apart = self._apart(f"{cell(value)} ({cell(low)} to {cell(high)})")
+        value, low, high = map(cell, self._behind(second.behind))
+        size = f"{value} ({low} to {high})"
+        apart = f"which is {size} times as much" if self.by_ratio else f"a difference of {self._with_unit(size)}"
         if len(self.rivals) == 2:
             return (
                 f"{first.name} has a {comparative} {self.what} than {second.name}: {values[0]} against "
-                f"{values[1]}{geometric}, {apart}."
+                f"{values[1]}{self._geometric}, {apart}."
             )
         return (
             f"{first.name} has the {superlative} {self.what}: {values[0]}; the next, {second.name}, has "
-            f"{values[1]}{geometric}, {apart}."
+            f"{values[1]}{self._geometric}, {apart}."
         )
 
-    def _apart(self, size: str) -> str:
-        return f"a ratio of {size}" if self.by_ratio else f"a difference of {self._with_unit(size)}"
+    @property
+    def _geometric(self) -> str:
+        return " in the geometric mean" if self.by_ratio and any(rival.mean.n > 1 for rival in self.rivals) else ""
+
+    def _behind(self, behind: Effect) -> tuple[float, float, float]:
+        """How far a rival lies behind the best, or the ratio of it to the best, and the ends of the interval."""
+        low, high = self._size(behind.low), self._size(behind.high)
+        return (self._size(behind.value), *((low, high) if self.lower_is_better or not self.by_ratio else (high, low)))
 
     def _visible(self, behind: Effect) -> float:
         """The smallest effect that is shown four times in five beside the others that are not told apart."""
-        undecided = len(self.rivals) - 1 - len(self.beaten)
-        return self._size(behind.detectable(LEVEL / max(1, undecided))) if behind.n >= FEWEST else math.nan
+        if behind.n < FEWEST or not behind.error:  # nothing varies: any would be
+            return math.nan
+        return self._size(behind.detectable(LEVEL / max(1, len(self.rivals) - 1 - len(self.beaten))))
 
     def _size(self, effect: float) -> float:
-        """An effect as it is told: of a logarithm the ratio."""
-        return math.exp(min(effect, 700.0)) if self.by_ratio else effect  # no larger one has a float64
+        """An effect as it is told: of a logarithm the ratio to the best."""
+        return _exp(effect if self.lower_is_better else -effect) if self.by_ratio else effect
 
     def _with_unit(self, text: str) -> str:
         return f"{text} {self.unit}".rstrip()
@@ -144,23 +152,29 @@ class Contest:
     def table(self) -> pd.DataFrame:
         """Lay out every number of the sentence.
 
-        Columns: name; n; mean (geometric_mean, where compared by ratios), low, high, with its 95 % interval; behind,
-        behind_low, behind_high, how far it lies behind the first, paired (ratio, ratio_low, ratio_high); would_be_seen,
-        the smallest such effect that as many pairs show four times in five, at the level of a rival among those that
-        are not told apart; p, adjusted.
+        Columns: name; n; mean, low, high, the mean and its 95 % interval; behind, behind_low, behind_high, how far it
+        lies behind the first, paired; would_be_seen, the smallest difference that as many pairs show four times in
+        five, at the level of a rival among those that are not told apart; p, adjusted. Where they are compared by
+        ratios it is geometric_mean, ratio_to_first, with _low and _high, and ratio_would_be_seen.
         """
         import pandas as pd
 
-        mean, effect = ("geometric_mean", "ratio") if self.by_ratio else ("mean", "behind")
+        mean, effect, seen = "mean", "behind", "would_be_seen"
+        if self.by_ratio:
+            mean, effect, seen = "geometric_mean", "ratio_to_first", "ratio_would_be_seen"
+        none = (math.nan,) * 3
         return pd.DataFrame(
             {
                 **{"name": rival.name, "n": rival.mean.n, mean: rival.mean.mean},
                 **{"low": rival.mean.low, "high": rival.mean.high},
-                **{
-                    name: self._size(getattr(rival.behind, of)) if rival.behind else math.nan
-                    for name, of in ((effect, "value"), (f"{effect}_low", "low"), (f"{effect}_high", "high"))
-                },
-                "would_be_seen": self._visible(rival.behind) if rival.behind else math.nan,
+                **dict(
+                    zip(
+                        (effect, f"{effect}_low", f"{effect}_high"),
+                        self._behind(rival.behind) if rival.behind else none,
+                        strict=True,
+                    )
+                ),
+                seen: self._visible(rival.behind) if rival.behind else math.nan,
                 "p": rival.p if rival.behind else math.nan,
             }
             for rival in self.rivals
@@ -172,27 +186,32 @@ def contest(
 ) -> Contest:
     """Compare kinds of trial by their means; a kind without a value takes no part.
 
+    Seeds differ by themselves: where some are of all kinds, the others are left out.
+
     Args:
         kinds: Values by name of the kind, then by what pairs them.
         what: The quantity, as a sentence names it.
         lower_is_better: Whether lower values are better.
         unit: Its unit, as it stands behind a number.
         by_ratio: Whether to compare by ratios, as times are: where all take twice as long, so are their differences
-            twice as large. All values are positive.
+            twice as large. Values that are not positive have none, and are compared by their differences.
 
     Raises:
         ValueError: No kind has a value.
     """
+    kinds = _shared({name: values for name, values in kinds.items() if values})
+    if not kinds:
+        raise ValueError(f"no kind of trial has a value of {what}")
+    by_ratio = by_ratio and all(value > 0 for values in kinds.values() for value in values.values())
     if by_ratio:
         kinds = {name: {key: math.log(value) for key, value in values.items()} for name, values in kinds.items()}
-    means = {name: mean_of(list(values.values())) for name, values in kinds.items() if values}
-    if not means:
-        raise ValueError(f"no kind of trial has a value of {what}")
+    means = {name: mean_of(list(values.values())) for name, values in kinds.items()}
     order = sorted(means, key=lambda name: means[name].mean * (1 if lower_is_better else -1))
     first = kinds[order[0]]
     sign = 1 if lower_is_better else -1
     effects = [_paired(first, kinds[name], sign) for name in order[1:]]
-    ps = holm([effect.p if effect.n >= FEWEST else 1.0 for effect in effects])
+    # What no seed is of all kinds of may lie behind in the mean, and before the first in the pairs.
+    ps = holm([effect.p if effect.n >= FEWEST and effect.value > 0 else 1.0 for effect in effects])
     if by_ratio:
         means = {name: _exponential(mean) for name, mean in means.items()}
     rivals = [Rival(order[0], means[order[0]], None, 1.0)]
@@ -255,9 +274,21 @@ def _paired(first: BySeed, other: BySeed, sign: int) -> Effect:
     return mean_effect(differences) if differences else Effect(0, float("nan"))
 
 
+def _shared(kinds: Mapping[str, BySeed]) -> Mapping[str, BySeed]:
+    """Leave to all kinds the seeds that all have, if there are any."""
+    shared = set.intersection(*(set(values) for values in kinds.values())) if kinds else set()
+    if not shared:
+        return kinds
+    return {name: {key: values[key] for key in values if key in shared} for name, values in kinds.items()}
+
+
 def _exponential(logarithms: Mean) -> Mean:
-    low, mean, high = (math.exp(value) for value in (logarithms.low, logarithms.mean, logarithms.high))
+    low, mean, high = map(_exp, (logarithms.low, logarithms.mean, logarithms.high))
     return replace(logarithms, low=low, mean=mean, high=high)
+
+
+def _exp(logarithm: float) -> float:
+    return math.inf if logarithm > 700 else math.exp(logarithm)  # what no float64 holds is beyond all bounds
 
 
 def listed(names: Sequence[str]) -> str:

@@ -105,21 +105,22 @@ class Store:
 
     def _show_as_training(self) -> None:
         """Let the UI open the experiment with its pages for trainings; one of unknown kind it takes for GenAI."""
-        self._offer(_KIND, lambda: "custom_model_development")
+        self._offer(_KIND, "custom_model_development")
 
     def offer_view(self, problem: Problem[Any]) -> None:
         """Let the UI have a view of the problem's trials, unless the experiment has one: users may have changed it."""
-        self._offer(view.tag(problem.name), lambda: view.view(problem))
+        self._offer(view.tag(problem.name), view.view(problem))
 
-    def _offer(self, tag: str, value: Callable[[], str]) -> None:
+    def _offer(self, tag: str, value: str) -> None:
         """Give the experiment a tag for the UI, where it has none.
 
         That it cannot be set is no reason not to run: another start may be setting it at this moment, which databases
-        refuse.
+        refuse. A server that takes nothing at all refuses the run as well, and that is told.
         """
         if tag not in self._current_experiment().tags:
             with contextlib.suppress(mlflow.MlflowException):
-                self.client.set_experiment_tag(self.experiment_id, tag, value())
+                self.client.set_experiment_tag(self.experiment_id, tag, value)
+            with contextlib.suppress(mlflow.MlflowException):
                 self._experiment = self.client.get_experiment(self.experiment_id)
 
     def adopted(self) -> Run | None:

@@ -82,21 +82,63 @@ def test_times_that_differ_in_size_are_told_apart_by_their_ratio() -> None:
     deep = {size: time * (1.4 if size % 2 else 1.6) for size, time in shallow.items()}
     kinds = {"depth 2": deep, "depth 1": shallow}
     assert not contest(kinds, "training time", lower_is_better=True).is_decided
-    half = 2.364624 * np.std(np.log([1.4, 1.6] * 4), ddof=1) / np.sqrt(8)
-    mean, low, high = (cell(np.sqrt(1.4 * 1.6) * np.exp(sign * half)) for sign in (0, -1, 1))
+
+    def interval(logarithms: list[float], around: float) -> str:
+        half = 2.364624 * np.std(logarithms, ddof=1) / np.sqrt(8)
+        mean, low, high = (cell(around * np.exp(sign * half)) for sign in (0, -1, 1))
+        return f"{mean} ({low} to {high})"
+
+    times = (
+        interval(np.log(list(shallow.values())).tolist(), 2**3.5),
+        interval(np.log(list(deep.values())).tolist(), 2**3.5 * np.sqrt(1.4 * 1.6)),
+    )
+    ratio = interval(np.log([1.4, 1.6] * 4).tolist(), np.sqrt(1.4 * 1.6))
     result = contest(kinds, "training time", lower_is_better=True, unit="s", by_ratio=True)
-    said = result.in_words()
-    assert said.startswith(f"depth 1 has a lower training time than depth 2: {cell(2**3.5)} (")
-    assert said.endswith(f" s in the geometric mean, a ratio of {mean} ({low} to {high}).")
+    assert result.in_words() == (
+        f"depth 1 has a lower training time than depth 2: {times[0]} s against {times[1]} s in the geometric mean, "
+        f"which is {ratio} times as much."
+    )
     assert "behind" not in result.table().columns
+
+
+def test_a_ratio_is_that_of_a_rival_to_the_first_whichever_is_better() -> None:
+    fast = {seed: 30.0 + seed for seed in range(6)}
+    slow = {seed: speed / (3.0 if seed % 2 else 3.1) for seed, speed in fast.items()}
+    result = contest({"A": slow, "B": fast}, "speed", lower_is_better=False, by_ratio=True)
+    low, ratio, high = result.table().loc[1, ["ratio_to_first_low", "ratio_to_first", "ratio_to_first_high"]]
+    assert ratio == pytest.approx(1 / np.sqrt(3.0 * 3.1))
+    assert low < 1 / 3.1 < 1 / 3.0 < high
+    assert result.in_words().startswith("B has a higher speed than A: ")
+    assert result.in_words().endswith(f"which is {cell(ratio)} ({cell(low)} to {cell(high)}) times as much.")
+
+
+def test_what_takes_no_time_is_compared_by_differences() -> None:
+    result = contest({"A": {0: 0.0, 1: 0.0}, "B": {0: 1.0, 1: 2.0}}, "time", lower_is_better=True, by_ratio=True)
+    assert "geometric" not in result.in_words()
+    assert list(result.table()["mean"]) == [0.0, 1.5]
+
+
+@pytest.mark.parametrize("by_ratio", [False, True])
+def test_seeds_that_not_all_have_do_not_decide_who_is_first(by_ratio: bool) -> None:
+    """A was run with five easier seeds too; in every seed that both have B is lower."""
+    a = {seed: 1.0 + seed / 10 for seed in range(10)}
+    b = {seed: a[seed] - 0.03 - 0.001 * (seed % 2) for seed in range(5, 10)}
+    result = contest({"A": a, "B": b}, "loss", lower_is_better=True, by_ratio=by_ratio)
+    assert result.in_words().startswith("B has a lower loss than A: ")
+    assert [rival.mean.n for rival in result.rivals] == [5, 5]
+    # C shares a seed with neither: the means are those of all, and the pairs, which say the opposite, decide nothing.
+    result = contest({"A": a, "B": b, "C": {99: 9.0}}, "loss", lower_is_better=True, by_ratio=by_ratio)
+    assert result.rivals[0].name == "A"
+    assert not result.beaten
 
 
 def test_times_that_are_not_told_apart_name_the_ratio_that_would_have_been_seen() -> None:
     one = {seed: 10.0 + (-1) ** seed for seed in range(6)}
     other = {seed: 10.0 - (-1) ** seed for seed in range(6)}
     said = contest({"A": one, "B": other}, "time", lower_is_better=True, unit="s", by_ratio=True).in_words()
-    assert "; a ratio of 1." in said
-    assert " s could" not in said
+    assert re.search(
+        r"\(A 9\.9\d+ s, B 9\.9\d+ s in the geometric mean\); a ratio of 1\.\d+ could have been seen", said
+    )
 
 
 def test_what_cannot_be_told_apart_names_what_would_have_been_seen() -> None:

@@ -73,7 +73,8 @@ def test_starts_that_make_an_experiments_first_run_at_once_all_run(
 ) -> None:
     """A database refuses a tag that another start sets between the look for it and the writing."""
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "new")
-    at_once, ready = 4, threading.Barrier(4)
+    at_once = 4
+    ready = threading.Barrier(at_once)
     merge = Session.merge
 
     def merge_together(session: Session, instance: Any, **options: Any) -> Any:
@@ -82,9 +83,9 @@ def test_starts_that_make_an_experiments_first_run_at_once_all_run(
             ready.wait(timeout=60)
         return found
 
-    client.create_experiment("new")
+    number = client.create_experiment("new")
     stores = [Store() for _ in range(at_once)]
-    assert {store.experiment_id for store in stores} != {"0"}  # from now on each knows its experiment, without tags
+    assert {store.experiment_id for store in stores} == {number}  # from now on each knows it, without tags
     monkeypatch.setattr(Session, "merge", merge_together)
     with ThreadPoolExecutor(at_once) as pool:
         made_runs = list(pool.map(lambda store: store.create("a run"), stores))
