@@ -38,6 +38,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "verdict_rates": overview.verdict_rates,
     "stopping": overview.stopping,
     "optimizers_200_epochs": further.optimizers_200_epochs,
+    "dropout_readings": further.dropout_readings,
     "laws": further.laws,
     "collectives": further.collectives,
     "networks_by_seed": further.networks_by_seed,

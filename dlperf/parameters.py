@@ -86,6 +86,10 @@ class Parameters(BaseModel):
         """
         return {}
 
+    def without_effect(self) -> frozenset[str]:
+        """Hook: the names of parameters that change nothing of this trial, whatever they hold."""
+        return frozenset()
+
     def check(self) -> None:
         """Hook: rules that bounds can't say, on a complete instance.
 

@@ -207,5 +207,6 @@ class StoredTrial(Generic[P]):
 
     @functools.cached_property
     def kind(self) -> tuple[tuple[str, str], ...]:
-        """The parameters that define it as names and texts, but for its random seed."""
-        return tuple((name, value) for name, value in defining(self.parameters).items() if name != "random_seed")
+        """The parameters that define what it does as names and texts, but for its random seed."""
+        left_out = {"random_seed", *self.parameters.without_effect()}
+        return tuple((name, value) for name, value in defining(self.parameters).items() if name not in left_out)

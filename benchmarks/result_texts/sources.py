@@ -16,7 +16,7 @@ from dlperf.claims.verdicts import Verdict
 from dlperf.comparison.parameters import CompareParameters
 from dlperf.comparison.sections import section
 from dlperf.entry_points import PROBLEMS, load_problem
-from dlperf.page.chapter import Chapter, SettingSection
+from dlperf.page.chapter import Chapter
 from dlperf.parameters import parse
 from dlperf.tracking.archived import ArchivedRuns
 from dlperf.tracking.query import find_trials
@@ -26,9 +26,16 @@ if TYPE_CHECKING:
 
 RESULTS = Path(__file__).resolve().parents[2] / "results"
 _BELOW = {"optimizers": "notebook"}  # where a problem has the results of both protocols
+
+
+def _as_the_notebook_ran(parameters: Any) -> bool:
+    """Whether it is the notebook's protocol, with dropout as it ran it, which is not what its printed code says."""
+    return parameters.protocol == "notebook" and (parameters.dropout_after == "each" or not parameters.dropout)
+
+
 PARTS: dict[tuple[str, str], Callable[[Any], bool]] = {
-    ("optimizers", ""): lambda p: p.protocol == "notebook",
-    ("optimizers", "notebook_200_epochs"): lambda p: p.protocol == "notebook" and p.epochs == 200,
+    ("optimizers", ""): _as_the_notebook_ran,
+    ("optimizers", "notebook_200_epochs"): lambda p: _as_the_notebook_ran(p) and p.epochs == 200,
 }
 """By problem and part, where not all trials are of it, which parameters are: "" is what is shown of a problem first."""
 
@@ -70,16 +77,11 @@ def compared(name: str) -> Chapter:
 @functools.cache
 def shown(name: str, part: str = "") -> Shown:
     """Return what is shown of a problem or of one of its `PARTS`: of the setting with the most trials of that kind."""
-    chosen = settings_of(name, part)[0]
+    belongs = PARTS.get((name, part), lambda parameters: True)
+    chosen = next(s for s in compared(name).settings if all(belongs(t.parameters) for t in s.setting.trials))
     facts = chosen.setting.facts
     tables = {**chosen.summary.all_tables(), **chosen.tables}
     return Shown(name, tables, chosen.summary.figures, facts, facts["hardware"], facts["dlperf"])
-
-
-def settings_of(name: str, part: str = "") -> list[SettingSection]:
-    """Return the settings of a problem or of one of its `PARTS`, that with the most trials first."""
-    belongs = PARTS.get((name, part), lambda parameters: True)
-    return [each for each in compared(name).settings if all(belongs(t.parameters) for t in each.setting.trials)]
 
 
 def folders() -> dict[Path, Shown]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic
 
@@ -52,7 +52,11 @@ class Setting(Generic[P]):
 
 
 def settings(problem: Problem[P], trials: Sequence[StoredTrial[P]]) -> list[Setting[P]]:
-    """Sort trials into settings: different origins, hardware, software, versions, data or parameters never mix."""
+    """Sort trials into settings: different origins, hardware, software, versions, data or parameters never mix.
+
+    A trial of which a parameter changes nothing, as where dropout is without dropout, stands in the setting of every
+    value that others have of it.
+    """
     by_key: dict[Any, Setting[P]] = {}
     varying = {*problem.varying, *problem.varying_rarely}
     any_model = any(MODEL in trial.tags for trial in trials)
@@ -69,10 +73,38 @@ def settings(problem: Problem[P], trials: Sequence[StoredTrial[P]]) -> list[Sett
             circumstances["archive"] = trial.tags.get(ARCHIVE, "")
         key = (*circumstances.items(), *parameters.items())
         by_key.setdefault(key, Setting(0, circumstances, parameters)).trials.append(trial)
-    ordered = sorted(by_key.values(), key=lambda setting: -len(setting.trials))
+    ordered = _without_parts(sorted(_with_guests(by_key.values()), key=lambda setting: -len(setting.trials)))
     for number, setting in enumerate(ordered, 1):
         setting.number = number
     return ordered
+
+
+def _with_guests(apart: Collection[Setting[P]]) -> Collection[Setting[P]]:
+    """Let trials stand in the settings, too, that differ from theirs in parameters that change nothing of them."""
+    own = [(setting, list(setting.trials)) for setting in apart]
+    for free in {trial.parameters.without_effect() for _, trials in own for trial in trials} - {frozenset()}:
+        alike: dict[Any, list[tuple[Setting[P], list[StoredTrial[P]]]]] = {}
+        for setting, trials in own:
+            key = tuple((name, value) for name, value in setting.facts.items() if name not in free)
+            alike.setdefault(key, []).append((setting, trials))
+        for group in alike.values():
+            for setting, own_trials in group:
+                others = (trial for _, trials in group if trials is not own_trials for trial in trials)
+                setting.trials += [trial for trial in others if trial.parameters.without_effect() == free]
+                setting.trials.sort(key=lambda trial: (trial.started, trial.run_id))
+    return apart
+
+
+def _without_parts(ordered: Sequence[Setting[P]]) -> list[Setting[P]]:
+    """Leave out settings all of whose trials stand in an earlier one."""
+    left: list[Setting[P]] = []
+    seen: list[set[int]] = []
+    for setting in ordered:
+        trials = {id(trial) for trial in setting.trials}  # a run may be there twice, of a store and of an archive
+        if not any(trials <= others for others in seen):
+            left.append(setting)
+            seen.append(trials)
+    return left
 
 
 def undisturbed(trials: Iterable[StoredTrial[P]]) -> list[StoredTrial[P]]:

@@ -296,7 +296,10 @@ def _neighbours(claim: Claim, trials: Sequence[StoredTrial[Any]], setting: Setti
             kinds.setdefault(trial.kind, []).append(trial)
     spreads: dict[int, list[Spread]] = {}
     for kind, others in kinds.items():
-        apart = min(([f"{n}={v}" for n, v in kind if dict(one)[n] != v] for one in own), key=lambda f: (len(f), f))
+        # What changes nothing of one of them is no difference, and not in its kind.
+        apart = min(
+            ([f"{n}={v}" for n, v in kind if dict(one).get(n, v) != v] for one in own), key=lambda f: (len(f), f)
+        )
         if spread := spread_of(by_seed(others, measured(others, claim.measure)), ", ".join(apart)):
             spreads.setdefault(len(apart), []).append(spread)
     return spreads[min(spreads)] if spreads else []
@@ -304,7 +307,9 @@ def _neighbours(claim: Claim, trials: Sequence[StoredTrial[Any]], setting: Setti
 
 def _unmet(claim: Claim, trial: StoredTrial[Any]) -> list[str]:
     """The conditions that a trial does not meet, what of it is the user's own, and what spoils its times."""
+    free = trial.parameters.without_effect()
     unmet = [name for name, wanted in claim.needs.items() if not _met(name, fact(trial, name), wanted)]
+    unmet = [name for name in unmet if name not in free]
     if "epochs" in unmet and _is_alike_so_far(claim, trial):
         unmet.remove("epochs")
     unmet += [name for name in own_files(trial) if name not in unmet]

@@ -37,6 +37,28 @@ def test_threads_and_processes_that_share_the_cores_alike_are_two_settings(monke
     assert [setting.parameters["threads"] for setting in found] == ["default", "1"]
 
 
+def test_what_a_parameter_changes_nothing_of_compares_with_every_value_of_it() -> None:
+    """Training without dropout, logged as `last`, stands beside both ways to drop."""
+    problem = entry_points.load_problem("optimizers")
+    without = [stored("optimizers", number, dropout_after="last") for number in range(5)]
+    last = [stored("optimizers", number, dropout_after="last") for number in (5, 6)]
+    each = [stored("optimizers", number) for number in (7, 8, 9)]
+    elsewhere = stored("optimizers", 0, {"dlperf.hardware": "other"})
+    assert {trial.parameters.dropout for trial in (*without, elsewhere)} == {False}
+    of_each, of_last, other = settings(problem, [*without, *last, *each, elsewhere])
+    names = [[trial.run_id for trial in trials] for trials in (without, last, each)]
+    assert [trial.run_id for trial in of_each.trials] == names[0] + names[2]
+    assert [trial.run_id for trial in of_last.trials] == names[0] + names[1]
+    assert [setting.parameters["dropout_after"] for setting in (of_each, of_last)] == ["default", "last"]
+    assert other.trials == [elsewhere]
+    # With one way to drop there is one setting, and networks without dropout are of one kind however they were logged.
+    again = stored("optimizers", 0)
+    (one,) = settings(problem, [*without, again, *each])
+    assert len(one.trials) == 9
+    assert again.kind == without[0].kind
+    assert again.kind != last[0].kind
+
+
 def test_circumstances_are_settings_of_their_own() -> None:
     trials = [stored("cutout", number) for number in range(4)]
     for tag in ("hardware", "software", "version", "data_digest"):

@@ -30,7 +30,7 @@ ONE = [
 ]
 CUTOUT = [*SMALL, "--m", "1", "--threads", "1", "--epochs", "3"]
 NETWORKS = ["--units", "16,16;32,16", "--epochs", "40", "--patience", "0", "--processes", "1"]
-NOW = {"update_rules": "notebook", "dropout_after": "last", "xla": "updates"}
+NOW = {"update_rules": "notebook", "dropout_after": "each", "xla": "updates"}
 THEN = {"update_rules": "keras3", "dropout_after": "each", "xla": "all", "onednn": "auto"}
 
 

@@ -52,10 +52,10 @@ class OptimizersParameters(OneDnnParameters, ModelParameters, ImageParameters):
         "epsilon outside the root and Nadam's momentum rises slowly; keras3, Keras's of today",
     )
     dropout_after: Literal["each", "last"] = parameter(
-        derived_from="protocol and model",
+        derived_from="model",
         absent="each",
-        help="hidden layers whose units dropout drops: each, as the assignment orders, or the last, as the notebook's "
-        "printed code says",
+        help="hidden layers whose units dropout drops: each, as the assignment orders and the notebook ran, or the "
+        "last, as its printed code says",
     )
     learning_rate: float = parameter(
         derived_from="protocol and optimizer",
@@ -114,7 +114,7 @@ class OptimizersParameters(OneDnnParameters, ModelParameters, ImageParameters):
             "optimizer": optimizer,
             "xla": "all" if gpu_count() else "updates",
             "update_rules": "notebook" if notebook else "keras3",
-            "dropout_after": "last" if notebook else "each",
+            "dropout_after": "each",
             "learning_rate": cls.default_grid({**known, "optimizer": optimizer})["learning_rate"][0],
             "l2": 0.01 if notebook else 0.0001,
             "search_epochs": search_epochs,
@@ -134,6 +134,10 @@ class OptimizersParameters(OneDnnParameters, ModelParameters, ImageParameters):
         if "optimizer" in known:
             grid["learning_rate"] = (_KERAS_LEARNING_RATE,) if notebook else _LEARNING_RATES[known["optimizer"]]
         return grid
+
+    def without_effect(self) -> frozenset[str]:
+        """Name what says which units dropout drops, without dropout."""
+        return frozenset() if self.dropout else frozenset({"dropout_after"})
 
     @property
     def update_rule(self) -> str:
