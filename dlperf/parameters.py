@@ -98,14 +98,7 @@ class Parameters(BaseModel):
         """
 
     def model_post_init(self, context: Any, /) -> None:
-        """Run `check`, so that no instance exists that breaks it.
-
-        Args:
-            context: Pydantic's validation context, not used.
-
-        Raises:
-            BadInput: `check` refused the values.
-        """
+        """Run `check`, so that no instance exists that it refuses (BadInput); Pydantic's `context` is not used."""
         self.check()
 
     @classmethod
