@@ -69,13 +69,19 @@ def dropout_readings() -> str:
     for optimizer, lowest in printed.items():
         row = {"optimizer": optimizer, "notebook's lowest of 200 epochs": f"{lowest:.3f}"}
         for reading, name in readings.items():
-            trial = longest[optimizer, reading]
+            trial = longest.get((optimizer, reading))
+            if trial is None:
+                row |= {name: "not run", f"epochs {name}": "0"}
+                continue
             loss = trial.metrics["best_train_loss"]
             row |= {name: f"{loss:.3f}", f"epochs {name}": f"{trial.metrics['epochs_run']:.0f}"}
             if loss < 0.99 * lowest:
                 below[reading].append(f"`{optimizer}`")
         rows.append(row)
-    said = [f"dropout {name} {', '.join(below[reading]) or 'none'}" for reading, name in readings.items()]
+    ran = {reading for _, reading in longest}
+    said = [
+        f"dropout {name} {', '.join(below[reading]) or 'none'}" for reading, name in readings.items() if reading in ran
+    ]
     return f"""{table_of(rows)}
 
 More than 1 % below what the notebook printed lie, with {", and with ".join(said)}."""
