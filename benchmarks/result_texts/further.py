@@ -69,10 +69,10 @@ def dropout_readings() -> str:
     for optimizer, lowest in printed.items():
         row = {"optimizer": optimizer, "notebook's lowest of 200 epochs": f"{lowest:.3f}"}
         for reading, name in readings.items():
-            trial = longest.get((optimizer, reading))
-            if trial is None:
+            if (optimizer, reading) not in longest:
                 row |= {name: "not run", f"epochs {name}": "0"}
                 continue
+            trial = longest[optimizer, reading]
             loss = trial.metrics["best_train_loss"]
             row |= {name: f"{loss:.3f}", f"epochs {name}": f"{trial.metrics['epochs_run']:.0f}"}
             if loss < 0.99 * lowest:
