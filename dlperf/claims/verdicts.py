@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -243,7 +243,10 @@ def _question(claim: Claim, settings: Sequence[Setting[Any]], *, curves: bool) -
     comparable = [(s, fit) for s, trials in spoken_of if (fit := [t for t in trials if not _unmet(claim, t)])]
     beside_of = {s.number: _beside_others(claim, trials) for s, trials in spoken_of}
     if comparable:
-        findings = {s.number: _finding(claim, fit, formula, s) for s, fit in comparable}
+        findings = {
+            s.number: _finding(claim, fit, formula, partial(_neighbours, claim, fit, s, settings))
+            for s, fit in comparable
+        }
         findings = {number: replace(f, says=f.says + beside_of[number]) for number, f in findings.items()}
         asked = {setting.number: setting for setting, _ in comparable}
         return _Question(claim, formula, findings, not_measured(next(iter(findings.values())).says), asked)
@@ -259,11 +262,16 @@ def _beside_others(claim: Claim, trials: Sequence[StoredTrial[Any]]) -> str:
     return f" ({disturbed} of {len(trials)} trials, beside which other programs ran, take no part)" if disturbed else ""
 
 
-def _finding(claim: Claim, trials: Sequence[StoredTrial[Any]], formula: float | None, setting: Setting[Any]) -> Finding:
+def _finding(
+    claim: Claim,
+    trials: Sequence[StoredTrial[Any]],
+    formula: float | None,
+    neighbours: Callable[[], Sequence[Spread]],
+) -> Finding:
     kinds = len({trial.kind for trial in trials})
     if kinds < claim.kinds:
         return Finding(f"{kinds} of {claim.kinds} different trials are there")
-    finding = finding_on(claim, trials, formula, partial(_neighbours, claim, trials, setting))
+    finding = finding_on(claim, trials, formula, neighbours)
     machines = dict.fromkeys(fact(trial, "hardware") for trial in trials)
     if len(machines) < 2:
         return finding
@@ -287,12 +295,20 @@ def _has_blocks(claim: Claim) -> bool:
     return claim.over == "random seeds" and is_of_learning(claim.measure)
 
 
-def _neighbours(claim: Claim, trials: Sequence[StoredTrial[Any]], setting: Setting[Any]) -> list[Spread]:
-    """How far runs lie apart in the kinds of trial of the setting that differ from these in the fewest parameters."""
+def _neighbours(
+    claim: Claim, trials: Sequence[StoredTrial[Any]], setting: Setting[Any], settings: Sequence[Setting[Any]]
+) -> list[Spread]:
+    """How far runs lie apart in the kinds of trial that differ from these in the fewest parameters.
+
+    They are of this setting, or of others that ran in the same circumstances; of what was learned also on another
+    machine.
+    """
+    free = {"hardware"} if is_of_learning(claim.measure) else set()
+    alike = [s for s in settings if not {*differing([s.circumstances, setting.circumstances])} - free]
     own = {trial.kind for trial in trials}
     kinds: dict[tuple[Any, ...], list[StoredTrial[Any]]] = {}
-    for trial in setting.trials:
-        if trial.kind not in own:
+    for trial in {trial.run_id: trial for s in alike for trial in s.trials}.values():
+        if trial.kind not in own and not (is_of_time(claim.measure) and trial.tags.get(DISTURBED)):
             kinds.setdefault(trial.kind, []).append(trial)
     spreads: dict[int, list[Spread]] = {}
     for kind, others in kinds.items():

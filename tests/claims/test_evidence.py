@@ -50,6 +50,7 @@ def losses(order: tuple[str, ...] = tuple(NUMBERS)) -> list[StoredTrial[Any]]:
 def final_loss(published: float, slack: float = 0.2) -> Claim:
     return claim(
         **{"id": "optimizers/one", "problem": "optimizers", "where": {"optimizer": "adadelta"}},
+        needs={"epochs": 200},
         **{"measure": "train_loss", "published": published, "rule": {"equals": "published", "absolute": slack}},
     )
 
@@ -82,6 +83,59 @@ def test_a_borrowed_spread_contradicts_nothing() -> None:
 def test_one_seed_without_any_neighbour_tells_nothing() -> None:
     alone = [trial for trial in losses() if trial.parameters.optimizer == "adadelta"]
     assert "one random seed does not tell" in judged([final_loss(4.7)], alone)[0].reason
+
+
+def after_ten_epochs(**tags: str) -> list[StoredTrial[Any]]:
+    """AdaDelta's loss after 10 epochs, of five random seeds."""
+    return [
+        stored("optimizers", 3 + 10 * seed, tags=tags, epochs=10, metrics={"train_loss": 24.0 + 0.01 * seed})
+        for seed in range(5)
+    ]
+
+
+def test_a_spread_is_borrowed_from_a_neighbouring_setting_too() -> None:
+    """By hand: 2.776 standard deviations of 0.0158, times the root of two, the loss being lower than the others'."""
+    alone = [trial for trial in losses() if trial.parameters.optimizer == "adadelta"]
+    half = 2.7764 * 0.01 * 2.5**0.5 * 2**0.5
+    (near,) = judged([final_loss(4.7 + 0.99 * half)], alone + after_ten_epochs())
+    (far,) = judged([final_loss(4.7 + 1.01 * half)], alone + after_ten_epochs())
+    assert (near.verdict, far.verdict) == (SUPPORTED, NOT_SHOWN)
+    assert "(spread of epochs=10)" in near.reason
+
+
+@pytest.mark.parametrize(
+    ("tags", "lends"),
+    [
+        ({"dlperf.hardware": "another machine"}, True),  # learning does not hang on the machine
+        ({"dlperf.data_digest": "other"}, False),
+        ({"dlperf.software": "other"}, False),
+        ({"dlperf.model_digest": "other"}, False),
+    ],
+)
+def test_only_what_was_learned_from_the_same_data_lends_its_spread(tags: dict[str, str], *, lends: bool) -> None:
+    alone = [trial for trial in losses() if trial.parameters.optimizer == "adadelta"]
+    (answer,) = judged([final_loss(4.7)], alone + after_ten_epochs(**tags))
+    assert (answer.verdict, "(spread of epochs=10)" in answer.reason) == (SUPPORTED if lends else NOT_SHOWN, lends)
+
+
+@pytest.mark.parametrize("spoilt", [{}, {"dlperf.disturbed": "a load of 3"}, {"dlperf.hardware": "another machine"}])
+def test_the_spread_of_a_time_is_that_of_quiet_runs_on_the_same_machine(spoilt: dict[str, str]) -> None:
+    time = claim(
+        **{"id": "optimizers/one", "problem": "optimizers", "where": {"optimizer": "adadelta"}, "published": 10.0},
+        **{"measure": "seconds_per_epoch", "needs": {"epochs": 200}, "rule": {"equals": "published", "relative": 0.2}},
+    )
+    one = stored("optimizers", 3, metrics={"train_seconds": 2000.0, "epochs_run": 200.0})
+    others = [
+        stored(
+            "optimizers", 3 + 10 * n, tags=spoilt, epochs=10, metrics={"train_seconds": 100.0 + n, "epochs_run": 10.0}
+        )
+        for n in range(5)
+    ]
+    (answer,) = judged([time], [one, *others])
+    assert (answer.verdict, "(spread of epochs=10)" in answer.reason) == (
+        NOT_SHOWN if spoilt else SUPPORTED,
+        not spoilt,
+    )
 
 
 def of_networks(seeds_of: dict[str, int], value: Any) -> list[StoredTrial[Any]]:
