@@ -59,6 +59,19 @@ def test_what_a_parameter_changes_nothing_of_compares_with_every_value_of_it() -
     assert again.kind != last[0].kind
 
 
+def test_one_baseline_without_cutout_stands_beside_every_way_to_mask() -> None:
+    """Copies of m=0 are not masked: a sweep of another length need not train the baseline again."""
+    baseline = [stored("cutout", number) for number in (0, 6)]
+    ours = [stored("cutout", number) for number in (1, 2)]
+    longer = [stored("cutout", number, cutout_length=16) for number in (1, 2)]
+    in_batch = [stored("cutout", 1, copies_in="batch", micro_batch=64)]
+    assert {trial.parameters.m for trial in baseline} == {0}
+    assert 0 not in {trial.parameters.m for trial in (*ours, *longer, *in_batch)}
+    found = settings(CUTOUT, [*baseline, *ours, *longer, *in_batch])
+    assert [len(setting.trials) for setting in found] == [4, 4, 3]
+    assert all([trial for trial in setting.trials if not trial.parameters.m] == baseline for setting in found)
+
+
 def test_circumstances_are_settings_of_their_own() -> None:
     trials = [stored("cutout", number) for number in range(4)]
     for tag in ("hardware", "software", "version", "data_digest"):

@@ -121,6 +121,10 @@ class CutoutParameters(OneDnnParameters, ModelParameters, ImageParameters):
         except ValueError as error:
             raise BadInput("depth", self.depth, str(error)) from error
 
+    def without_effect(self) -> frozenset[str]:
+        """Name what says how copies are masked and where they stand, in the baseline, which has one, unmasked."""
+        return frozenset() if self.m else frozenset({"copies_in", "cutout_length", "cutout_share"})
+
     def mask_length(self, height: int, width: int) -> int:
         """Return the side of the masked square in pixels, of images of this size."""
         return max(1, round(self.cutout_share * min(height, width))) if self.cutout_share else self.cutout_length

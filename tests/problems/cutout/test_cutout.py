@@ -110,6 +110,29 @@ def test_the_notebook_validates_on_the_test_set() -> None:
     assert held is digits.test_inputs
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("protocol", ["notebook", "corrected"])
+def test_what_the_baseline_says_to_be_without_effect_is(protocol: str) -> None:
+    """Training the same images without cutout comes to the same weights to the bit, whatever these hold."""
+    from dlperf.problems.cutout.recipe import compiled_epoch
+
+    digits = data.load("digits")
+    images, labels = digits.train_inputs[:200], digits.train_labels[:200]
+    given = {"m": 0, "dataset": "digits", "protocol": protocol, "depth": 8, "micro_batch": 32}
+    some = {"copies_in": "epoch", "cutout_length": 2, "cutout_share": 0.0}
+    others = {"copies_in": "batch", "cutout_length": 16, "cutout_share": 0.5}
+    assert resolve(**given).without_effect() == set(some)
+    assert not resolve(**given | {"m": 1}).without_effect()
+
+    def weights(values: dict[str, object]) -> list[np.ndarray]:
+        epoch = compiled_epoch(resolve(**given | values), images, labels)
+        list(epoch.train_epoch(1))
+        return [variable.numpy() for variable in epoch.model.variables]
+
+    for mine, theirs in zip(weights(some), weights(others), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+
+
 @pytest.mark.parametrize(("m", "mean_is_subtracted"), [(0, True), (2, False)])
 def test_only_the_notebooks_baseline_subtracts_the_mean(m: int, mean_is_subtracted: bool) -> None:
     from dlperf.problems.cutout.recipe import pipelines
