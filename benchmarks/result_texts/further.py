@@ -70,7 +70,7 @@ def dropout_readings() -> str:
         row = {"optimizer": optimizer, "notebook's lowest of 200 epochs": f"{lowest:.3f}"}
         for reading, name in readings.items():
             if (optimizer, reading) not in longest:
-                row |= {name: "not run", f"epochs {name}": "0"}
+                row |= {name: "not run", f"epochs {name}": "-"}
                 continue
             trial = longest[optimizer, reading]
             loss = trial.metrics["best_train_loss"]
@@ -78,9 +78,11 @@ def dropout_readings() -> str:
             if loss < 0.99 * lowest:
                 below[reading].append(f"`{optimizer}`")
         rows.append(row)
-    ran = {reading for _, reading in longest}
+    ran = [reading for _, reading in longest]
     said = [
-        f"dropout {name} {', '.join(below[reading]) or 'none'}" for reading, name in readings.items() if reading in ran
+        f"dropout {name} {', '.join(below[reading]) or 'none'} of {WORDS[ran.count(reading)]}"
+        for reading, name in readings.items()
+        if reading in ran
     ]
     return f"""{table_of(rows)}
 

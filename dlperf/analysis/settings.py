@@ -145,7 +145,7 @@ def across_machines(settings: Sequence[Setting[P]]) -> list[Setting[P]]:
         if len(blocks) < 2:
             together += group
             continue
-        once = {t.tags.get("dlperf.trial_key", t.run_id): t for s in reversed(blocks) for t in s.trials}
+        once = {(t.kind, fact(t, "random_seed")): t for s in reversed(blocks) for t in s.trials}
         hardware = {**blocks[0].circumstances, "hardware": f"{len(blocks)} machines"}
         together.append(replace(blocks[0], circumstances=hardware, trials=list(once.values())))
         together += [setting for setting in group if setting not in blocks]
@@ -168,13 +168,27 @@ def _fixed(parameters: P, varying: set[str], defaults: dict[Any, Mapping[str, An
         for description in describe(type(parameters))
         if not description.derived_from or description.name in varying
     }
-    # No default follows from the random seed, and some are slow to tell: they ask what the process may use.
-    of = tuple((name, value) for name, value in known.items() if name != "random_seed")
-    if of not in defaults:
-        defaults[of] = type(parameters).derived_defaults(known)
-    derived = defaults[of]
+
+    def follow_from(given: Mapping[str, Any]) -> Mapping[str, Any]:
+        # No default follows from the random seed, and some are slow to tell: they ask what the process may use.
+        of = tuple((name, value) for name, value in {**known, **given}.items() if name != "random_seed")
+        if of not in defaults:
+            defaults[of] = type(parameters).derived_defaults({**known, **given})
+        return defaults[of]
+
+    def as_derived(name: str, derived: Mapping[str, Any]) -> bool:
+        return name in derived and text(derived[name]) == values[name]
+
+    derived = follow_from({})
+    given = {
+        n: getattr(parameters, n) for n in derived if n in values and n not in known and not as_derived(n, derived)
+    }
+    for name in [*given]:  # what one who gives the others need not give
+        others = {other: value for other, value in given.items() if other != name}
+        if as_derived(name, follow_from(others)):
+            given = others
     return {
-        name: _DEFAULT if name in derived and name not in known and text(derived[name]) == value else value
+        name: _DEFAULT if name in derived and name not in known and name not in given else value
         for name, value in values.items()
         if name not in varying
     }

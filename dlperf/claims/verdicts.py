@@ -9,14 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from dlperf.analysis.inference import LEVEL, holm
 from dlperf.analysis.measures import (
-    by_seed,
     epoch_of,
     fact,
     is_of_learning,
     is_of_time,
     is_one_of,
     matches,
-    measured,
     needs_curves,
     value_text,
 )
@@ -24,8 +22,9 @@ from dlperf.analysis.settings import DISTURBED, Setting, across_machines, differ
 from dlperf.claims.closed_forms import closed_form
 from dlperf.claims.findings import CONTRADICTED, NOT_SHOWN, SUPPORTED, Finding, compared, decided
 from dlperf.claims.ledger import COMPUTED, Claim
+from dlperf.claims.neighbours import neighbours
 from dlperf.claims.rules import computed, finding_on
-from dlperf.claims.spread import Spread, spread_of
+from dlperf.claims.spread import Spread
 from dlperf.parameters import defining, files_named
 from dlperf.trial import StoredTrial
 
@@ -243,17 +242,25 @@ def _question(claim: Claim, settings: Sequence[Setting[Any]], *, curves: bool) -
     comparable = [(s, fit) for s, trials in spoken_of if (fit := [t for t in trials if not _unmet(claim, t)])]
     beside_of = {s.number: _beside_others(claim, trials) for s, trials in spoken_of}
     if comparable:
-        findings = {
-            s.number: _finding(claim, fit, formula, partial(_neighbours, claim, fit, s, settings))
-            for s, fit in comparable
-        }
+        # Where a parameter changes nothing, the same trials stand in several settings: one of them answers.
+        once: dict[frozenset[str], tuple[Setting[Any], list[StoredTrial[Any]]]] = {}
+        for s, fit in comparable:
+            once.setdefault(frozenset(t.run_id for t in fit), (s, fit))
+        lenders = partial(neighbours, claim.measure, settings=settings, unmet=partial(_unmet, claim))
+        findings = {s.number: _finding(claim, fit, formula, partial(lenders, fit, s)) for s, fit in once.values()}
         findings = {number: replace(f, says=f.says + beside_of[number]) for number, f in findings.items()}
-        asked = {setting.number: setting for setting, _ in comparable}
+        asked = {s.number: _as_asked(s, fit) for s, fit in once.values()}
         return _Question(claim, formula, findings, not_measured(next(iter(findings.values())).says), asked)
     nearest = min((trials for _, trials in spoken_of), key=lambda trials: len(_reasons(claim, trials)))
     finding = finding_on(claim, nearest, formula)
     reason = "; ".join(_reasons(claim, nearest))
     return _Question(claim, formula, {}, Verdict(claim, formula, finding, NOT_COMPARABLE, reason))
+
+
+def _as_asked(setting: Setting[Any], trials: Sequence[StoredTrial[Any]]) -> Setting[Any]:
+    """Leave out the parameters that change nothing of any of these trials of the setting."""
+    free = frozenset.intersection(*(trial.parameters.without_effect() for trial in trials))
+    return replace(setting, parameters={n: v for n, v in setting.parameters.items() if n not in free})
 
 
 def _beside_others(claim: Claim, trials: Sequence[StoredTrial[Any]]) -> str:
@@ -266,12 +273,12 @@ def _finding(
     claim: Claim,
     trials: Sequence[StoredTrial[Any]],
     formula: float | None,
-    neighbours: Callable[[], Sequence[Spread]],
+    lenders: Callable[[], Sequence[Spread]],
 ) -> Finding:
     kinds = len({trial.kind for trial in trials})
     if kinds < claim.kinds:
         return Finding(f"{kinds} of {claim.kinds} different trials are there")
-    finding = finding_on(claim, trials, formula, neighbours)
+    finding = finding_on(claim, trials, formula, lenders)
     machines = dict.fromkeys(fact(trial, "hardware") for trial in trials)
     if len(machines) < 2:
         return finding
@@ -293,32 +300,6 @@ def _finding(
 def _has_blocks(claim: Claim) -> bool:
     """Whether machines are blocks to a claim: it is about random seeds, and what they learn."""
     return claim.over == "random seeds" and is_of_learning(claim.measure)
-
-
-def _neighbours(
-    claim: Claim, trials: Sequence[StoredTrial[Any]], setting: Setting[Any], settings: Sequence[Setting[Any]]
-) -> list[Spread]:
-    """How far runs lie apart in the kinds of trial that differ from these in the fewest parameters.
-
-    They are of this setting, or of others that ran in the same circumstances; of what was learned also on another
-    machine.
-    """
-    free = {"hardware"} if is_of_learning(claim.measure) else set()
-    alike = [s for s in settings if not {*differing([s.circumstances, setting.circumstances])} - free]
-    own = {trial.kind for trial in trials}
-    kinds: dict[tuple[Any, ...], list[StoredTrial[Any]]] = {}
-    for trial in {trial.run_id: trial for s in alike for trial in s.trials}.values():
-        if trial.kind not in own and not (is_of_time(claim.measure) and trial.tags.get(DISTURBED)):
-            kinds.setdefault(trial.kind, []).append(trial)
-    spreads: dict[int, list[Spread]] = {}
-    for kind, others in kinds.items():
-        # What changes nothing of one of them is no difference, and not in its kind.
-        apart = min(
-            ([f"{n}={v}" for n, v in kind if dict(one).get(n, v) != v] for one in own), key=lambda f: (len(f), f)
-        )
-        if spread := spread_of(by_seed(others, measured(others, claim.measure)), ", ".join(apart)):
-            spreads.setdefault(len(apart), []).append(spread)
-    return spreads[min(spreads)] if spreads else []
 
 
 def _unmet(claim: Claim, trial: StoredTrial[Any]) -> list[str]:

@@ -64,12 +64,24 @@ def test_one_baseline_without_cutout_stands_beside_every_way_to_mask() -> None:
     baseline = [stored("cutout", number) for number in (0, 6)]
     ours = [stored("cutout", number) for number in (1, 2)]
     longer = [stored("cutout", number, cutout_length=16) for number in (1, 2)]
-    in_batch = [stored("cutout", 1, copies_in="batch", micro_batch=64)]
+    in_batch = [stored("cutout", 1, copies_in="batch")]
     assert {trial.parameters.m for trial in baseline} == {0}
     assert 0 not in {trial.parameters.m for trial in (*ours, *longer, *in_batch)}
     found = settings(CUTOUT, [*baseline, *ours, *longer, *in_batch])
     assert [len(setting.trials) for setting in found] == [4, 4, 3]
     assert all([trial for trial in setting.trials if not trial.parameters.m] == baseline for setting in found)
+
+
+@pytest.mark.parametrize(("protocol", "copies_in"), [("notebook", "batch"), ("corrected", "epoch")])
+def test_what_follows_from_a_given_value_is_no_difference(protocol: str, copies_in: str) -> None:
+    """Where the copies stand decides the chunks' size for m=2, and m=0 has none: one sweep is one setting."""
+    given = {"protocol": protocol, "copies_in": copies_in}
+    trials = [stored("cutout", number, **given) for number in (0, 1, 2)]
+    (one,) = settings(CUTOUT, trials)
+    assert (one.parameters["copies_in"], one.parameters["micro_batch"]) == (copies_in, "default")
+    in_chunks = stored("cutout", 1, **given, micro_batch=32)
+    first, other = settings(CUTOUT, [*trials, in_chunks])
+    assert (first.trials, other.parameters["micro_batch"]) == (one.trials, "32")
 
 
 def test_circumstances_are_settings_of_their_own() -> None:
@@ -87,7 +99,6 @@ def test_machines_are_blocks_of_one_setting_for_what_is_learned() -> None:
     on_first = [stored("cutout", number) for number in (0, 6, 12)]
     on_second = [stored("cutout", number, {"dlperf.hardware": "other"}) for number in (18, 24)]
     twice = stored("cutout", 0, {"dlperf.hardware": "other"})
-    twice.tags["dlperf.trial_key"] = on_first[0].tags["dlperf.trial_key"]
     alone = stored("cutout", 30, {"dlperf.hardware": "third"})
     other = stored("cutout", 0, {"dlperf.hardware": "other", "dlperf.software": "other"})
     apart = settings(CUTOUT, [*on_first, *on_second, alone, other, replace(twice, run_id="twice")])

@@ -50,7 +50,7 @@ def losses(order: tuple[str, ...] = tuple(NUMBERS)) -> list[StoredTrial[Any]]:
 def final_loss(published: float, slack: float = 0.2) -> Claim:
     return claim(
         **{"id": "optimizers/one", "problem": "optimizers", "where": {"optimizer": "adadelta"}},
-        needs={"epochs": 200},
+        needs={"epochs": 200, "train_examples": 0},
         **{"measure": "train_loss", "published": published, "rule": {"equals": "published", "absolute": slack}},
     )
 
@@ -85,57 +85,98 @@ def test_one_seed_without_any_neighbour_tells_nothing() -> None:
     assert "one random seed does not tell" in judged([final_loss(4.7)], alone)[0].reason
 
 
-def after_ten_epochs(**tags: str) -> list[StoredTrial[Any]]:
-    """AdaDelta's loss after 10 epochs, of five random seeds."""
+def adadelta(epochs: int = 10, apart: float = 0.01, **tags: str) -> list[StoredTrial[Any]]:
+    """AdaDelta's loss after so many epochs, of five random seeds."""
     return [
-        stored("optimizers", 3 + 10 * seed, tags=tags, epochs=10, metrics={"train_loss": 24.0 + 0.01 * seed})
+        stored("optimizers", 3 + 10 * seed, tags=tags, epochs=epochs, metrics={"train_loss": 24.0 + apart * seed})
         for seed in range(5)
     ]
 
 
+def alone() -> list[StoredTrial[Any]]:
+    return [trial for trial in losses() if trial.parameters.optimizer == "adadelta"]
+
+
 def test_a_spread_is_borrowed_from_a_neighbouring_setting_too() -> None:
     """By hand: 2.776 standard deviations of 0.0158, times the root of two, the loss being lower than the others'."""
-    alone = [trial for trial in losses() if trial.parameters.optimizer == "adadelta"]
     half = 2.7764 * 0.01 * 2.5**0.5 * 2**0.5
-    (near,) = judged([final_loss(4.7 + 0.99 * half)], alone + after_ten_epochs())
-    (far,) = judged([final_loss(4.7 + 1.01 * half)], alone + after_ten_epochs())
+    (near,) = judged([final_loss(4.7 + 0.99 * half)], alone() + adadelta())
+    (far,) = judged([final_loss(4.7 + 1.01 * half)], alone() + adadelta())
     assert (near.verdict, far.verdict) == (SUPPORTED, NOT_SHOWN)
     assert "(spread of epochs=10)" in near.reason
 
 
+def test_a_spread_of_the_setting_goes_before_those_of_others_and_the_nearest_epochs_before_further_ones() -> None:
+    wide = adadelta(100, apart=1)
+    (answer,) = judged([final_loss(4.689)], losses() + wide)
+    assert "(spread of optimizer=rmsprop, the widest of 3 as near)" in answer.reason
+    (answer,) = judged([final_loss(4.7)], alone() + adadelta(1) + adadelta(150) + wide + adadelta(20))
+    assert "(spread of epochs=150)" in answer.reason
+
+
+def test_no_other_difference_than_that_of_epochs_lends_from_another_setting() -> None:
+    given = {"train_examples": 1000}
+    less_data = [stored("optimizers", 3 + 10 * n, **given, metrics={"train_loss": 5 + n}) for n in range(5)]
+    (answer,) = judged([final_loss(4.7)], alone() + less_data)
+    assert "one random seed does not tell" in answer.reason
+
+
 @pytest.mark.parametrize(
-    ("tags", "lends"),
+    ("tags", "named"),
     [
-        ({"dlperf.hardware": "another machine"}, True),  # learning does not hang on the machine
-        ({"dlperf.data_digest": "other"}, False),
-        ({"dlperf.software": "other"}, False),
-        ({"dlperf.model_digest": "other"}, False),
+        ({"dlperf.hardware": "another"}, "(spread of epochs=10, hardware=another)"),  # learning hardly depends on it
+        ({"dlperf.data_digest": "other"}, ""),
+        ({"dlperf.software": "other"}, ""),
+        ({"dlperf.version": "other"}, ""),
+        ({"dlperf.archive": "other"}, ""),
+        ({"dlperf.model_digest": "other"}, ""),
+        ({"dlperf.emulated": "two logical devices on one core"}, ""),
     ],
 )
-def test_only_what_was_learned_from_the_same_data_lends_its_spread(tags: dict[str, str], *, lends: bool) -> None:
-    alone = [trial for trial in losses() if trial.parameters.optimizer == "adadelta"]
-    (answer,) = judged([final_loss(4.7)], alone + after_ten_epochs(**tags))
-    assert (answer.verdict, "(spread of epochs=10)" in answer.reason) == (SUPPORTED if lends else NOT_SHOWN, lends)
+def test_only_what_was_learned_from_the_same_data_lends_its_spread(tags: dict[str, str], named: str) -> None:
+    (answer,) = judged([final_loss(4.7)], alone() + adadelta(**tags))
+    assert answer.verdict == (SUPPORTED if named else NOT_SHOWN)
+    assert (named or "one random seed does not tell") in answer.reason
 
 
-@pytest.mark.parametrize("spoilt", [{}, {"dlperf.disturbed": "a load of 3"}, {"dlperf.hardware": "another machine"}])
-def test_the_spread_of_a_time_is_that_of_quiet_runs_on_the_same_machine(spoilt: dict[str, str]) -> None:
+@pytest.mark.parametrize(
+    ("tags", "given"),
+    [
+        ({}, {}),
+        ({"dlperf.disturbed": "a load of 3"}, {}),
+        ({"dlperf.hardware": "another machine"}, {}),
+        ({}, {"processes": 2}),
+    ],
+)
+def test_the_spread_of_a_time_is_that_of_quiet_runs_on_the_same_machine(
+    tags: dict[str, str], given: dict[str, int]
+) -> None:
     time = claim(
         **{"id": "optimizers/one", "problem": "optimizers", "where": {"optimizer": "adadelta"}, "published": 10.0},
-        **{"measure": "seconds_per_epoch", "needs": {"epochs": 200}, "rule": {"equals": "published", "relative": 0.2}},
+        **{"measure": "seconds_per_epoch", "needs": {"epochs": 200, "processes": 1}},
+        rule={"equals": "published", "relative": 0.2},
     )
     one = stored("optimizers", 3, metrics={"train_seconds": 2000.0, "epochs_run": 200.0})
+    times = [{"train_seconds": 100.0 + n, "epochs_run": 10.0} for n in range(5)]
     others = [
-        stored(
-            "optimizers", 3 + 10 * n, tags=spoilt, epochs=10, metrics={"train_seconds": 100.0 + n, "epochs_run": 10.0}
-        )
-        for n in range(5)
+        stored("optimizers", 3 + 10 * n, tags=tags, epochs=10, metrics=took, **given) for n, took in enumerate(times)
     ]
     (answer,) = judged([time], [one, *others])
-    assert (answer.verdict, "(spread of epochs=10)" in answer.reason) == (
-        NOT_SHOWN if spoilt else SUPPORTED,
-        not spoilt,
-    )
+    lends = not tags and not given
+    assert answer.verdict == (SUPPORTED if lends else NOT_SHOWN)
+    assert ("(spread of epochs=10)" in answer.reason) == lends
+
+
+def test_trials_that_stand_in_two_settings_answer_once() -> None:
+    """The baseline without cutout, beside two lengths: its only setting is not said to differ in them."""
+    one = claim(where={"m": 0}, measure="test_error", published=0.5, rule={"equals": "published", "absolute": 0.1})
+    baseline = [stored("cutout", 6 * seed, metrics={"test_error": 0.5 + 0.001 * seed}) for seed in range(5)]
+    longer = [stored("cutout", number, cutout_length=16) for number in (1, 2)]
+    (answer,) = judged([one], [*baseline, stored("cutout", 1), *longer])
+    assert answer.verdict == SUPPORTED
+    assert "setting" not in answer.reason
+    assert "cutout_length" not in answer.facts
+    assert "depth" in answer.facts
 
 
 def of_networks(seeds_of: dict[str, int], value: Any) -> list[StoredTrial[Any]]:

@@ -122,7 +122,7 @@ class CutoutParameters(OneDnnParameters, ModelParameters, ImageParameters):
             raise BadInput("depth", self.depth, str(error)) from error
 
     def without_effect(self) -> frozenset[str]:
-        """Name what says how copies are masked and where they stand, in the baseline, which has one, unmasked."""
+        """Name the parameters of masks and copies, of which the baseline (m=0) has none."""
         return frozenset() if self.m else frozenset({"copies_in", "cutout_length", "cutout_share"})
 
     def mask_length(self, height: int, width: int) -> int:

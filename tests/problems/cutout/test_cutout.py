@@ -112,8 +112,8 @@ def test_the_notebook_validates_on_the_test_set() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("protocol", ["notebook", "corrected"])
-def test_what_the_baseline_says_to_be_without_effect_is(protocol: str) -> None:
-    """Training the same images without cutout comes to the same weights to the bit, whatever these hold."""
+def test_parameters_without_effect_change_no_weight_of_the_baseline(protocol: str) -> None:
+    """Training on the same images without cutout ends at the same weights to the bit, whatever these hold."""
     from dlperf.problems.cutout.recipe import compiled_epoch
 
     digits = data.load("digits")
@@ -124,13 +124,16 @@ def test_what_the_baseline_says_to_be_without_effect_is(protocol: str) -> None:
     assert resolve(**given).without_effect() == set(some)
     assert not resolve(**given | {"m": 1}).without_effect()
 
-    def weights(values: dict[str, object]) -> list[np.ndarray]:
+    def weights(values: dict[str, object]) -> list[list[np.ndarray]]:
         epoch = compiled_epoch(resolve(**given | values), images, labels)
+        untrained = [variable.numpy() for variable in epoch.model.variables]
         list(epoch.train_epoch(1))
-        return [variable.numpy() for variable in epoch.model.variables]
+        return [untrained, [variable.numpy() for variable in epoch.model.variables]]
 
-    for mine, theirs in zip(weights(some), weights(others), strict=True):
-        np.testing.assert_array_equal(mine, theirs)
+    (before, after), (theirs_before, theirs) = weights(some), weights(others)
+    assert not any(np.array_equal(*pair) for pair in zip(before, after, strict=True))
+    for pair in [*zip(before, theirs_before, strict=True), *zip(after, theirs, strict=True)]:
+        np.testing.assert_array_equal(*pair)
 
 
 @pytest.mark.parametrize(("m", "mean_is_subtracted"), [(0, True), (2, False)])
