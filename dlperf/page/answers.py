@@ -29,6 +29,7 @@ class Answered:
         verdicts: On the claims about it, those that something decided first.
         setting: The deciding setting; None where no trial answers.
         others: What other settings say, each sentence with its setting; beyond the first, which settings do.
+        longer: The one of these that is of the longest training, where it is longer than the deciding one.
         reference: What the trials that come with dlperf say, where that is something else.
         reference_setting: The setting of these that decides; None where none of them answers.
     """
@@ -38,6 +39,7 @@ class Answered:
     verdicts: list[Verdict]
     setting: Setting[Any] | None = None
     others: list[str] = field(default_factory=list)
+    longer: str = ""
     reference: Answer | None = None
     reference_setting: Setting[Any] | None = None
 
@@ -74,12 +76,19 @@ def _answered(
     made = Answered(question, said, judged)
     if said and found:
         made.setting = found[0][0]
-        others = [(setting, answer) for setting, answer in found[1:] if answer.sentence != said.sentence]
+        # The same trials may stand in several settings, and say the same in each: the first of them speaks.
+        once: dict[str, tuple[Setting[Any], Answer]] = {}
+        for setting, answer in found:
+            once.setdefault(answer.sentence, (setting, answer))
+        _, *others = once.values()
         if others or len(found) < len(settings):
             made.answer = _labelled(said, _label(made.setting, settings))
         made.others = [
             _labelled(answer, _label(setting, settings)).sentence for setting, answer in others[:_MOST_OTHERS]
         ]
+        longest = max(others, key=lambda one: _epochs(one[0]), default=None)
+        if longest and _epochs(longest[0]) > _epochs(made.setting):
+            made.longer = _labelled(longest[1], _label(longest[0], settings)).sentence
         if further := sorted(setting.number for setting, _ in others[_MOST_OTHERS:]):
             which, say = ("Setting", "says") if len(further) == 1 else ("Settings", "say")
             made.others.append(f"{which} {listed(list(map(str, further)))} {say} something else too.")

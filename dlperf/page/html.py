@@ -65,6 +65,7 @@ class _Part:
     asks: str
     sentence: str
     others: list[str]
+    longer: str
     reference: str
     command: str
     figures: list[Shown]
@@ -151,6 +152,7 @@ def _part(chapter: Chapter, answered: Answered, drawn: _Drawn, *, figures: bool)
         asks=question.asks,
         sentence=answer.sentence if answer else "",
         others=answered.others,
+        longer=answered.longer,
         reference=reference.sentence if reference else "",
         command=answer.command if answer else "",
         figures=shown,

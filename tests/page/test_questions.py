@@ -123,16 +123,32 @@ def test_more_random_seeds_answer_before_longer_training() -> None:
     found = answered_by([*short, *long], "training-loss")
     assert found.answer
     assert found.answer.sentence.startswith("Setting 1 (epochs=10): AdaGrad has the lowest")
+    assert found.longer.startswith("Setting 2 (epochs=200): Not shown: the training loss was ")
+    assert found.longer in found.others
 
     few = [trial for trial in short if trial.parameters.random_seed < 4]  # which can show no more than one
     found = answered_by([*few, *long], "training-loss")
     assert found.answer
     assert found.answer.sentence.startswith("Setting 2 (epochs=200): Not shown")
+    assert found.longer == ""
 
     alone = [stored("optimizers", 10 * seed, epochs=200, length=40) for seed in range(6)]  # compare nothing
     found = answered_by([*short[:10], *alone], "training-loss")
     assert found.answer
     assert found.answer.sentence.startswith("Setting 1 (epochs=10): Not shown")
+
+
+def test_the_same_trials_in_two_settings_say_it_once() -> None:
+    """Without dropout, which dropout the others have makes no difference."""
+    short = [stored("optimizers", number, epochs=10, length=10) for number in range(50)]
+    without = [stored("optimizers", number, epochs=200, length=40) for number in range(5)]
+    each = [stored("optimizers", number, epochs=200, length=40) for number in (5, 6)]
+    given = {"dropout_after": "last", "metrics": {"train_loss": 9.0}}
+    last = [stored("optimizers", number, epochs=200, length=40, **given) for number in (5, 6)]
+    found = answered_by([*short, *without, *each, *last], "training-loss")
+    assert [other.partition(" (")[0] for other in found.others] == ["Setting 2"]
+    assert found.longer == found.others[0]
+    assert len(answered_by([*short, *without, *each, *last], "dropout").others) == 2
 
 
 def test_the_reference_answers_with_trials_asked_for_alike() -> None:
