@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import shlex
 from collections.abc import Mapping, Sequence
@@ -240,7 +241,8 @@ def command_to_settle(problem: str, trials: Sequence[StoredTrial[Any]], **grid: 
 
 def _asked(trials: Sequence[Parameters]) -> dict[str, str]:
     """Return the parameters that a command has to name to run these trials of one setting, as text."""
-    kind, named, logged = type(trials[0]), explicit(trials[0]), [texts(trial) for trial in trials]
+    kind, logged = type(trials[0]), [texts(trial) for trial in trials]
+    named = functools.cache(lambda place: explicit(trials[place]))
     values: dict[str, str] = {}
     follows: list[str] = []
     for description in describe(kind):
@@ -248,8 +250,11 @@ def _asked(trials: Sequence[Parameters]) -> dict[str, str]:
         if description.grid:
             values[name] = description.separator.join(dict.fromkeys(each[name] for each in logged))
             follows += [name] if description.derived_from else []
-        elif name in named and not description.operational:
-            values[name] = logged[0][name]
+        elif not description.operational:
+            # Of a trial that it changes nothing of, the value may be another than the setting's.
+            place = next((n for n, trial in enumerate(trials) if name not in trial.without_effect()), None)
+            if place is not None and name in named(place):
+                values[name] = logged[place][name]
     points = {tuple(each[name] for name in follows) for each in logged}
     # What a grid has by itself need not be typed: the last first, as it may follow from those before it.
     for name in reversed(follows):

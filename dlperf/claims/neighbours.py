@@ -25,19 +25,21 @@ def neighbours(
 ) -> list[Spread]:
     """Return how far runs lie apart in the nearest other kinds of trial.
 
-    These are the kinds of the setting that differ in the fewest parameters; where none of them tells, the same kind
-    after the nearest other number of epochs.
+    These are the kinds of their settings that differ in the fewest parameters; where none of them tells, the same kind
+    after the nearest other number of epochs, by ratio.
 
     Args:
         measure: What of them is measured.
         trials: Those that borrow, all of the setting.
-        setting: Theirs.
+        setting: One of theirs: where a parameter changes nothing of them, they stand in several.
         settings: All there are. What was learned may be borrowed from another machine, times may not.
         unmet: Names what a trial does not meet of the claim's conditions. It may be a parameter of its kind, which
             the claim is not about, but not a circumstance, as other programs beside it.
     """
     own = {trial.kind for trial in trials}
-    inside = _by_kind(setting.trials, own, unmet)
+    runs = {trial.run_id for trial in trials}
+    theirs = [s for s in settings if runs <= {trial.run_id for trial in s.trials}]
+    inside = _by_kind({t.run_id: t for s in theirs for t in s.trials}.values(), own, unmet)
     apart = {kind: min((_differences(kind, one) for one in own), key=lambda f: (len(f), f)) for kind in inside}
     named = {kind: ", ".join(differences) for kind, differences in apart.items()}
     if spreads := _nearest(measure, inside, named, {kind: len(differences) for kind, differences in apart.items()}):
@@ -46,14 +48,15 @@ def neighbours(
     alike = [s for s in settings if not {*differing([s.circumstances, setting.circumstances])} - free]
     elsewhere = _by_kind({t.run_id: t for s in alike for t in s.trials}.values(), own, unmet)
     machines = {fact(trial, "hardware") for trial in trials}
-    named, distances = {}, {}
+    named, distances = {}, dict[_Kind, float]()
     for kind, others in elsewhere.items():
         for one in own:
             differences = _differences(kind, one)
             if [name.partition("=")[0] for name in differences] == ["epochs"]:
                 of_others = sorted({str(fact(trial, "hardware")) for trial in others} - machines)
                 named[kind] = ", ".join([*differences, *(f"hardware={machine}" for machine in of_others)])
-                distances[kind] = abs(math.log(int(dict(kind)["epochs"]) / int(dict(one)["epochs"])))
+                apart_by = abs(math.log(int(dict(kind)["epochs"]) / int(dict(one)["epochs"])))
+                distances[kind] = min(apart_by, distances.get(kind, math.inf))
     return _nearest(measure, elsewhere, named, distances)
 
 

@@ -119,7 +119,7 @@ def _bound(
     if own:
         return replace(found, outcome=outcome, says=says, excluded_p=own.excluded_p(distance, mean.n))
     if outcome == CONTRADICTED:
-        outcome, says = NOT_SHOWN, f"{says}, and another kind's spread contradicts nothing"
+        outcome, says = NOT_SHOWN, f"{says}, and a borrowed spread contradicts nothing"
     return replace(found, outcome=outcome, says=says)
 
 

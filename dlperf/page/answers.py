@@ -29,7 +29,8 @@ class Answered:
         verdicts: On the claims about it, those that something decided first.
         setting: The deciding setting; None where no trial answers.
         others: What other settings say, each sentence with its setting; beyond the first, which settings do.
-        longer: The one of these that is of the longest training, where it is longer than the deciding one.
+        longer: The one of these that is of the longest training on as many examples, where it is longer than the
+            deciding one.
         reference: What the trials that come with dlperf say, where that is something else.
         reference_setting: The setting of these that decides; None where none of them answers.
     """
@@ -86,7 +87,8 @@ def _answered(
         made.others = [
             _labelled(answer, _label(setting, settings)).sentence for setting, answer in others[:_MOST_OTHERS]
         ]
-        longest = max(others, key=lambda one: _epochs(one[0]), default=None)
+        on_as_many = [one for one in others if _examples(one[0]) >= _examples(made.setting)]
+        longest = max(on_as_many, key=lambda one: _epochs(one[0]), default=None)
         if longest and _epochs(longest[0]) > _epochs(made.setting):
             made.longer = _labelled(longest[1], _label(longest[0], settings)).sentence
         if further := sorted(setting.number for setting, _ in others[_MOST_OTHERS:]):

@@ -16,6 +16,7 @@ from dlperf.analysis.inference import FEWEST, LEVEL
 from dlperf.parameters import defining, parse
 from dlperf.tables import cell
 from dlperf.trial import StoredTrial
+from tests.support.trials import stored
 
 NUMBER = re.compile(r"(?<![\w.])-?[\d,]*\d(?:\.\d+)?(?:e[+-]?\d+)?")
 WORDS_OF_ORDER = re.compile(r"\b(lower|lowest|higher|highest|more|less|next)\b")
@@ -202,6 +203,16 @@ def test_a_command_that_settles_runs_the_same_trials_and_more_seeds(
     for part in command.split():
         assert part in said
     assert "/home/me" not in said
+
+
+def test_a_command_that_settles_names_no_value_that_changed_nothing() -> None:
+    """Of the trial without dropout, which comes first; the others drop after each layer."""
+    without, with_dropout = stored("optimizers", 0, dropout_after="last"), stored("optimizers", 5)
+    said = command_to_settle("optimizers", [without, with_dropout])
+    assert "dropout_after" not in said
+    last = stored("optimizers", 5, dropout_after="last")
+    assert "-P dropout_after=last" in command_to_settle("optimizers", [stored("optimizers", 0), last])
+    assert "dropout_after" not in command_to_settle("optimizers", [without])
 
 
 @pytest.mark.parametrize(("tried", "seeds"), [(0, 5), (4, 5), (5, 10), (7, 14)])

@@ -77,7 +77,7 @@ def test_a_borrowed_spread_is_that_of_one_run_beside_one_and_grows_with_the_loss
 def test_a_borrowed_spread_contradicts_nothing() -> None:
     (answer,) = judged([final_loss(9.0)], losses())
     assert answer.verdict == NOT_SHOWN
-    assert "another kind's spread contradicts nothing" in answer.reason
+    assert "a borrowed spread contradicts nothing" in answer.reason
 
 
 def test_one_seed_without_any_neighbour_tells_nothing() -> None:
@@ -165,6 +165,19 @@ def test_the_spread_of_a_time_is_that_of_quiet_runs_on_the_same_machine(
     lends = not tags and not given
     assert answer.verdict == (SUPPORTED if lends else NOT_SHOWN)
     assert ("(spread of epochs=10)" in answer.reason) == lends
+
+
+def test_trials_of_two_settings_borrow_from_either() -> None:
+    """Which setting comes first must not decide: the kind that differs least is in the one of fewer trials."""
+    one = claim(where={"m": 0}, measure="test_error", published=0.5, rule={"equals": "published", "absolute": 0.1})
+    baseline = stored("cutout", 0, metrics={"test_error": 0.5})
+    of_default = [stored("cutout", number) for number in (1, 2, 3, 4, 5)]
+    longer = {"cutout_length": 16}
+    with_length = [stored("cutout", 1 + 6 * s, **longer, metrics={"test_error": 0.5 + s / 1000}) for s in range(3)]
+    (answer,) = judged([one], [baseline, *of_default, *with_length])
+    assert answer.verdict == SUPPORTED
+    assert "cutout_length=16" not in answer.reason
+    assert "(spread of " in answer.reason
 
 
 def test_trials_that_stand_in_two_settings_answer_once() -> None:
