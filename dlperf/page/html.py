@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib import resources
@@ -84,6 +85,7 @@ class _Problem:
     name: str
     title: str
     trials: int
+    in_several: int
     has_reference: bool
     left_out: Sequence[str]
     findings: list[_Part]
@@ -117,6 +119,7 @@ def write(path: Path, chapters: Sequence[Chapter], *, by: str, links: str = "", 
 def _problem(chapter: Chapter, links: str, *, figures: bool) -> _Problem:
     name = chapter.problem.name
     drawn: _Drawn = set()
+    stands_in = Counter(trial.run_id for section in chapter.settings for trial in section.setting.trials)
     parts = [_part(chapter, answered, drawn, figures=figures) for answered in chapter.answers]
     parts = [
         part
@@ -127,6 +130,7 @@ def _problem(chapter: Chapter, links: str, *, figures: bool) -> _Problem:
         name=name,
         title=chapter.problem.summary,
         trials=len(chapter.trials),
+        in_several=sum(count > 1 for count in stands_in.values()),
         has_reference=bool(chapter.reference),
         left_out=chapter.left_out,
         findings=[part for part in parts if part.sentence or part.reference],

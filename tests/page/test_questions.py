@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from dlperf import entry_points
 from dlperf.claims.ledger import claims
 from dlperf.entry_points import PROBLEMS
+from dlperf.page import html
 from dlperf.page.answers import Answered
 from dlperf.page.chapter import chapter
 from dlperf.page.html import explanation
@@ -149,6 +151,21 @@ def test_the_same_trials_in_two_settings_say_it_once() -> None:
     assert [other.partition(" (")[0] for other in found.others] == ["Setting 2"]
     assert found.longer == found.others[0]
     assert len(answered_by([*short, *without, *each, *last], "dropout").others) == 2
+
+
+def test_the_page_says_what_was_trained_longer_and_which_trials_stand_in_several_settings(tmp_path: Path) -> None:
+    short = [stored("optimizers", number, epochs=10, length=10) for number in range(50)]
+    long = [stored("optimizers", number, epochs=200, length=40) for number in range(10)]
+    last = [stored("optimizers", number, epochs=200, length=40, dropout_after="last") for number in range(5, 10)]
+    made = chapter(entry_points.load_problem("optimizers"), [*short, *long, *last])
+    html.write(tmp_path / "report.html", [made], by="these runs", figures=False)
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert '<span class="longer">Setting 2 (dropout_after by default, epochs=200): Not shown: ' in text
+    assert "65 finished trials in 3 settings, which are never averaged (5 trials in several of them: " in text
+    html.write(tmp_path / "report.html", [chapter(made.problem, long)], by="these runs", figures=False)
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert 'class="longer"' not in text
+    assert "in several of them" not in text
 
 
 def test_the_reference_answers_with_trials_asked_for_alike() -> None:
