@@ -60,8 +60,8 @@ def start(raw: Mapping[str, str]) -> int:
     if not matching:
         condition = f" with {parameters.filter}" if parameters.filter else ""
         raise NothingFound(f"no finished trial{condition} at {without_logins(uri)}")
-    trials = "trial" if exported.written == 1 else "trials"
-    print(f"{exported.written} {trials} written to {folder}, which had {exported.there} of the {matching} that match")
+    noun = "trial" if exported.written == 1 else "trials"
+    print(f"{exported.written} {noun} written to {folder}, which had {exported.there} of the {matching} that match")
     return 0
 
 
