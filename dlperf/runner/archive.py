@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from dlperf.analysis import wording
 from dlperf.archive.folder import opened, opened_to_add
 from dlperf.archive.parameters import ArchiveParameters
 from dlperf.errors import NothingFound, in_one_line, without_logins
@@ -44,7 +45,8 @@ def start(raw: Mapping[str, str]) -> int:
             store.check_experiment()
             store.end_stale_runs()
             made = restore(store.client, store.experiment_id, trials)
-        print(f"{made} runs made in {without_logins(uri)} of the {len(trials)} trials of {source}")
+        made_of = f"{wording.seeds(made, 'run')} made in {without_logins(uri)}"
+        print(f"{made_of} of the {wording.seeds(len(trials), 'trial')} of {source}")
         return 0
     database_file.check_there(uri)
     folder = writable_folder("output", Path(parameters.output))
@@ -53,15 +55,18 @@ def start(raw: Mapping[str, str]) -> int:
         exported = export(Store(reach(uri)).client, archive, parameters.filter)
     if exported.left_out:
         said = "; ".join(f"{name}: {why}" for name, why in exported.left_out.items())
-        print(f"dlperf archive: {len(exported.left_out)} trials are left out: {in_one_line(said)}", file=sys.stderr)
+        print(
+            f"dlperf archive: {wording.seeds(len(exported.left_out), 'trial')} left out: {in_one_line(said)}",
+            file=sys.stderr,
+        )
     matching = exported.written + exported.there
     if not matching and exported.left_out:
         raise NothingFound("no other finished trial matches")
     if not matching:
         condition = f" with {parameters.filter}" if parameters.filter else ""
         raise NothingFound(f"no finished trial{condition} at {without_logins(uri)}")
-    noun = "trial" if exported.written == 1 else "trials"
-    print(f"{exported.written} {noun} written to {folder}, which had {exported.there} of the {matching} that match")
+    written = wording.seeds(exported.written, "trial")
+    print(f"{written} written to {folder}, which had {exported.there} of the {matching} that match")
     return 0
 
 

@@ -313,7 +313,7 @@ def test_a_trial_that_cannot_be_archived_is_left_out_and_named(start: Start, tmp
     for name in made("cutout", 1).history:
         client.log_metric(odd, name, 0.5, step=77)
     status, output, errors = start("archive", "--output", "kept", "--tracking_uri", uri)
-    assert (status, output.split(" to ")[0], errors.count("\n")) == (0, "1 trials written", 1)
+    assert (status, output.split(" to ")[0], errors.count("\n")) == (0, "1 trial written", 1)
     assert re.search(rf"\({odd}\): its curve of \w+ is not one of the epochs 1, 2, \.\.\.", errors)
     assert len(opened("archive", "kept")) == 1
     status, output, errors = start("compare", "--problem", "cutout", "--tracking_uri", uri, "--output", "compared")
