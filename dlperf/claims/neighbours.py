@@ -77,8 +77,8 @@ def _differences(kind: _Kind, other: _Kind) -> list[str]:
 def _nearest(measure: str, kinds: _Kinds, named: Mapping[_Kind, str], distances: Mapping[_Kind, float]) -> list[Spread]:
     """Return the spreads at the smallest distance at which there are any."""
     for nearest in sorted({*distances.values()}):
-        at = {named[kind]: kinds[kind] for kind, distance in distances.items() if distance == nearest}
-        spreads = (spread_of(by_seed(trials, measured(trials, measure)), of) for of, trials in at.items())
+        at = [(named[kind], kinds[kind]) for kind, distance in distances.items() if distance == nearest]
+        spreads = (spread_of(by_seed(trials, measured(trials, measure)), of) for of, trials in at)
         if found := [spread for spread in spreads if spread]:
             return found
     return []

@@ -114,6 +114,27 @@ def test_a_spread_of_the_setting_goes_before_those_of_others_and_the_nearest_epo
     assert "(spread of epochs=150)" in answer.reason
 
 
+def test_lenders_that_are_called_alike_all_count() -> None:
+    """A mean over two kinds borrows the wider of their spreads after other epochs, whichever is looked at last."""
+    one = claim(
+        **{"id": "optimizers/one", "problem": "optimizers", "where": {"optimizer": ["adagrad", "rmsprop"]}, "kinds": 2},
+        **{"needs": {"epochs": 200, "dropout": False}, "measure": "train_loss", "published": 2.0},
+        rule={"equals": "published", "absolute": 0.5},
+    )
+    ours = [stored("optimizers", number, metrics={"train_loss": 2.0}) for number in (0, 1)]
+    said = set()
+    for wide in (0, 1):
+        others = [
+            stored("optimizers", n + 10 * s, epochs=10, metrics={"train_loss": 3 + s * (0.1 if n == wide else 0.001)})
+            for n in (0, 1)
+            for s in range(5)
+        ]
+        (answer,) = judged([one], ours + others)
+        said.add(answer.reason)
+    assert len(said) == 1
+    assert "the widest of 2 as near" in said.pop()
+
+
 def test_no_other_difference_than_that_of_epochs_lends_from_another_setting() -> None:
     given = {"train_examples": 1000}
     less_data = [stored("optimizers", 3 + 10 * n, **given, metrics={"train_loss": 5 + n}) for n in range(5)]
